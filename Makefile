@@ -1,0 +1,37 @@
+# Everything runs in .venv; requirements are installed again only when they change.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help train test lint clean
+VENV := .venv
+# the first Python that is new enough; or say: make PYTHON=/path/to/python train
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+WORKERS ?= 2
+ARGS ?=
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+train: $(VENV)/run.stamp  ## train both stages on the embedded data, catalog to scan, in runs/c2s (ARGS=... adds flags)
+	$(VENV)/bin/python launch/train.py --config configs/embedded.py:c2s --workdir runs/c2s $(ARGS)
+
+test: $(VENV)/test.stamp  ## run the tests with WORKERS=2 processes (ARGS="-k skewness" picks some)
+	$(VENV)/bin/python -m pytest -n $(WORKERS) $(ARGS)
+
+lint: $(VENV)/test.stamp  ## check style (ruff) and types (pyright)
+	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
+
+clean:  ## remove the environment and all caches; runs/ stays
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/pip:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and not found: install it, or say where: make PYTHON=/path/to/python"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is %d.%d: make PYTHON=/path/to/python" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "No virtual environment could be made. On Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
+
+$(VENV)/run.stamp: pyproject.toml requirements.txt | $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable . && touch $@
+
+$(VENV)/test.stamp: pyproject.toml requirements.txt | $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[test]' && touch $@ $(VENV)/run.stamp
