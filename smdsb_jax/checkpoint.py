@@ -1,0 +1,248 @@
+"""Checkpoints of a run; the only file that knows Orbax."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import orbax.checkpoint as orbax  # noqa: F401 - v1 needs its parent loaded
+from orbax.checkpoint import v1 as ocp
+
+from smdsb_jax.pseudo_labels import PseudoLabels
+from smdsb_jax.state import TrainState, Tree, Variables
+
+Checkpointer: TypeAlias = ocp.training.Checkpointer
+SOURCE_VAL, TARGET_TEST = "source_val/accuracy", "target_test/accuracy"
+# How a stage's checkpoint is chosen. Never mixed in a table; the last one is the headline.
+SELECTIONS = ("last", "best_source_val", "oracle_target_test")
+
+
+class Info(NamedTuple):
+    """What a checkpoint says of itself, without its arrays."""
+
+    total_step: int  # over both stages; the folder's name
+    stage: int
+    step: int  # within the stage
+    metrics: Mapping[str, float]
+    config: dict[str, Any]
+    classes: tuple[str, ...]
+
+
+class Restored(NamedTuple):
+    """A run's state as it was saved."""
+
+    state: TrainState
+    pseudo_labels: PseudoLabels | None
+
+
+@contextlib.contextmanager
+def open_checkpoints(workdir: str | Path, keep: int | None = None) -> Iterator[Checkpointer]:
+    """The checkpoints of a run, written asynchronously; on leaving, what is being written is completed.
+
+    Kept are the `keep` latest, the last one of stage 1, and for each stage the best on source validation
+    and (oracle) on target test. None: only to read; nothing is removed, for the run may be going on.
+    """
+    policies = ocp.training.preservation_policies
+    ranks: list[Callable[[Any], Any]] = [lambda m: (m["stage"] == 1, m["step"])]
+    ranks += [_rank(stage, name) for stage in (1, 2) for name in (SOURCE_VAL, TARGET_TEST)]
+    best = [policies.BestN(get_metric_fn=rank, n=1) for rank in ranks]
+    # Orbax's own classes do not satisfy its protocols' static types
+    retention: Any = policies.AnyPreservationPolicy([policies.LatestN(keep), *best])
+    trains = keep is not None
+    when: Any = ocp.training.save_decision_policies.PreemptionCheckpointingPolicy()  # the loop says `force`
+    with ocp.training.Checkpointer(
+        str(Path(workdir).resolve() / "checkpoints"),
+        save_decision_policy=when,
+        preservation_policy=retention if trains else None,
+        cleanup_tmp_directories=trains,  # left by an interrupted write, or another process is writing them
+    ) as checkpointer:
+        yield checkpointer
+
+
+def _rank(stage: int, name: str) -> Callable[[Mapping[str, float]], tuple]:
+    """Best first by `name` within the stage; of equals the earlier, as a strict improvement selects."""
+    return lambda m: (m["stage"] == stage, m.get(name, -1.0), -m["step"])
+
+
+def save(
+    checkpointer: Checkpointer,
+    total_step: int,
+    stage: int,
+    state: TrainState,
+    pseudo_labels: PseudoLabels | None,
+    metrics: Mapping[str, float],
+    config: dict[str, Any],
+    classes: Sequence[str],
+) -> None:
+    """Start writing a checkpoint; a step already saved is left as it is."""
+    if any(c.step == total_step for c in checkpointer.checkpoints):
+        return
+    step = int(state.step)
+    items: dict[str, Tree] = {"variables": state.variables, "training": _training(state)}
+    if pseudo_labels is not None:
+        items["pseudo_labels"] = pseudo_labels._asdict()
+    checkpointer.save_checkpointables_async(
+        total_step,
+        items,
+        force=True,
+        metrics={"stage": stage, "step": step, **metrics},
+        custom_metadata={"stage": stage, "step": step, "config": config, "classes": list(classes)},
+    )
+
+
+def _training(state: TrainState) -> Tree:
+    # A tuple of what may be empty would lose its place in the tree; a dict keeps its keys.
+    tree = {"step": state.step, "key": state.key, "opt_state": state.opt_state}
+    return tree | {
+        k: v for k, v in (("pretext", state.pretext), ("combine", state.combine)) if jax.tree.leaves(v)
+    }
+
+
+def info(checkpointer: Checkpointer, total_step: int | None = None) -> Info:
+    """What the checkpoint of `total_step` (None: the latest) says of itself.
+
+    Raises:
+      ValueError: there is none; the message lists those there are.
+    """
+    known = [c.step for c in checkpointer.checkpoints]
+    if not known or (total_step is not None and total_step not in known):
+        what = "any step" if total_step is None else f"step {total_step}"
+        there = ", ".join(map(str, known)) or "none"
+        raise ValueError(f"{checkpointer.directory}: no checkpoint of {what}. There are: {there}.")
+    step = known[-1] if total_step is None else total_step
+    found = checkpointer.checkpointables_metadata(step)
+    own: Any = found.custom_metadata
+    metrics: Any = found.metrics or {}
+    return Info(step, own["stage"], own["step"], metrics, _with_tuples(own["config"]), tuple(own["classes"]))
+
+
+def _with_tuples(value: Any) -> Any:
+    """JSON has no tuples; a configuration has no lists."""
+    if isinstance(value, dict):
+        return {name: _with_tuples(inner) for name, inner in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+
+
+def select(checkpointer: Checkpointer, selection: str, stage: int | None = None) -> int:
+    """The total step of a stage's checkpoint: `last`, `best_source_val` or `oracle_target_test`.
+
+    Args:
+      checkpointer: an open run.
+      selection: one of SELECTIONS.
+      stage: 1 or 2; None: the latest there is.
+
+    Raises:
+      ValueError: no such selection, or the stage has no checkpoint.
+    """
+    if selection not in SELECTIONS:
+        raise ValueError(
+            f"--checkpoint {selection!r} is not known: one of {', '.join(SELECTIONS)}, or a step."
+        )
+    found: list[tuple[int, Any]] = [(c.step, c.metrics or {}) for c in checkpointer.checkpoints]
+    stage = max((m["stage"] for _, m in found), default=None) if stage is None else stage
+    of_stage = [(step, m) for step, m in found if m["stage"] == stage]
+    if selection != "last":
+        name = SOURCE_VAL if selection == "best_source_val" else TARGET_TEST
+        ranked = [(_rank(m["stage"], name)(m), step) for step, m in of_stage if name in m]
+    else:
+        ranked = [((step,), step) for step, _ in of_stage]
+    if not ranked:
+        raise ValueError(f"{checkpointer.directory}: no {selection} checkpoint of stage {stage or 1}.")
+    return max(ranked)[1]
+
+
+def restore(
+    checkpointer: Checkpointer, total_step: int, abstract: TrainState, clouds: int | None
+) -> Restored:
+    """The state and pseudo-labels of a checkpoint.
+
+    Args:
+      checkpointer: an open run.
+      total_step: which one.
+      abstract: a TrainState of `jax.ShapeDtypeStruct`, with shardings.
+      clouds: training clouds of the target, where the checkpoint has pseudo-labels.
+
+    Raises:
+      ValueError: other parameters than `abstract`, or an unreadable file; names the path and the remedy.
+    """
+    wanted: dict[str, Tree] = {"variables": abstract.variables, "training": _training(abstract)}
+    if clouds is not None:
+        place = abstract.step.sharding
+        wanted["pseudo_labels"] = {
+            name: jax.ShapeDtypeStruct((clouds,), dtype, sharding=place)
+            for name, dtype in _LABEL_DTYPES.items()
+        }
+    found = _load(checkpointer, total_step, wanted)
+    training = found["training"]
+    state = abstract.replace(
+        step=training["step"],
+        key=training["key"],
+        variables=found["variables"],
+        opt_state=training["opt_state"],
+        pretext=training.get("pretext", abstract.pretext),
+        combine=training.get("combine", abstract.combine),
+    )
+    return Restored(state, PseudoLabels(**found["pseudo_labels"]) if clouds is not None else None)
+
+
+_LABEL_DTYPES = {"label": "int32", "weight": "float32", "confidence": "float32"}
+
+
+def restore_variables(
+    checkpointer: Checkpointer, total_step: int, sharding: jax.sharding.Sharding
+) -> Variables:
+    """Parameters and batch statistics alone, shaped as they were saved."""
+    saved = checkpointer.checkpointables_metadata(total_step).metadata["variables"]
+    abstract = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(tuple(leaf.shape), leaf.dtype, sharding=sharding), dict(saved)
+    )
+    return _load(checkpointer, total_step, {"variables": abstract})["variables"]
+
+
+def _load(checkpointer: Checkpointer, total_step: int, wanted: dict[str, Tree]) -> dict[str, Tree]:
+    folder = checkpointer.directory / str(total_step)
+    differing = _differences(checkpointer.checkpointables_metadata(total_step).metadata, wanted)
+    if differing:
+        raise ValueError(
+            f"{folder}: holds other arrays than this configuration has: {'; '.join(differing[:5])}"
+            f"{' …' if len(differing) > 5 else ''}. Take the configuration of that run, or another --workdir."
+        )
+    try:
+        return checkpointer.load_checkpointables(total_step, wanted)
+    except Exception as error:  # Orbax raises many kinds, the cause deep inside
+        cause: BaseException = error
+        while deeper := cause.__cause__ or cause.__context__:
+            cause = deeper
+        line = f"{type(cause).__name__}: {(str(cause).splitlines() or [''])[0][:200]}"
+        raise ValueError(
+            f"{folder}: cannot be read ({line}). Delete this folder; the run then resumes from the "
+            "checkpoint before it."
+        ) from error
+
+
+def _differences(saved: Mapping[str, Any], wanted: Mapping[str, Tree]) -> list[str]:
+    """Leaves whose presence or shape differs, as one line each."""
+
+    def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+        leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda leaf: hasattr(leaf, "shape"))
+        found = {_plain(path): tuple(leaf.shape) for path, leaf in leaves if hasattr(leaf, "shape")}
+        return {path: shape for path, shape in found.items() if path != "key"}  # saved as its numbers
+
+    lines = []
+    for name, tree in wanted.items():
+        if name not in saved:
+            lines.append(f"{name} is missing")
+            continue
+        old, new = shapes(saved[name]), shapes(tree)
+        lines += [
+            f"{name}/{path} is {old.get(path, 'missing')} there, {new.get(path, 'absent')} here"
+            for path in sorted(old.keys() | new.keys())
+            if old.get(path) != new.get(path)
+        ]
+    return lines
+
+
+def _plain(path: tuple[Any, ...]) -> str:
+    """One spelling for dict keys, attributes and positions: Orbax saves tuples and fields as dicts."""
+    return "/".join(str(getattr(p, "key", getattr(p, "name", getattr(p, "idx", p)))) for p in path)

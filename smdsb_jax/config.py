@@ -1,0 +1,251 @@
+"""Configuration: the argument string of a config file, the checks before any work, differences."""
+
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any, TypeAlias
+
+import jax
+from ml_collections import ConfigDict
+
+from smdsb_jax.defaults import SECTIONS, default_config
+from smdsb_jax.registry import lookup, options, suggest
+from smdsb_jax.selection import DENOMINATORS, EXECUTIONS, SCOPES, SIDES
+from smdsb_jax.statistics import Statistic, find_statistic
+
+Config: TypeAlias = Any  # a ConfigDict; its nested fields have no useful static type
+
+CHOICES: dict[str, Sequence[str]] = {
+    "data.subsample": ("fps", "uniform", "first"),
+    "augment.rotate": ("z", "x", "none"),
+    "classification.mixup": ("none", "pcm"),
+    "saliency.mode": ("per_sample", "shared"),
+    "selection.side": ("", *SIDES),
+    "selection.scope": SCOPES,
+    "selection.denominator": DENOMINATORS,
+    "selection.execution": EXECUTIONS,
+    "optimizer.name": ("adam", "adamw"),
+    "optimizer.schedule": ("cosine", "one_cycle", "constant"),
+    "stage2.init": ("stage1", "fresh"),
+    "matmul_precision": ("float32", "tensorfloat32", "bfloat16"),
+}
+RANGES: dict[str, tuple[float, float]] = {  # inclusive
+    "seed": (0, 2**31 - 1),
+    "data.points": (1, 2**24),
+    "augment.jitter_std": (0, 1),
+    "augment.jitter_clip": (0, 1),
+    "classification.weight": (0, float("inf")),
+    "classification.dropout": (0, 0.99),
+    "classification.mixup_alpha": (1e-3, float("inf")),
+    "pretext.weight": (0, float("inf")),
+    "saliency.alpha": (0, 100),
+    "selection.keep_ratio": (1e-6, 1),
+    "optimizer.learning_rate": (0, 10),
+    "optimizer.weight_decay": (0, 10),
+    "batch_size": (1, 2**20),
+    "stage1.steps": (1, 10**9),
+    "stage2.steps": (1, 10**9),
+    "log_every": (1, 10**9),
+    "eval_every": (1, 10**9),
+    "eval_batch_size": (1, 2**20),
+    "keep_checkpoints": (1, 1000),
+}
+# Fields that do not change what a run computes: a resumed run may have others. `steps` may grow.
+FREE_FIELDS = (
+    "data.root",
+    "data.cache",
+    "log_every",
+    "eval_every",
+    "eval_batch_size",
+    "keep_checkpoints",
+    "stages",
+)
+
+
+def parse_arg(arg: str, **defaults: Any) -> SimpleNamespace:
+    """The argument string of a config file, `first,option=value,…`, typed by the defaults.
+
+    The first word may stand without its name and then sets the first option.
+
+    Raises:
+      ValueError: an unknown option (the known ones are listed) or a value of the wrong type.
+    """
+    values = dict(defaults)
+    for position, word in enumerate(w for w in arg.split(",") if w):
+        name, equals, value = word.partition("=")
+        if not equals and position == 0:
+            name, value = next(iter(defaults)), word
+        elif not equals:
+            raise ValueError(f"config option {word!r}: give option=value.{suggest(word, defaults)}")
+        if name not in defaults:
+            raise ValueError(f"config option {name!r} is not known.{suggest(name, defaults)}")
+        values[name] = _typed(name, value, defaults[name])
+    return SimpleNamespace(**values)
+
+
+def _typed(name: str, value: str, default: Any) -> Any:
+    if isinstance(default, bool):
+        if value.lower() not in ("true", "false"):
+            raise ValueError(f"config option {name} = {value!r}: give true or false.")
+        return value.lower() == "true"
+    try:
+        return type(default)(value)
+    except ValueError:
+        raise ValueError(f"config option {name} = {value!r}: give a {type(default).__name__}.") from None
+
+
+def flatten(config: Config) -> dict[str, Any]:
+    """`{"selection.keep_ratio": 0.7, …}`."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, ConfigDict | dict):
+            flat |= {f"{name}.{inner}": v for inner, v in flatten(value).items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def resolve(config: Config) -> Config:
+    """A checked copy in which nothing is left to a default elsewhere.
+
+    Raises:
+      ValueError: an unknown or missing field, an unknown name, or a value out of range; the message
+        names each such field and what is allowed.
+    """
+    problems = [*_structure(config)] or [*_values(config), *_combinations(config)]
+    if problems:
+        raise ValueError("\n".join(problems))
+    config = ConfigDict(config.to_dict())
+    if config.selection.statistic != "none":
+        statistic: Statistic = find_statistic(config.selection.statistic)
+        config.selection.side = config.selection.side or statistic.side
+        config.selection.target_shift = tuple(config.selection.target_shift) or statistic.target_shift
+    return config
+
+
+def _structure(config: Config) -> Sequence[str]:
+    """Each section must hold its own fields and the options of its entry, no others."""
+    problems: list[str] = []
+    expected: Config = default_config()
+    for section, catalogue in SECTIONS.items():
+        name = config.get(section, {}).get("name", "")
+        try:
+            entry = lookup(catalogue, name, f"config.{section}.name")
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        own = [k for k in expected[section] if k not in options(catalogue[expected[section].name])]
+        wanted, found = {*own, *options(entry)}, set(config[section])
+        if wanted != found:
+            problems.append(
+                f"config.{section} has the fields {', '.join(sorted(found))}, but {name!r} takes "
+                f"{', '.join(sorted(wanted))}. Choose it in the config file's argument, as in "
+                f"configs/embedded.py:c2s,{section}={name}, or with smdsb_jax.choose."
+            )
+    own_only = {k: v for k, v in flatten(expected).items() if k.split(".")[0] not in SECTIONS}
+    given = {k for k in flatten(config) if k.split(".")[0] not in SECTIONS}
+    problems += [
+        f"config.{k} is missing. Start from smdsb_jax.default_config()." for k in own_only.keys() - given
+    ]
+    problems += [f"config.{k} is not known.{suggest(k, own_only)}" for k in given - own_only.keys()]
+    return problems
+
+
+def _values(config: Config) -> Sequence[str]:
+    flat = flatten(config)
+    problems = [
+        f"config.{field} = {flat[field]!r}: one of {', '.join(repr(c) for c in choices)}."
+        for field, choices in CHOICES.items()
+        if flat[field] not in choices
+    ]
+    problems += [
+        f"config.{field} = {flat[field]}: between {low} and {high}."
+        for field, (low, high) in RANGES.items()
+        if not low <= flat[field] <= high
+    ]
+    return problems
+
+
+def _combinations(config: Config) -> Sequence[str]:
+    selection = config.selection
+    devices = jax.device_count()
+    checks: list[tuple[bool, str]] = [
+        (
+            tuple(config.stages) not in ((1,), (2,), (1, 2)),
+            f"config.stages = {config.stages}: (1,), (2,) or (1, 2).",
+        ),
+        (
+            tuple(config.stages) == (2,) and not config.init_from,
+            "config.stages = (2,) needs config.init_from: the workdir of a finished stage 1.",
+        ),
+        (
+            config.batch_is_total and config.batch_size % 2 != 0,
+            f"config.batch_size = {config.batch_size} is the total over both domains: give an even number.",
+        ),
+        (
+            domain_batch_size(config) < 2,
+            "config.batch_size gives one cloud per domain: BatchNorm needs at least 2.",
+        ),
+        (
+            domain_batch_size(config) % devices != 0,
+            f"config.batch_size: {domain_batch_size(config)} clouds per domain cannot be divided over "
+            f"{devices} devices. Give a multiple of {devices} per domain.",
+        ),
+        (
+            config.classification.mixup == "pcm" and config.saliency.mode == "shared",
+            "config.saliency.mode = 'shared' would score mixed clouds under classification.mixup = 'pcm'. "
+            "Use per_sample.",
+        ),
+        (
+            selection.execution == "gather" and selection.scope == "pooled",
+            "config.selection.execution = 'gather' needs a fixed number of samples per domain: set "
+            "config.selection.scope = 'per_domain'.",
+        ),
+        (
+            len(selection.target_shift) not in (0, 2),
+            f"config.selection.target_shift = {tuple(selection.target_shift)}: (mean, std), or () for the "
+            "statistic's own.",
+        ),
+        (
+            len(selection.target_shift) == 2 and selection.target_shift[-1] < 0,
+            "config.selection.target_shift: the standard deviation cannot be negative.",
+        ),
+        (
+            config.encoder.get("k", 0) > config.data.points,
+            f"config.encoder.k = {config.encoder.get('k', 0)} neighbors among config.data.points = "
+            f"{config.data.points}: lower k or take more points.",
+        ),
+    ]
+    problems = [message for wrong, message in checks if wrong]
+    if selection.statistic != "none":
+        problems += _error_of(lambda: find_statistic(selection.statistic))
+    return problems
+
+
+def _error_of(check: Callable[[], Any]) -> list[str]:
+    try:
+        check()
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
+def domain_batch_size(config: Config) -> int:
+    """Clouds of one domain per step."""
+    return config.batch_size // 2 if config.batch_is_total else config.batch_size
+
+
+def trajectory_differences(saved: dict[str, Any], config: Config, stage: int) -> list[str]:
+    """Fields whose new value would change what a run computes, as `field: saved -> new`.
+
+    More steps are no such change for the stage that a run is in or has before it.
+    """
+    old, new = flatten(saved), flatten(config)
+    differences = []
+    for field in sorted(old.keys() | new.keys()):
+        before, after = old.get(field), new.get(field)
+        if before == after or field in FREE_FIELDS:
+            continue
+        if field == f"stage{stage}.steps" or (field == "stage2.steps" and stage == 1):
+            continue
+        differences.append(f"config.{field}: {before!r} -> {after!r}")
+    return differences

@@ -1,0 +1,128 @@
+"""What a data set is to the library: one domain's three splits as arrays, checked and normalized."""
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+SPLITS = ("train", "val", "test")  # their codes are 0, 1, 2
+
+
+class Split(NamedTuple):
+    """Clouds and labels of one split."""
+
+    points: Float[np.ndarray, "n stored 3"]  # float32; centered, in the unit sphere, z up
+    label: Int[np.ndarray, " n"]  # int32, index into the domain's classes
+
+
+class Domain(NamedTuple):
+    """One domain in memory. `val` decides on checkpoints; `test` only reports."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    val: Split
+    test: Split
+
+
+class Ragged(NamedTuple):
+    """Normalized clouds of any size, one after another, train first, then val, then test."""
+
+    points: Float[np.ndarray, "total 3"]
+    count: Int[np.ndarray, " n"]  # points of each cloud; they sum to `total`
+    label: Int[np.ndarray, " n"]
+    split: Int[np.ndarray, " n"]  # code of its split, ascending
+
+
+def normalize(points: Float[np.ndarray, "*clouds p 3"]) -> Float[np.ndarray, "*clouds p 3"]:
+    """Center each cloud on the mean of all its points and divide by the largest distance to it.
+
+    The sums run in float64; the result is float32. Coincident points stay at the origin.
+    """
+    exact = points.astype(np.float64)
+    magnitude = np.abs(exact).max(axis=(-2, -1), keepdims=True)
+    exact -= exact.mean(axis=-2, keepdims=True)
+    radius = np.sqrt((exact**2).sum(axis=-1, keepdims=True).max(axis=-2, keepdims=True))
+    spread = radius > 1e-12 * magnitude  # below, the radius is the rounding of the mean
+    return np.where(spread, exact / np.where(spread, radius, 1.0), 0.0).astype(np.float32)
+
+
+def to_count(points: Float[np.ndarray, "p 3"], count: int) -> Float[np.ndarray, "count 3"]:
+    """Exactly `count` points, without a random number.
+
+    A longer cloud gives evenly spaced rows; a shorter one all its rows in their order, then again from
+    the first (resampling with replacement in which no point occurs more than once more than another).
+    """
+    p = len(points)
+    rows = np.arange(count) * p // count if p >= count else np.arange(count) % p
+    return points[rows]
+
+
+def stack(ragged: Ragged, points: int) -> Float[np.ndarray, "n stored 3"]:
+    """All clouds as one array, each by `to_count`.
+
+    The common count is the larger of `points` (what the network will see) and the smallest cloud of
+    the domain: clouds of one size are stored whole, and the training step draws its own subset.
+    """
+    stored = max(points, int(ragged.count.min()))
+    if (ragged.count == stored).all():
+        return ragged.points.reshape(-1, stored, 3)
+    clouds = np.split(ragged.points, np.cumsum(ragged.count)[:-1])
+    return np.stack([to_count(cloud, stored) for cloud in clouds])
+
+
+def split_validation(n: int) -> Bool[np.ndarray, " n"]:
+    """Which of `n` training objects, in listing order, validate: index mod 10 >= 8 (DefRec, GAST)."""
+    return np.arange(n) % 10 >= 8
+
+
+def train_or_val(n: int) -> list[int]:
+    """Split codes of `n` training objects by the rule of `split_validation`."""
+    return np.where(split_validation(n), SPLITS.index("val"), SPLITS.index("train")).tolist()
+
+
+def collect(
+    clouds: Sequence[Float[np.ndarray, "_ 3"]], label: Sequence[int], split: Sequence[int], where: object
+) -> Ragged:
+    """Put normalized clouds of all splits, in listing order, into one `Ragged`.
+
+    Raises:
+      ValueError: there is no cloud at all in `where`.
+    """
+    if not clouds:
+        raise ValueError(f"{where} holds no clouds. Check that the path is the right one.")
+    order = np.argsort(split, kind="stable")
+    return Ragged(
+        np.concatenate([clouds[i] for i in order]).astype(np.float32, copy=False),
+        np.array([len(clouds[i]) for i in order], np.int32),
+        np.asarray(label, np.int32)[order],
+        np.asarray(split, np.uint8)[order],
+    )
+
+
+def assemble(name: str, classes: tuple[str, ...], ragged: Ragged, points: int) -> Domain:
+    """The domain of these clouds, each with the same number of points (see `stack`).
+
+    Raises:
+      ValueError: a class without training objects, or an empty split, by name.
+    """
+    edges = np.searchsorted(ragged.split, range(len(SPLITS) + 1))
+    stacked = stack(ragged, points)
+    parts = [Split(stacked[a:b], ragged.label[a:b]) for a, b in itertools.pairwise(edges)]
+    domain = Domain(name, classes, *parts)
+    present = np.bincount(domain.train.label, minlength=len(classes))
+    empty = [c for c, objects in zip(classes, present, strict=True) if objects == 0]
+    if empty:
+        raise ValueError(
+            f"Domain {name!r}: no training objects of class {', '.join(empty)}. Add some, or remove the "
+            "class from every domain."
+        )
+    for split_name, part in zip(SPLITS, parts, strict=True):
+        if len(part.label) == 0:
+            rule = (
+                " (without a val folder, every 9th and 10th training object)" if split_name == "val" else ""
+            )
+            raise ValueError(f"Domain {name!r}: the {split_name} split is empty{rule}. Add objects to it.")
+    return domain

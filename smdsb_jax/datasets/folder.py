@@ -1,0 +1,69 @@
+"""A data set of your own: `root/domain/split/class/*.npy`, no code needed."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from smdsb_jax.datasets.domain import SPLITS, Domain, assemble, collect, normalize, train_or_val
+from smdsb_jax.datasets.read import read_npy
+from smdsb_jax.registry import suggest
+
+LAYOUT = "{train,test}/<class>/*.npy (and val/<class>/*.npy, if you divide the train split yourself)"
+
+
+def load(root: str, domain: str, *, points: int) -> Domain:
+    """One domain from a folder of npy files, one cloud [P, C >= 3] each; columns 0 to 2 are x, y, z.
+
+    Each cloud is centered and scaled to the unit sphere, and otherwise taken as it is: turn your objects
+    so that z is up before you save them. Classes are the sorted folder names of the train split, and
+    both domains of a run must have the same. Without a val folder, the rule of `split_validation`
+    divides the train split.   [The file format of PointDA-10: PointDAN, arXiv:1911.02744]
+
+    Args:
+      root: folder of the domains.
+      domain: name of one of them.
+      points: that the network will see; shorter clouds are brought to this count.
+
+    Raises:
+      ValueError: a missing folder, a bad file, a class that train lacks, an empty class or split.
+    """
+    if not root:
+        raise ValueError("config.data.root is empty: give the folder that holds your domains.")
+    folder = Path(root, domain)
+    if not (folder / "train").is_dir() or not (folder / "test").is_dir():
+        known = [p.name for p in Path(root).iterdir() if p.is_dir()] if Path(root).is_dir() else []
+        near = suggest(domain, known) if known and domain not in known else ""
+        raise ValueError(f"{folder} has no train or no test folder. Expected {folder / LAYOUT}.{near}")
+    classes = tuple(_subfolders(folder / "train"))
+    clouds: list[Float[np.ndarray, "p 3"]] = []
+    label: list[int] = []
+    split: list[int] = []
+    for code, name in enumerate(SPLITS):
+        files = _files(folder / name, classes)
+        clouds += [_read(path) for path in files]
+        label += [classes.index(path.parts[-2]) for path in files]
+        divide = name == "train" and not (folder / "val").is_dir()
+        split += train_or_val(len(files)) if divide else [code] * len(files)
+    return assemble(domain, classes, collect(clouds, label, split, folder), points)
+
+
+def _subfolders(folder: Path) -> list[str]:
+    visible = (p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else ()
+    return sorted(p.name for p in visible if p.is_dir())
+
+
+def _files(folder: Path, classes: tuple[str, ...]) -> list[Path]:
+    unknown = [name for name in _subfolders(folder) if name not in classes]
+    if unknown:
+        raise ValueError(
+            f"{folder / unknown[0]} is a class that the train split lacks (it has {', '.join(classes)}). "
+            "Rename or remove the folder."
+        )
+    paths = sorted(folder.glob("*/*.npy"), key=str)
+    return [path for path in paths if not path.name.startswith(".") and path.parts[-2] in classes]
+
+
+def _read(path: Path) -> Float[np.ndarray, "p 3"]:
+    remedy = "Save it again as a numeric array (points, 3) with numpy.save."
+    return normalize(read_npy(path, remedy))

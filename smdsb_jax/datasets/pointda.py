@@ -1,0 +1,171 @@
+"""PointDA-10 as published: ModelNet and ShapeNet as npy files, ScanNet as h5, ten shared classes.
+
+Layout, class order, alignment and splits are those of the loaders of PointDAN [Qin et al.,
+arXiv:1911.02744] and DefRec [Achituve et al., arXiv:2003.12641], whose pre-processing this follows.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from smdsb_jax.datasets import cache as caches
+from smdsb_jax.datasets.domain import SPLITS, Domain, Ragged, assemble, collect, normalize, train_or_val
+from smdsb_jax.datasets.read import read_h5, read_npy
+from smdsb_jax.registry import suggest
+
+CLASSES = (
+    "bathtub", "bed", "bookshelf", "cabinet", "chair", "lamp", "monitor", "plant", "sofa", "table",
+)  # fmt: skip
+DOMAINS = ("modelnet", "shapenet", "scannet")
+LAYOUT = "{modelnet,shapenet}/<class>/{train,test}/*.npy and scannet/{train,test}_*.h5"
+Progress = Callable[[Iterable[Path]], Iterable[Path]]  # for example tqdm.tqdm
+PLANT = CLASSES.index("plant")
+
+
+def load(root: str, domain: str, *, points: int, plant_exception: bool = True, cache: str = "") -> Domain:
+    """One domain of PointDA-10, every cloud with all its points (see `stack` for mixed sizes).
+
+    Chain: float32, centered on the mean, divided by the largest radius, aligned (`align`); the rule of
+    `split_validation` divides the train split. If the domain's cache is there (launch/prepare_data.py
+    writes it), it is read instead, with the same result to the bit; the raw files may then be gone.
+
+    Args:
+      root: folder PointDA_data of the published archive.
+      domain: modelnet, shapenet or scannet.
+      points: that the network will see; shorter clouds are brought to this count.
+      plant_exception: leave ShapeNet's plants as they are, as all published results do. It reads the
+        label, so on a ShapeNet target it leaks one; False aligns them like the rest.
+      cache: folder of the caches; empty: `root`/cache.
+
+    Raises:
+      ValueError: a missing folder, a bad file, an empty class, or a cache that is not of these files.
+    """
+    if domain not in DOMAINS:
+        raise ValueError(f"PointDA-10 has no domain {domain!r}.{suggest(domain, DOMAINS)}")
+    path = cache_path(root, domain, cache)
+    ragged = _from_cache(path, root, domain) if path.exists() else read(root, domain)
+    if domain == "shapenet" and not plant_exception:
+        rows = np.repeat(ragged.label == PLANT, ragged.count)
+        ragged.points[rows] = align(ragged.points[rows])
+    return assemble(domain, CLASSES, ragged, points)
+
+
+def align(points: Float[np.ndarray, "*clouds 3"]) -> Float[np.ndarray, "*clouds 3"]:
+    """From y up to z up: (x, y, z) -> (x, -z, y), a turn by 90 degrees about x."""
+    return np.stack([points[..., 0], -points[..., 2], points[..., 1]], axis=-1)
+
+
+def read(root: str, domain: str, progress: Progress = iter) -> Ragged:
+    """The raw files of a domain, normalized and aligned (ShapeNet's plants are not).
+
+    Args:
+      root: folder PointDA_data.
+      domain: modelnet, shapenet or scannet.
+      progress: wraps the list of files.
+
+    Raises:
+      ValueError: a missing folder or a bad file; the message counts further bad ones.
+    """
+    files = sources(root, domain)
+    clouds: list[Float[np.ndarray, "p 3"]] = []
+    label: list[int] = []
+    bad: list[str] = []
+    train = 0  # objects of the train split
+    for path in progress(files):
+        try:
+            new, classes = _read_file(path, domain, root)
+        except ValueError as error:
+            bad.append(str(error))
+            continue
+        clouds += list(new)
+        label += classes
+        train += len(classes) if split_of(path) == "train" else 0
+    if bad:
+        more = f" ({len(bad) - 1} more bad files in {Path(root, domain)}.)" if len(bad) > 1 else ""
+        raise ValueError(bad[0] + more)
+    split = train_or_val(train) + [SPLITS.index("test")] * (len(clouds) - train)
+    return collect(clouds, label, split, Path(root, domain))
+
+
+def sources(root: str, domain: str) -> list[Path]:
+    """The files of a domain, train before test, each in the published order: sorted by path.
+
+    Raises:
+      ValueError: the folder is missing or holds none.
+    """
+    files = listing(root, domain)
+    if not files:
+        folder = Path(root, domain)
+        unset = "" if root else "config.data.root is empty: give the folder PointDA_data. "
+        raise ValueError(
+            f"{unset}{folder} {'holds no objects' if folder.is_dir() else 'is missing'}. Expected "
+            f"{Path(root, LAYOUT)}, the published PointDA-10. Without it, train on the data that comes "
+            "with the library: --config configs/embedded.py:c2s"
+        )
+    return files
+
+
+def listing(root: str, domain: str) -> list[Path]:
+    """The files of a domain as `sources`, or none."""
+    pattern = "{split}_*.h5" if domain == "scannet" else "*/{split}/*.npy"
+    return [
+        path
+        for split in ("train", "test")
+        for path in sorted(Path(root, domain).glob(pattern.format(split=split)), key=str)
+        if not path.name.startswith(".") and (domain == "scannet" or path.parts[-3] in CLASSES)
+    ]
+
+
+def class_of(path: Path) -> int:
+    """Label of an npy file by its folder."""
+    return CLASSES.index(path.parts[-3])
+
+
+def split_of(path: Path) -> str:
+    """`train` or `test`, by the name of an h5 file or the folder of an npy file."""
+    return path.name.split("_")[0] if path.suffix == ".h5" else path.parts[-2]
+
+
+def remedy_for(root: str) -> str:
+    """What to do about a bad file."""
+    return f"Re-extract the archive; launch/prepare_data.py --data {root} --verify checks all of it."
+
+
+def cache_path(root: str, domain: str, cache: str = "") -> Path:
+    """The file that holds the domain's cache: `cache`/DOMAIN.npz, by default in `root`/cache."""
+    return Path(cache or Path(root, "cache"), f"{domain}.npz")
+
+
+def write_cache(root: str, domain: str, cache: str = "", progress: Progress = iter) -> Ragged:
+    """Read a domain's raw files and write its cache; returns what was written."""
+    before = caches.manifest(Path(root), sources(root, domain))
+    ragged = read(root, domain, progress)
+    caches.write(cache_path(root, domain, cache), ragged, before)
+    return ragged
+
+
+def _from_cache(path: Path, root: str, domain: str) -> Ragged:
+    remedy = f"Write it again with launch/prepare_data.py{_flags(path, root)}, or delete it."
+    ragged, made_from = caches.read(path, remedy)
+    files = listing(root, domain)  # none: the raw files were removed to save space
+    change = caches.difference(made_from, caches.manifest(Path(root), files)) if files else ""
+    if change:
+        raise ValueError(f"{path} is not of the files in {Path(root, domain)}: {change}. {remedy}")
+    return ragged
+
+
+def _flags(path: Path, root: str) -> str:
+    return f" --data {root}" + (f" --cache {path.parent}" if path.parent != Path(root, "cache") else "")
+
+
+def _read_file(path: Path, domain: str, root: str) -> tuple[Float[np.ndarray, "n p 3"], list[int]]:
+    """Clouds of one file, normalized and aligned, and their labels."""
+    if domain == "scannet":
+        points, label = read_h5(path, len(CLASSES), remedy_for(root))
+        return align(normalize(points)), label.tolist()
+    label = class_of(path)
+    points = normalize(read_npy(path, remedy_for(root))[None])
+    is_upright = domain == "modelnet" or label == PLANT
+    return points if is_upright else align(points), [label]

@@ -1,0 +1,81 @@
+"""Is a PointDA-10 folder complete? Its objects per class against the published counts."""
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from smdsb_jax.datasets import pointda
+from smdsb_jax.datasets.pointda import CLASSES
+from smdsb_jax.datasets.read import read_h5_labels
+
+PUBLISHED = Path(__file__).with_name("pointda10_counts.csv")  # from the logs of GAST [arXiv:2108.09169]
+
+
+class Count(NamedTuple):
+    """Objects of one class in one split: published and on disk."""
+
+    domain: str
+    split: str
+    class_name: str
+    expected: int
+    found: int
+
+    @property
+    def missing(self) -> int:
+        """Objects that should be there and are not."""
+        return max(self.expected - self.found, 0)
+
+    @property
+    def extra(self) -> int:
+        """Objects beyond the published number."""
+        return max(self.found - self.expected, 0)
+
+
+def published_counts() -> dict[tuple[str, str, str], int]:
+    """Objects per (domain, split, class); splits train, test, and train_part, val_part of train."""
+    lines = [line for line in PUBLISHED.read_text().splitlines() if not line.startswith("#")]
+    return {(row["domain"], row["split"], c): int(row[c]) for row in csv.DictReader(lines) for c in CLASSES}
+
+
+def verify(root: str, domain: str) -> list[Count]:
+    """Objects of a domain per split and class; a folder that is no class of PointDA-10 expects 0.
+
+    Counts npy files and reads the labels of h5 files, not the clouds. A missing folder counts 0.
+
+    Raises:
+      ValueError: the labels of an h5 file cannot be read; one line with the file's name.
+    """
+    keys = [(split, c) for split in ("train", "test") for c in CLASSES]
+    published = published_counts()
+    expected = {(split, c): published[domain, split, c] for split, c in keys}
+    found = _found_h5(root) if domain == "scannet" else _found_npy(root, domain)
+    unknown = sorted(found.keys() - expected.keys())
+    return [Count(domain, *key, expected.get(key, 0), found[key]) for key in keys + unknown]
+
+
+def table(counts: Sequence[Count]) -> str:
+    """The counts as text, with a total per domain and split; rows that differ end in an arrow."""
+    lines = []
+    for domain, split in dict.fromkeys((c.domain, c.split) for c in counts):
+        rows = [c for c in counts if c[:2] == (domain, split)]
+        total = Count(domain, split, "total", sum(c.expected for c in rows), sum(c.found for c in rows))
+        lines.append(f"{domain + ' ' + split:16} {'expected':>9} {'found':>7} {'missing':>8} {'extra':>6}")
+        for c in (*rows, total):
+            arrow = " <--" if c.expected != c.found else ""
+            lines.append(f"  {c.class_name:14} {c.expected:9} {c.found:7} {c.missing:8} {c.extra:6}{arrow}")
+    return "\n".join(lines)
+
+
+def _found_npy(root: str, domain: str) -> Counter[tuple[str, str]]:
+    files = (path for split in ("train", "test") for path in Path(root, domain).glob(f"*/{split}/*.npy"))
+    return Counter((path.parts[-2], path.parts[-3]) for path in files if not path.name.startswith("."))
+
+
+def _found_h5(root: str) -> Counter[tuple[str, str]]:
+    found: Counter[tuple[str, str]] = Counter()
+    for path in pointda.listing(root, "scannet"):
+        labels = read_h5_labels(path, len(CLASSES), pointda.remedy_for(root))
+        found.update((pointda.split_of(path), CLASSES[c]) for c in labels)
+    return found

@@ -1,0 +1,114 @@
+"""Read one npy or h5 file of clouds and refuse, by its name, whatever is wrong with it."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+from jaxtyping import Float, Int
+
+
+def read_npy(path: Path, remedy: str) -> Float[np.ndarray, "p 3"]:
+    """The first three columns of an array [P, C >= 3] as float32.
+
+    Raises:
+      ValueError: missing, truncated, pickled, not numbers, wrong shape, empty, NaN or infinite; one line
+        with the file's name, ending in `remedy`.
+    """
+    try:
+        with path.open("rb") as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file. {remedy}") from None
+    except Exception as error:  # a damaged header makes numpy raise almost anything
+        raise ValueError(f"{path}: {_cause(path, error)}. {remedy}") from error
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"{path}: holds {array.dtype}, not numbers. {remedy}")
+    if array.ndim != 2 or array.shape[1] < 3:
+        raise ValueError(f"{path}: shape {array.shape}, not (points, 3 or more columns). {remedy}")
+    points = _as_float32(array)
+    problem = _problem(points)
+    if problem:
+        raise ValueError(f"{path}: {problem}. {remedy}")
+    return points
+
+
+def read_h5(
+    path: Path, classes: int, remedy: str
+) -> tuple[Float[np.ndarray, "n p 3"], Int[np.ndarray, " n"]]:
+    """Clouds (`data` [n, P, C >= 3], further columns ignored) and labels (`label` [n] or [n, 1]).
+
+    Raises:
+      ValueError: missing, truncated, wrong keys, shapes or labels, NaN or infinite; one line with the
+        file's name, ending in `remedy`.
+    """
+    label = read_h5_labels(path, classes, remedy)
+    data = _dataset(path, "data", remedy)
+    if data.dtype.kind not in "fiu":
+        raise ValueError(f"{path}: 'data' holds {data.dtype}, not numbers. {remedy}")
+    if data.ndim != 3 or data.shape[2] < 3:
+        raise ValueError(
+            f"{path}: 'data' has shape {data.shape}, not (objects, points, 3 or more columns). {remedy}"
+        )
+    if len(data) != len(label):
+        raise ValueError(f"{path}: {len(data)} clouds in 'data', {len(label)} labels in 'label'. {remedy}")
+    points = _as_float32(data)
+    for index, cloud in enumerate(points):
+        problem = _problem(cloud)
+        if problem:
+            raise ValueError(f"{path}: object {index}: {problem}. {remedy}")
+    return points, label
+
+
+def read_h5_labels(path: Path, classes: int, remedy: str) -> Int[np.ndarray, " n"]:
+    """The labels alone, without the time to read the clouds; raises what `read_h5` does for them."""
+    label = _dataset(path, "label", remedy)
+    if label.dtype.kind not in "iu":
+        raise ValueError(f"{path}: 'label' holds {label.dtype}, not integers. {remedy}")
+    if label.ndim != 1 and label.shape[1:] != (1,):
+        raise ValueError(f"{path}: 'label' has shape {label.shape}, not (objects,). {remedy}")
+    label = label.reshape(-1)
+    wrong = label[(label < 0) | (label >= classes)]
+    if len(wrong):
+        raise ValueError(f"{path}: label {wrong[0]} is outside 0..{classes - 1}. {remedy}")
+    return label.astype(np.int32)
+
+
+def _dataset(path: Path, name: str, remedy: str) -> np.ndarray:
+    try:
+        with h5py.File(path, "r") as file:
+            item = file.get(name)
+            if isinstance(item, h5py.Dataset):
+                return np.asarray(item)
+            keys = ", ".join(sorted(file)) or "nothing"
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file. {remedy}") from None
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"{path}: truncated or not an h5 file ({error}). {remedy}") from error
+    raise ValueError(f"{path}: no dataset {name!r}, only {keys}. {remedy}")
+
+
+def _as_float32(array: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # becomes infinite and is reported
+        return np.ascontiguousarray(array[..., :3], np.float32)
+
+
+def _problem(points: Float[np.ndarray, "p 3"]) -> str:
+    """What is wrong with the coordinates, or nothing."""
+    if len(points) == 0:
+        return "holds no points"
+    bad = (~np.isfinite(points)).any(axis=1).sum()
+    kind = "NaN" if np.isnan(points).any() else "infinite"
+    return f"{bad} of {len(points)} points {'is' if bad == 1 else 'are'} {kind}" if bad else ""
+
+
+def _cause(path: Path, error: Exception) -> str:
+    """Say in plain words why numpy could not read it."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()  # a folder, no permission, …
+    with path.open("rb") as file:
+        start = file.read(6)
+    if start[:1] == b"\x80" or "Object arrays" in str(error):
+        return "is pickled, which can run code and is never loaded"
+    if start != b"\x93NUMPY":
+        return "is empty" if not start else "is not an npy file"
+    return "truncated or corrupt"

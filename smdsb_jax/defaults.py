@@ -1,0 +1,113 @@
+"""Every configuration field once: its default, its unit and why it has this value."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from smdsb_jax.combine import COMBINE
+from smdsb_jax.datasets import DATASETS
+from smdsb_jax.encoders import ENCODERS
+from smdsb_jax.pretext import PRETEXT
+from smdsb_jax.pseudo_labels import PSEUDO_LABELS
+from smdsb_jax.registry import lookup, options
+
+# Sections whose fields are the options of a chosen entry, beside the section's own fields.
+SECTIONS: dict[str, Mapping[str, Callable[..., Any]]] = {
+    "data": DATASETS,
+    "encoder": ENCODERS,
+    "pretext": PRETEXT,
+    "combine": COMBINE,
+    "pseudo_labels": PSEUDO_LABELS,
+}
+OWN_FIELDS: dict[str, tuple[str, ...]] = {
+    "data": ("name", "root", "source", "target", "points", "subsample"),
+    "pretext": ("name", "weight", "on_source"),
+}
+
+
+def default_config() -> ConfigDict:
+    """SM-DSB with DefRec and DGCNN on the embedded data; units and reasons are beside each field."""
+    config = ConfigDict()
+    config.seed = 0  # of parameters, augmentation, dropout, data order: everything random
+
+    config.data = ConfigDict()
+    config.data.root = ""  # folder of the data set; the embedded one needs none
+    config.data.source = "catalog"  # labelled domain
+    config.data.target = "scan"  # unlabelled domain; its labels are read for evaluation only
+    config.data.points = 1024  # points per cloud that the network sees
+    config.data.subsample = "fps"  # fps (DefRec's loader), uniform (Self-dist) or first (PointDAN)
+
+    config.augment = ConfigDict()  # of training clouds; evaluation sees them as stored
+    config.augment.rotate = "z"  # random angle about this axis: z (up), x (PointDAN's) or none
+    config.augment.jitter_std = 0.01  # per coordinate, in units of the cloud's radius
+    config.augment.jitter_clip = 0.02  # largest jitter; PointDAN and Self-dist clip at 0.05
+
+    config.encoder = ConfigDict()
+    config.classification = ConfigDict()
+    config.classification.weight = 0.8  # of the classification loss; DefRec: 1 - pretext.weight
+    config.classification.dropout = 0.5  # in the classification head, all hosts
+    config.classification.mixup = "none"  # pcm: DefRec's point cloud mixup on the source
+    config.classification.mixup_alpha = 1.0  # the share is drawn from Beta(alpha, alpha), per batch
+
+    config.pretext = ConfigDict()
+    config.pretext.weight = 0.2  # of the pretext loss; DefRec's scripts (its trainer's default: 0.5)
+    config.pretext.on_source = True  # SM-DSB needs it; DefRec's last release trains the target only
+
+    config.saliency = ConfigDict()
+    config.saliency.mode = (
+        "per_sample"  # inference-mode gradient of each sample; or shared: from the class pass
+    )
+    config.saliency.alpha = 1.0  # exponent of the radius; the paper's (the DGCNN saliency script has 6)
+
+    config.selection = ConfigDict()
+    config.selection.statistic = "skewness"  # a name, package.module:function, or none: keep all
+    config.selection.side = ""  # keep low or high scores; empty: the statistic's own side
+    config.selection.keep_ratio = 0.7  # share kept; 0.3 is the paper's "mask percentage" read literally
+    config.selection.scope = "pooled"  # rank source and target together (stage 2), or per_domain
+    config.selection.denominator = "batch"  # frozen samples leave the others' weight as it is; or kept
+    config.selection.target_shift = ()  # (mean, std) added to target scores; empty: the statistic's own
+    config.selection.execution = "mask"  # gather runs the kept samples only (other BatchNorm statistics)
+
+    config.combine = ConfigDict()
+    config.pseudo_labels = ConfigDict()
+
+    config.optimizer = ConfigDict()
+    config.optimizer.name = "adam"  # adam: decay added to the gradient (DefRec); adamw: decoupled
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.weight_decay = 5e-5
+    config.optimizer.schedule = "cosine"  # to 0 over the stage; one_cycle or constant
+
+    config.batch_size = 64  # clouds per step
+    config.batch_is_total = True  # over both domains, as Self-dist's 32 + 32; False: per domain
+    config.stages = (1, 2)  # (1,), (2,) with init_from, or both
+    config.stage1 = ConfigDict({"steps": 40_000})  # optimizer updates; the paper's for DGCNN
+    config.stage2 = ConfigDict({"steps": 40_000})
+    config.stage2.init = "stage1"  # fine-tune the stage-1 network (SM-DSB); fresh: anew (Self-dist)
+    config.init_from = ""  # workdir whose last checkpoint gives the first parameters
+
+    config.log_every = 50  # steps between records
+    config.eval_every = 1000  # steps between evaluations, each with a checkpoint
+    config.eval_batch_size = 64
+    config.keep_checkpoints = 2  # latest ones kept, beside the best and the stage ends
+    config.matmul_precision = "float32"  # as PyTorch's default; tensorfloat32 or bfloat16 are faster on GPUs
+
+    choose(config, "data", "embedded")
+    choose(config, "encoder", "dgcnn")
+    choose(config, "pretext", "defrec")
+    choose(config, "combine", "sum")
+    choose(config, "pseudo_labels", "max_confidence")
+    return config
+
+
+def choose(config: ConfigDict, section: str, name: str) -> ConfigDict:
+    """Choose an entry: its options, with their defaults, replace those of the section's last entry.
+
+    Raises:
+      ValueError: no entry of this name.
+    """
+    entry = lookup(SECTIONS[section], name, f"config.{section}.name")
+    chosen: Any = config[section]
+    kept = {k: v for k, v in chosen.items() if k in OWN_FIELDS.get(section, ())}
+    config[section] = ConfigDict(kept | {"name": name} | options(entry))
+    return config

@@ -1,0 +1,13 @@
+"""Encoders: Linen modules, points [batch, n, 3] -> Features. A field with a default is a config option.
+
+An encoder is called as `encoder(points, train=...)` and gives `encoder.head(classes, dropout)`, the
+classification head it was published with.
+"""
+
+from smdsb_jax.encoders.dgcnn import DGCNN
+from smdsb_jax.encoders.pointnet import PointNet
+
+ENCODERS = {
+    "dgcnn": DGCNN,  # dynamic graph of neighbors: the benchmark's encoder
+    "pointnet": PointNet,  # every point by itself: several times faster
+}

@@ -1,0 +1,44 @@
+"""PointNet: the same dense layers on every point, and a maximum over points."""
+
+import flax.linen as nn
+from jaxtyping import Array, Float
+
+from smdsb_jax.encoders.tnet import PointTNet
+from smdsb_jax.heads import ClassificationHead
+from smdsb_jax.layers import DenseBlock
+from smdsb_jax.state import Features
+
+
+class PointNet(nn.Module):
+    """Points -> T-Net -> two dense layers -> T-Net -> dense layers -> max over points; ReLU throughout.
+
+    In the version of DefRec's code.   [Qi et al., arXiv:1612.00593, Fig. 2; Achituve et al., WACV 2021]
+    """
+
+    input_tnet: bool = True  # multiply the points by a learned matrix first
+    feature_tnet: bool = True  # multiply the second layer's features by a learned matrix
+    layers: tuple[int, ...] = (64, 64, 64, 128)  # width of each per-point layer before the last
+    embedding: int = 1024  # width of the last layer; T-Nets and head scale with it
+
+    @nn.compact
+    def __call__(self, points: Float[Array, "batch n 3"], *, train: bool) -> Features:
+        """Encode clouds; `train` normalizes by the batch's own statistics and records them."""
+        x = points
+        if self.input_tnet:
+            x = x @ PointTNet(self.embedding, name="tnet1")(x, train=train)  # row vectors times the matrix
+        outputs = []
+        for i, width in enumerate(self.layers, start=1):
+            x = DenseBlock(width, negative_slope=0.0, use_bias=True, name=f"conv{i}")(x, train=train)
+            outputs.append(x)
+            if i == 2 and self.feature_tnet:
+                x = x @ PointTNet(self.embedding, name="tnet2")(x, train=train)
+        last = DenseBlock(self.embedding, negative_slope=0.0, use_bias=True, pool=True, name="agg")
+        return Features(last(x, train=train), tuple(outputs))
+
+    @nn.nowrap
+    def head(self, classes: int, dropout: float) -> nn.Module:
+        """The classification head: hidden layers of embedding/2 (no bias) and embedding/4, ReLU."""
+        hidden = (self.embedding // 2, self.embedding // 4)
+        return ClassificationHead(
+            classes, hidden, negative_slope=0.0, hidden_bias=(False, True), dropout=dropout
+        )

@@ -1,0 +1,101 @@
+"""Command lines: errors of the configuration in one line instead of a traceback."""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import flags
+from ml_collections import ConfigDict
+
+from smdsb_jax.registry import suggest
+
+
+def parse_flags(argv: Sequence[str]) -> list[str]:
+    """For `app.run(main, flags_parser=parse_flags)`: absl, but a wrong config says what is right."""
+    try:
+        _refuse_unknown_fields(argv)
+        return flags.FLAGS(list(argv))
+    except flags.Error as error:
+        return stop(f"{error}. --help lists the flags.")
+    except (AttributeError, KeyError, TypeError, ValueError, OSError, ImportError) as error:
+        return stop(str(error))
+
+
+def stop(message: str) -> Any:
+    """Print the message to the standard error and exit with 2."""
+    print(message, file=sys.stderr)
+    raise SystemExit(2)
+
+
+def user_errors(main: Callable[[list[str]], int | None]) -> Callable[[list[str]], int | None]:
+    """`main`, with the errors that a user can mend shown as their message alone."""
+
+    def run(argv: list[str]) -> int | None:
+        if argv[1:]:
+            return stop(f"{argv[1]!r} is no flag; --help lists them.")
+        try:
+            return main(argv)
+        except (ValueError, FloatingPointError, OSError) as error:
+            if flags.FLAGS.debug:
+                raise
+            return stop(str(error))
+
+    return run
+
+
+flags.DEFINE_boolean("debug", False, "Show the traceback of an error.")
+
+
+def _refuse_unknown_fields(argv: Sequence[str]) -> None:
+    """Name the valid fields beside an unknown one (ml-collections: AttributeError: 'keep_ration')."""
+    overrides = [word[2:].partition("=")[0].split(".")[1:] for word in argv if word.startswith("--config.")]
+    given = [
+        word.partition("=")[2] or after for word, after in _pairs(argv) if word.split("=")[0] == "--config"
+    ]
+    if not given:
+        return
+    config = load_config(given[-1])
+    for path in overrides:
+        section = config
+        for depth, name in enumerate(path):
+            if not isinstance(section, ConfigDict) or name not in section:
+                where = ".".join(["config", *path[:depth]])
+                known = suggest(name, section) if isinstance(section, ConfigDict) else " It has no fields."
+                raise ValueError(f"{where} has no field {name!r}.{known}")
+            section = section[name]
+
+
+def _pairs(argv: Sequence[str]) -> list[tuple[str, str]]:
+    return list(zip(argv, [*argv[1:], ""], strict=True))
+
+
+def load_config(name: str) -> ConfigDict:
+    """`get_config(argument)` of `path/to/file.py:argument`.
+
+    Raises:
+      ValueError: no such file, or one without `get_config`.
+    """
+    path, _, argument = name.partition(":")
+    if not Path(path).is_file():
+        raise ValueError(
+            f"--config {path}: no such file. configs/ has some; add an argument as in {path}:c2s."
+        )
+    spec = importlib.util.spec_from_file_location("config_file", path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"--config {path}: give a Python file with a function get_config.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise ValueError(f"--config {path}: it has no function get_config.")
+    return module.get_config(argument) if argument else module.get_config()
+
+
+def cache_compilation() -> None:
+    """Keep compiled programs in ~/.cache/smdsb_jax (or $JAX_COMPILATION_CACHE_DIR) for the next start."""
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or Path.home() / ".cache" / "smdsb_jax"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -1,0 +1,45 @@
+"""Accuracy of predicted classes, overall and per class, all from one confusion matrix (numpy)."""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+def confusion_matrix(
+    label: Int[np.ndarray, " n"], prediction: Int[np.ndarray, " n"], classes: int
+) -> Int[np.ndarray, "classes classes"]:
+    """How many samples of true class i (row) were predicted as class j (column).
+
+    Matrices of disjoint sets of samples add up to the matrix of their union.
+
+    Raises:
+      ValueError: a label or prediction outside 0 … classes - 1.
+    """
+    for name, values in (("label", label), ("prediction", prediction)):
+        wrong = values[(values < 0) | (values >= classes)]
+        if wrong.size:
+            raise ValueError(
+                f"{name} = {wrong[0]} is no class; with classes = {classes}, 0 to {classes - 1} are."
+            )
+    index = label.astype(np.int64) * classes + prediction
+    return np.bincount(index, minlength=classes * classes).reshape(classes, classes)
+
+
+def accuracy(confusion: Int[np.ndarray, "classes classes"]) -> float:
+    """Share of all samples that were predicted right, sum_i m_ii / sum_ij m_ij; NaN without samples."""
+    total = confusion.sum()
+    return float(np.trace(confusion) / total) if total else float("nan")
+
+
+def class_accuracy(confusion: Int[np.ndarray, "classes classes"]) -> Float[np.ndarray, " classes"]:
+    """Share of each true class that was predicted right (its recall), m_ii / sum_j m_ij.
+
+    NaN for a class without samples: it was not measured, and 0 would say that all were wrong.
+    """
+    count = confusion.sum(axis=1)
+    return np.where(count > 0, np.diag(confusion) / np.maximum(count, 1), np.nan)
+
+
+def mean_class_accuracy(confusion: Int[np.ndarray, "classes classes"]) -> float:
+    """Mean of `class_accuracy` over the classes that have samples; NaN if none has."""
+    present = confusion.sum(axis=1) > 0
+    return float(class_accuracy(confusion)[present].mean()) if present.any() else float("nan")

@@ -1,0 +1,72 @@
+"""Encoder and classification head as pure functions on one dict of variables."""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+from jaxtyping import Array, Float
+
+from smdsb_jax.state import Features, Variables
+
+
+class Network(NamedTuple):
+    """The modules; their variables live apart, under `encoder` and `head`."""
+
+    encoder: nn.Module
+    head: nn.Module
+
+
+def run(
+    module: nn.Module, variables: Variables, part: str, *args: Any, train: bool, key: jax.Array | None = None
+) -> tuple[Any, Variables]:
+    """Run one module on its own part of the variables: (output, variables with the new batch statistics).
+
+    With `train`, BatchNorm normalizes by the batch and dropout draws from `key`.
+    """
+    own = {kind: parts[part] for kind, parts in variables.items() if part in parts}
+    if not train:
+        return module.apply(own, *args, train=False), variables
+    rngs = {} if key is None else {"dropout": key}
+    output, new = module.apply(own, *args, train=True, mutable=["batch_stats"], rngs=rngs)
+    return output, put(variables, part, dict(new))
+
+
+def put(variables: Variables, part: str, new: dict[str, Any]) -> Variables:
+    """`variables` with the collections `new` of one part replaced."""
+    return {kind: parts | {part: new[kind]} if kind in new else parts for kind, parts in variables.items()}
+
+
+def encode(
+    network: Network,
+    variables: Variables,
+    points: Float[Array, "batch n 3"],
+    key: jax.Array,
+    *,
+    train: bool = True,
+) -> tuple[Features, Variables]:
+    """One pass of the encoder, normalized by its own batch when `train`."""
+    return run(network.encoder, variables, "encoder", points, train=train, key=key)
+
+
+def classify(
+    network: Network,
+    variables: Variables,
+    points: Float[Array, "batch n 3"],
+    key: jax.Array | None = None,
+    *,
+    train: bool = False,
+) -> tuple[Float[Array, "batch classes"], Features, Variables]:
+    """Logits, features, and the variables with new batch statistics."""
+    keys = (None, None) if key is None else tuple(jax.random.split(key))
+    features, variables = run(network.encoder, variables, "encoder", points, train=train, key=keys[0])
+    logits, variables = run(network.head, variables, "head", features.embedding, train=train, key=keys[1])
+    return logits, features, variables
+
+
+def init_network(network: Network, key: jax.Array, points: jax.ShapeDtypeStruct) -> Variables:
+    """Fresh variables for clouds of this shape; nothing but the initializers is computed."""
+    encoder_key, head_key = jax.random.split(key)
+    encoder = network.encoder.lazy_init(encoder_key, points, train=False)
+    features = jax.eval_shape(lambda v, p: network.encoder.apply(v, p, train=False), encoder, points)
+    head = network.head.lazy_init(head_key, features.embedding, train=False)
+    return {kind: {"encoder": encoder[kind], "head": head[kind]} for kind in ("params", "batch_stats")}

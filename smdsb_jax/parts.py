@@ -1,0 +1,164 @@
+"""Configuration → the functions and constants of the step, and the state a stage starts from."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from smdsb_jax.combine import COMBINE
+from smdsb_jax.config import Config
+from smdsb_jax.datasets import DATASETS
+from smdsb_jax.datasets.domain import Domain
+from smdsb_jax.encoders import ENCODERS
+from smdsb_jax.evaluation import EvalStep, eval_step
+from smdsb_jax.network import Network, init_network
+from smdsb_jax.optimizer import build_optimizer
+from smdsb_jax.pretext import PRETEXT
+from smdsb_jax.pseudo_labels import PSEUDO_LABELS, Assign
+from smdsb_jax.registry import lookup, options
+from smdsb_jax.selection import Selection
+from smdsb_jax.state import TrainState, Tree, Variables
+from smdsb_jax.statistics import find_statistic
+from smdsb_jax.train_step import Augment, Parts
+
+
+def _options(section: Config) -> dict:
+    return {name: value for name, value in section.items() if name != "name"}
+
+
+def build_network(config: Config, classes: int) -> Network:
+    """The encoder of `config.encoder` with its classification head."""
+    encoder = lookup(ENCODERS, config.encoder.name, "config.encoder.name")(**_options(config.encoder))
+    return Network(encoder, encoder.head(classes, config.classification.dropout))
+
+
+def build_assign(config: Config) -> Assign:
+    """The pseudo-label rule of `config.pseudo_labels`."""
+    rule = lookup(PSEUDO_LABELS, config.pseudo_labels.name, "config.pseudo_labels.name")
+    return rule(**_options(config.pseudo_labels))
+
+
+def build_parts(config: Config, stage: int, classes: int) -> Parts:
+    """All that the step of one stage is bound to, from a resolved configuration."""
+    pretext_options = {k: v for k, v in _options(config.pretext).items() if k not in ("weight", "on_source")}
+    selects = config.selection.statistic != "none" and config.pretext.name != "none"
+    steps = config[f"stage{stage}"].steps
+    optimizer = config.optimizer
+    combine_rule = lookup(COMBINE, config.combine.name, "config.combine.name")
+    return Parts(
+        network=build_network(config, classes),
+        pretext=lookup(PRETEXT, config.pretext.name, "config.pretext.name")(**pretext_options),
+        selection=build_selection(config) if selects else None,
+        combine=combine_rule(**_options(config.combine)),
+        optimizer=build_optimizer(
+            optimizer.name, optimizer.learning_rate, optimizer.weight_decay, optimizer.schedule, steps
+        ),
+        augment=Augment(config.data.points, config.data.subsample, **config.augment),
+        class_weight=config.classification.weight,
+        pretext_weight=config.pretext.weight,
+        pretext_on_source=config.pretext.on_source,
+        mixup_alpha=config.classification.mixup_alpha if config.classification.mixup == "pcm" else 0.0,
+        saliency_mode=config.saliency.mode,
+        saliency_alpha=config.saliency.alpha,
+        steps=steps,
+    )
+
+
+def build_selection(config: Config) -> Selection:
+    """The selection of `config.selection`, its statistic found by name."""
+    selection = config.selection
+    return Selection(
+        score=find_statistic(selection.statistic).score,
+        side=selection.side,
+        keep_ratio=selection.keep_ratio,
+        scope=selection.scope,
+        denominator=selection.denominator,
+        target_shift=tuple(selection.target_shift),
+        execution=selection.execution,
+    )
+
+
+def init_state(parts: Parts, key: jax.Array) -> TrainState:
+    """The state a stage starts from: new parameters, optimizer, task and rule states."""
+    init_key, pretext_key, step_key = jax.random.split(key, 3)
+    points = jax.ShapeDtypeStruct((2, parts.augment.points, 3), jnp.float32)
+    variables = init_network(parts.network, init_key, points)
+    own = {kind: tree["encoder"] for kind, tree in variables.items()}
+    features = jax.eval_shape(lambda v, p: parts.network.encoder.apply(v, p, train=False), own, points)
+    heads, pretext_state = parts.pretext.init(pretext_key, features, variables)
+    variables = {kind: trees | {"pretext": heads.get(kind, {})} for kind, trees in variables.items()}
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        key=step_key,
+        variables=variables,
+        opt_state=parts.optimizer.init(variables["params"]),
+        pretext=pretext_state,
+        combine=parts.combine.init(variables["params"]["encoder"]),
+    )
+
+
+def with_variables(state: TrainState, given: Variables) -> TrainState:
+    """`state` with given parameters and batch statistics; those of another pretext task are not taken.
+
+    Raises:
+      ValueError: they are of another encoder or head.
+    """
+    fresh = state.variables
+    merged = {kind: dict(trees) for kind, trees in fresh.items()}
+    for part in ("encoder", "head", "pretext"):
+        if all(_same_shapes(fresh[kind].get(part, {}), given[kind].get(part, {})) for kind in fresh):
+            # copies: the step donates the state, and the given ones are still needed
+            taken = {kind: jax.tree.map(jnp.copy, given[kind].get(part, {})) for kind in fresh}
+            merged = {kind: trees | {part: taken[kind]} for kind, trees in merged.items()}
+        elif part != "pretext":
+            raise ValueError(
+                f"The given parameters of the {part} do not fit config.encoder or the classes of the data: "
+                "start from a run with the same."
+            )
+    return state.replace(variables=merged)
+
+
+def _same_shapes(a: Tree, b: Tree) -> bool:
+    same_structure = jax.tree.structure(a) == jax.tree.structure(b)
+    return same_structure and jax.tree.map(jnp.shape, a) == jax.tree.map(jnp.shape, b)
+
+
+def abstract_state(parts: Parts, sharding: jax.sharding.Sharding) -> TrainState:
+    """The shapes, types and places of a stage's state, for restoring it."""
+    shapes = jax.eval_shape(functools.partial(init_state, parts), jax.random.key(0))
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes)
+
+
+def load_domains(config: Config) -> tuple[Domain, Domain]:
+    """Source and target of `config.data`.
+
+    Raises:
+      ValueError: data that cannot be read, or domains with different classes.
+    """
+    source, target = load_domain(config, "source"), load_domain(config, "target")
+    if source.classes != target.classes:
+        there, here = ", ".join(source.classes), ", ".join(target.classes)
+        raise ValueError(
+            f"Domains {source.name} and {target.name} have different classes: {there} and {here}. Both need "
+            "the same class folders."
+        )
+    return source, target
+
+
+def load_domain(config: Config, role: str) -> Domain:
+    """The `source` or `target` domain of `config.data`."""
+    load = lookup(DATASETS, config.data.name, "config.data.name")
+    own = {name: config.data[name] for name in options(load)}
+    return load(config.data.root, config.data[role], points=config.data.points, **own)
+
+
+def eval_batch_size(config: Config) -> int:
+    """`config.eval_batch_size`, up to a multiple of the devices."""
+    devices = jax.device_count()
+    return -(-config.eval_batch_size // devices) * devices
+
+
+def jit_eval_step(config: Config, classes: int) -> EvalStep:
+    """The compiled `eval_step` of a configuration."""
+    network = build_network(config, classes)
+    return jax.jit(functools.partial(eval_step, network, config.data.points, config.data.subsample))

@@ -1,0 +1,14 @@
+"""Self-supervised tasks trained beside the classification: a head, its variables and a loss per sample."""
+
+from collections.abc import Callable
+
+from smdsb_jax.pretext.base import Pretext, View
+from smdsb_jax.pretext.defrec import defrec
+from smdsb_jax.pretext.none import none
+
+PRETEXT: dict[str, Callable[..., Pretext]] = {
+    "defrec": defrec,  # rebuild a deformed region: the host of the paper's first tables
+    "none": none,  # source_only: no self-supervision
+}
+
+__all__ = ["PRETEXT", "Pretext", "View"]

@@ -1,0 +1,98 @@
+"""Scores → which samples of the mini-batch take part in the pretext task."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from smdsb_jax.state import Sample
+from smdsb_jax.statistics import Score
+
+SIDES = ("low", "high")
+SCOPES = ("pooled", "per_domain")
+DENOMINATORS = ("batch", "kept")
+EXECUTIONS = ("mask", "gather")
+
+
+class Selection(NamedTuple):
+    """How to select; the fields are those of `config.selection`."""
+
+    score: Score
+    side: str
+    keep_ratio: float
+    scope: str
+    denominator: str
+    target_shift: tuple[float, float]
+    execution: str
+
+
+def kept_count(keep_ratio: float, samples: int) -> int:
+    """floor(keep_ratio * samples + 1/2), at least 1; exact also where 0.7 * 45 is 31.4999."""
+    return min(max(int(keep_ratio * samples + 0.5 + 1e-9), 1), samples)
+
+
+def keep_indices(scores: Float[Array, " batch"], count: int, side: str) -> Int[Array, " count"]:
+    """The `count` samples with the lowest (or highest) scores; ties by lowest index, NaN never first."""
+    worst_last = jnp.where(jnp.isnan(scores), jnp.inf, scores if side == "low" else -scores)
+    return jnp.argsort(worst_last, stable=True)[:count]
+
+
+def keep_mask(scores: Float[Array, " batch"], keep_ratio: float, side: str) -> Bool[Array, " batch"]:
+    """Exactly `kept_count` samples are kept   [SM-DSB, arXiv:2504.15796, III-C: Selector]."""
+    kept = keep_indices(scores, kept_count(keep_ratio, scores.shape[0]), side)
+    return jnp.zeros(scores.shape, bool).at[kept].set(True)
+
+
+def score_samples(score: Score, samples: Sample) -> Float[Array, " batch"]:
+    """The statistic over a batch, as a constant.
+
+    Raises:
+      ValueError: the statistic does not return one floating-point number per sample.
+    """
+    result = jax.vmap(score)(samples)
+    if getattr(result, "ndim", 0) != 1 or not jnp.issubdtype(result.dtype, jnp.floating):
+        name = getattr(score, "__name__", repr(score))
+        got = f"{result.dtype}{list(result.shape[1:])}" if hasattr(result, "dtype") else type(result).__name__
+        raise ValueError(
+            f"The statistic {name} returns {got} for one sample; return one float, as jnp.mean does."
+        )
+    return jax.lax.stop_gradient(result)
+
+
+def select(
+    selection: Selection, source: Sample, target: Sample | None, target_batch: int, key: jax.Array
+) -> tuple[Bool[Array, " source"], Bool[Array, " target"], dict[str, Array]]:
+    """Keep masks of both domains, and what to log. Without target samples (stage 1) all targets are kept.
+
+    In stage 2 the target scores are shifted by noise first   [SM-DSB, V-D: pseudo-label scores deviate].
+    """
+    source_scores = score_samples(selection.score, source)
+    ratio, side = selection.keep_ratio, selection.side
+    record = {"source/score": jnp.mean(source_scores)}
+    if target is None:
+        return keep_mask(source_scores, ratio, side), jnp.ones(target_batch, bool), record
+    target_scores = score_samples(selection.score, target)
+    record["target/score"] = jnp.mean(target_scores)
+    mean, std = selection.target_shift
+    target_scores += mean + std * jax.random.normal(key, target_scores.shape, target_scores.dtype)
+    if selection.scope == "per_domain":
+        return keep_mask(source_scores, ratio, side), keep_mask(target_scores, ratio, side), record
+    kept = keep_mask(jnp.concatenate([source_scores, target_scores]), ratio, side)
+    return kept[: source_scores.shape[0]], kept[source_scores.shape[0] :], record
+
+
+def masked_mean(
+    loss: Float[Array, " batch"], keep: Bool[Array, " batch"], denominator: str
+) -> Float[Array, ""]:
+    """Σ keep·loss / batch, or / max(Σ keep, 1) for `denominator = "kept"`; frozen samples get no gradient."""
+    divisor = loss.shape[0] if denominator == "batch" else jnp.maximum(jnp.sum(keep), 1)
+    # where, not a product: a frozen sample's NaN must not reach the sum
+    return jnp.sum(jnp.where(keep, loss, 0.0)) / divisor
+
+
+def gather_kept(keep: Bool[Array, " batch"], count: int) -> Callable[[Array], Array]:
+    """Takes the `count` kept rows of an array [batch …], in batch order: the pretext pass on them only."""
+    rows = jnp.argsort(~keep, stable=True)[:count]
+    return lambda array: array[rows]

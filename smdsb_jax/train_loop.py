@@ -1,0 +1,269 @@
+"""The two-stage loop: `train_and_evaluate(config, workdir)`. Stages, devices, signals, checkpoints."""
+
+import contextlib
+import functools
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from smdsb_jax import checkpoint
+from smdsb_jax.checkpoint import SOURCE_VAL, TARGET_TEST, Checkpointer
+from smdsb_jax.config import Config, domain_batch_size, resolve
+from smdsb_jax.datasets.domain import Domain
+from smdsb_jax.evaluation import EvalStep, evaluate, predict_split
+from smdsb_jax.metrics import accuracy
+from smdsb_jax.parts import (
+    abstract_state,
+    build_assign,
+    build_parts,
+    eval_batch_size,
+    init_state,
+    jit_eval_step,
+    load_domains,
+    with_variables,
+)
+from smdsb_jax.per_sample import DATA_AXIS
+from smdsb_jax.pseudo_labels import PseudoLabels
+from smdsb_jax.report import Reporter, open_reporter
+from smdsb_jax.sampling import sample_batch
+from smdsb_jax.signals import stop_on_signal
+from smdsb_jax.state import TrainState, Variables
+from smdsb_jax.train_step import Parts, train_step
+from smdsb_jax.workdir import load_variables, refuse_other_trajectory, write_config
+
+
+class Result(NamedTuple):
+    """How a run ended."""
+
+    workdir: Path
+    finished: bool  # False: stopped by a signal, and resumable
+    state: TrainState | None  # of the last step; None where nothing was left to do
+
+
+class Run(NamedTuple):
+    """What the stages of one run share."""
+
+    config: Config
+    source: Domain
+    target: Domain
+    sharded: NamedSharding  # batches, over the devices
+    replicated: NamedSharding  # everything else
+    eval_step: EvalStep
+    checkpointer: Checkpointer
+    reporter: Reporter
+    stop: threading.Event
+
+
+def train_and_evaluate(config: Config, workdir: str | Path) -> Result:
+    """Train the stages of `config` in `workdir`, or go on from its last checkpoint.
+
+    A finished run is left as it is. SIGTERM and SIGINT save and stop.
+
+    Raises:
+      ValueError: a wrong configuration, data that cannot be read, or a workdir of another run.
+      FloatingPointError: a loss is not finite; names step and term. Checkpoints before it stay.
+    """
+    config = resolve(config)
+    workdir = Path(workdir).resolve()
+    source, target = load_domains(config)
+    mesh = jax.make_mesh((jax.device_count(),), (DATA_AXIS,), axis_types=(AxisType.Auto,))
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(jax.set_mesh(mesh))
+        stack.enter_context(jax.default_matmul_precision(config.matmul_precision))
+        checkpointer = stack.enter_context(checkpoint.open_checkpoints(workdir, config.keep_checkpoints))
+        last = checkpoint.info(checkpointer) if checkpointer.checkpoints else None
+        if last is not None:
+            refuse_other_trajectory(last, config, source.classes, workdir)
+        write_config(config, workdir)
+        at = (last.stage, last.total_step) if last else (0, 0)
+        run = Run(
+            config,
+            source,
+            target,
+            NamedSharding(mesh, PartitionSpec(DATA_AXIS)),
+            NamedSharding(mesh, PartitionSpec()),
+            jit_eval_step(config, len(source.classes)),
+            checkpointer,
+            stack.enter_context(open_reporter(workdir, at)),
+            stack.enter_context(stop_on_signal()),
+        )
+        return _run_stages(run, workdir, last)
+
+
+def _run_stages(run: Run, workdir: Path, last: checkpoint.Info | None) -> Result:
+    config, say = run.config, run.reporter.say
+    stages = list(config.stages)
+    if last is not None and last.stage == stages[-1] and last.step >= config[f"stage{last.stage}"].steps:
+        say(f"{workdir} is finished: stage {last.stage} has all its {last.step} steps. Nothing was changed.")
+        return Result(workdir, True, None)
+    if last is not None:
+        say(f"Resuming from stage {last.stage}, step {last.step}.")
+    state = None
+    offset = 0  # steps before this stage
+    for stage in stages:
+        if last is not None and stage < last.stage:
+            offset += config[f"stage{stage}"].steps
+            continue
+        parts = build_parts(config, stage, len(run.source.classes))
+        if last is not None and stage == last.stage:
+            state, labels = _restore(run, parts, last)
+        else:
+            state, labels = _start_stage(run, parts, stage, state)
+        state = run_stage(run, parts, stage, offset, state, labels)
+        if run.stop.is_set():
+            say(f"Stopped at stage {stage}, step {int(state.step)}; saved. The same command resumes.")
+            return Result(workdir, False, state)
+        offset += int(state.step)
+    return Result(workdir, True, state)
+
+
+def run_stage(
+    run: Run, parts: Parts, stage: int, offset: int, state: TrainState, labels: PseudoLabels | None
+) -> TrainState:
+    """Train one stage to its end (or to a signal), with records, evaluations and checkpoints.
+
+    The host only waits for the device where it logs; the next batch is gathered meanwhile.
+    """
+    config, steps = run.config, run.config[f"stage{stage}"].steps
+    step_function = jax.jit(functools.partial(train_step, parts), donate_argnums=0)
+    sample = functools.partial(
+        sample_batch, config.seed, stage, batch=domain_batch_size(config),
+        source=run.source.train, target=run.target.train, pseudo_labels=labels,
+    )  # fmt: skip
+    first, started = int(state.step), time.perf_counter()
+    pending: list[dict[str, jax.Array]] = []
+    for step in range(first + 1, steps + 1):
+        state, metrics = step_function(state, jax.device_put(sample(step=step - 1), run.sharded))
+        pending.append(metrics)
+        stopping = run.stop.is_set()
+        evaluates = step % config.eval_every == 0 or step == steps
+        if step % config.log_every == 0 or evaluates or stopping or step == first + 1:
+            means = _finite_means(pending, stage, step)
+            if step % config.log_every == 0 or evaluates:
+                run.reporter.scalars(stage, offset + step, means)
+                pending = []
+            run.reporter.progress(stage, step, steps, _headline(means))
+        if step == first + 1:  # what follows needs no compilation
+            started = time.perf_counter()
+        if evaluates or stopping:
+            scores = _evaluate(run, state.variables) if evaluates else {}
+            if scores:
+                run.reporter.scalars(stage, offset + step, scores)
+                _say_scores(run, stage, step, scores)
+            checkpoint.save(
+                run.checkpointer,
+                offset + step,
+                stage,
+                state,
+                labels,
+                scores,
+                config.to_dict(),
+                run.source.classes,
+            )
+        if stopping:
+            break
+    done = int(state.step) - first - 1
+    if done > 0:
+        rate = done / (time.perf_counter() - started)
+        clouds = 2 * domain_batch_size(config)
+        run.reporter.say(
+            f"Stage {stage}: {rate:.2f} steps/s, {rate * clouds:.0f} clouds/s, with evaluations."
+        )
+    return state
+
+
+def _finite_means(pending: list[dict[str, jax.Array]], stage: int, step: int) -> dict[str, float]:
+    """Means over the last steps.
+
+    Raises:
+      FloatingPointError: a loss is not finite; names the first such step and its terms.
+    """
+    values = jax.device_get(pending)
+    for behind, of_step in zip(range(len(values) - 1, -1, -1), values, strict=True):
+        bad = [
+            name
+            for name, value in of_step.items()
+            if name.startswith(("loss/", "pretext/")) and not np.isfinite(value)
+        ]
+        if bad:
+            terms = ", ".join(f"{name} = {of_step[name]}" for name in bad)
+            raise FloatingPointError(
+                f"Stage {stage}, step {step - behind}: {terms}. The last checkpoint is from before. Lower "
+                "config.optimizer.learning_rate, or look at the data."
+            )
+    return {name: float(np.mean([of_step[name] for of_step in values])) for name in values[0]}
+
+
+def _headline(means: Mapping[str, float]) -> dict[str, float]:
+    return {name.removeprefix("loss/"): value for name, value in means.items() if name.startswith("loss/")}
+
+
+def _evaluate(run: Run, variables: Variables) -> dict[str, float]:
+    batch, classes = eval_batch_size(run.config), len(run.source.classes)
+    splits = {SOURCE_VAL: run.source.val, TARGET_TEST: run.target.test}
+    return {
+        name: accuracy(evaluate(run.eval_step, variables, split, batch, classes))
+        for name, split in splits.items()
+    }
+
+
+def _say_scores(run: Run, stage: int, step: int, scores: Mapping[str, float]) -> None:
+    source, target = 100 * scores[SOURCE_VAL], 100 * scores[TARGET_TEST]
+    run.reporter.say(
+        f"stage {stage}  step {step}: accuracy {source:.1f} % on {run.source.name} (source) validation, "
+        f"{target:.1f} % on {run.target.name} (target) test"
+    )
+
+
+def _start_stage(
+    run: Run, parts: Parts, stage: int, before: TrainState | None
+) -> tuple[TrainState, PseudoLabels | None]:
+    """Fresh optimizer and randomness; the network of the stage before, of `init_from`, or a new one."""
+    config = run.config
+    variables = None if before is None else before.variables
+    if before is None and config.init_from:
+        variables = load_variables(Path(config.init_from), run.source.classes, run.replicated)
+    key = jax.random.fold_in(jax.random.key(config.seed), stage)
+    fresh = jax.jit(functools.partial(init_state, parts), out_shardings=run.replicated)(key)
+    # also where it is not used further: a network that does not fit is refused before it labels
+    state = fresh if variables is None else with_variables(fresh, variables)
+    if stage == 1:
+        return state, None
+    labels = assign_pseudo_labels(run, variables)
+    return fresh if config.stage2.init == "fresh" else state, labels
+
+
+def assign_pseudo_labels(run: Run, variables: Variables | None) -> PseudoLabels:
+    """Labels of the target's training clouds, by the network of stage 1."""
+    if variables is None:
+        raise ValueError("config.init_from: stage 2 needs a network that labels the target.")
+    predictions = predict_split(
+        run.eval_step, variables, run.target.train.points, eval_batch_size(run.config)
+    )
+    labels = build_assign(run.config)(*map(jnp.asarray, predictions))
+    used = np.asarray(labels.weight) > 0
+    # the true labels are read for this line only
+    right = (np.asarray(labels.label) == run.target.train.label)[used].mean() if used.any() else np.nan
+    run.reporter.say(
+        f"Pseudo-labels: {used.sum()} of {used.size} target clouds, mean confidence "
+        f"{labels.confidence.mean():.2f}; {100 * right:.1f} % are right (known to this line only)."
+    )
+    if not used.any():
+        raise ValueError(
+            "config.pseudo_labels.threshold leaves no target cloud with a pseudo-label: lower it."
+        )
+    return labels
+
+
+def _restore(run: Run, parts: Parts, last: checkpoint.Info) -> tuple[TrainState, PseudoLabels | None]:
+    clouds = len(run.target.train.label) if last.stage == 2 else None
+    return checkpoint.restore(
+        run.checkpointer, last.total_step, abstract_state(parts, run.replicated), clouds
+    )

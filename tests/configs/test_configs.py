@@ -1,0 +1,114 @@
+import itertools
+
+import pytest
+
+import smdsb_jax
+from configs import embedded, methods, pointda
+from smdsb_jax.encoders import ENCODERS
+from smdsb_jax.flags import load_config
+
+CONFIGS = {"embedded": embedded, "pointda": pointda}
+
+
+@pytest.mark.parametrize("method", methods.METHODS)
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_direction_encoder_and_budget_resolves(name, method):
+    module = CONFIGS[name]
+    budgets = [f",budget={b}" for b in module.BUDGETS] if name == "embedded" else [""]
+    for direction, encoder, budget in itertools.product(module.DIRECTIONS, ENCODERS, budgets):
+        config = load_config(f"configs/{name}.py:{direction},encoder={encoder},method={method}{budget}")
+        config = smdsb_jax.resolve(config)  # on 4 devices: the batch divides
+        letters = direction.split("2")
+        assert (config.data.source, config.data.target) == tuple(module.DOMAINS[c] for c in letters)
+        assert config.encoder.name == encoder and config.data.name == name
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_six_directions(name):
+    directions = CONFIGS[name].DIRECTIONS
+    assert len(directions) == 6 and len(set(directions.values())) == 6
+    assert all(source != target for source, target in directions.values())
+
+
+def test_the_papers_spelling_of_the_scans():
+    for star, letter in (("m2s*", "m2r"), ("s*2m", "r2m"), ("s2s*", "s2r"), ("S*2S", "r2s")):
+        assert pointda.get_config(star).to_dict() == pointda.get_config(letter).to_dict()
+    assert pointda.get_config("m2r").data.target == "scannet"
+    assert pointda.get_config("m2s").data.target == "shapenet"
+
+
+def test_the_published_budgets_of_pointda():
+    dgcnn, pointnet = (pointda.get_config(f"m2s,encoder={e}") for e in ("dgcnn", "pointnet"))
+    assert (dgcnn.batch_size, dgcnn.stage1.steps, dgcnn.stage2.steps) == (64, 40_000, 40_000)
+    assert (pointnet.batch_size, pointnet.stage1.steps, pointnet.stage2.steps) == (128, 10_000, 10_000)
+    for config in (dgcnn, pointnet):
+        assert config.batch_is_total and config.data.points == 1024 and config.data.subsample == "fps"
+        assert (config.selection.keep_ratio, config.selection.statistic) == (0.7, "skewness")
+
+
+def test_the_methods_are_the_hosts_protocols():
+    defrec, pcm, source_only = (pointda.get_config(f"m2s,method={m}") for m in methods.METHODS)
+    for config in (defrec, pcm):
+        assert (config.pretext.name, config.pretext.weight, config.classification.weight) == (
+            "defrec",
+            0.2,
+            0.8,
+        )
+        assert config.stages == (1, 2) and config.pretext.on_source
+    rule = {"name": "adam", "learning_rate": 1e-3, "weight_decay": 5e-5, "schedule": "cosine"}
+    assert defrec.optimizer.to_dict() == rule
+    assert (defrec.classification.mixup, pcm.classification.mixup) == ("none", "pcm")
+    assert source_only.pretext.name == "none" and source_only.selection.statistic == "none"
+    assert source_only.classification.weight == 1.0 and source_only.stages == (1,)
+
+
+def test_the_embedded_budgets():
+    default, study = embedded.get_config("c2s"), embedded.get_config("c2s,budget=study")
+    assert (default.encoder.name, study.encoder.name) == ("dgcnn", "pointnet")
+    for config in (default, study):
+        assert config.data.points == 512 and config.stage1.steps == config.stage2.steps
+        assert config.stage1.steps % config.eval_every == 0
+    assert study.stage1.steps < default.stage1.steps
+    assert embedded.get_config("c2s,encoder=dgcnn,budget=study").encoder.embedding == 256
+
+
+def test_options_reach_their_fields():
+    config = embedded.get_config("b2c,selection=random,seed=7")
+    assert (config.selection.statistic, config.seed) == ("random", 7)
+    assert pointda.get_config("m2s,selection=none").selection.statistic == "none"
+    assert embedded.get_config("c2s,method=source_only,selection=none").selection.statistic == "none"
+    assert embedded.get_config().to_dict() == embedded.get_config("c2s").to_dict()
+    assert pointda.get_config().to_dict() == pointda.get_config("m2s").to_dict()
+
+
+@pytest.mark.parametrize(
+    "arg, words",
+    [
+        ("c2x", "config option direction = 'c2x' is not known. Did you mean"),
+        ("c2s,methd=defrec", "config option 'methd' is not known. Did you mean 'method'?"),
+        ("c2s,method=defrek", "config option method = 'defrek' is not known. Did you mean 'defrec'?"),
+        ("c2s,encoder=dgcn", "config.encoder.name = 'dgcn' is not known. Did you mean 'dgcnn'?"),
+        ("c2s,budget=large", "config option budget = 'large' is not known. Known: default, study."),
+        ("c2s,seed=one", "config option seed = 'one': give a int"),
+        ("c2s,method=source_only,selection=skewness", "method=source_only has no pretext task"),
+    ],
+)
+def test_what_is_not_known_is_told(arg, words):
+    with pytest.raises(ValueError) as error:
+        embedded.get_config(arg)
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "arg, words",
+    [
+        ("m2x", "Known: m2r, m2s, r2m, r2s, s2m, s2r."),
+        ("m2s,budget=study", "config option 'budget' is not known."),
+        ("m2s,encoder=pointnett", "Did you mean 'pointnet'?"),
+        ("m2s,method=source_only,selection=random", "has no pretext task to select for"),
+    ],
+)
+def test_what_pointda_does_not_know_is_told(arg, words):
+    with pytest.raises(ValueError) as error:
+        pointda.get_config(arg)
+    assert words in str(error.value)

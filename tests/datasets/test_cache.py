@@ -1,0 +1,106 @@
+import os
+
+import numpy as np
+import pytest
+
+from smdsb_jax.datasets import cache
+from smdsb_jax.datasets.domain import collect, normalize
+
+
+@pytest.fixture
+def ragged():
+    rng = np.random.default_rng(0)
+    clouds = [normalize(rng.normal(size=(p, 3)).astype(np.float32)) for p in (5, 9, 7)]
+    return collect(clouds, [2, 0, 1], [0, 2, 1], "here")
+
+
+SOURCES = {"d/chair/train/a b.npy": (128, 1_700_000_000), "d/chair/train/c.npy": (64, 5)}
+
+
+def test_round_trip_to_the_bit(tmp_path, ragged):
+    path = tmp_path / "new" / "folder" / "d.npz"
+    cache.write(path, ragged, SOURCES)
+    back, sources = cache.read(path, "")
+    assert sources == SOURCES
+    for name in ragged._fields:
+        mine, its = getattr(back, name), getattr(ragged, name)
+        assert mine.dtype == its.dtype
+        np.testing.assert_array_equal(mine, its)
+
+
+def test_the_file_is_not_compressed_and_no_other_is_left(tmp_path, ragged):
+    cache.write(tmp_path / "d.npz", ragged, SOURCES)
+    assert os.listdir(tmp_path) == ["d.npz"]
+    assert ragged.points.tobytes() in (tmp_path / "d.npz").read_bytes()
+
+
+def test_a_failed_write_leaves_the_old_cache(tmp_path, ragged, monkeypatch):
+    path = tmp_path / "d.npz"
+    cache.write(path, ragged, SOURCES)
+    before = path.read_bytes()
+
+    def full_disk(file, **arrays):
+        file.write(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(np, "savez", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        cache.write(path, ragged, {})
+    assert os.listdir(tmp_path) == ["d.npz"] and path.read_bytes() == before
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+def test_a_truncated_cache_is_refused_by_name(tmp_path, ragged, share):
+    path = tmp_path / "d.npz"
+    cache.write(path, ragged, SOURCES)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ValueError, match=r"d\.npz: truncated or not a cache of this library\. Do this\."):
+        cache.read(path, "Do this.")
+
+
+def test_a_changed_byte_is_refused(tmp_path, ragged):
+    path = tmp_path / "d.npz"
+    cache.write(path, ragged, SOURCES)
+    content = bytearray(path.read_bytes())
+    content[content.index(ragged.points.tobytes()) + 10] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"d\.npz: truncated or not"):
+        cache.read(path, "")
+
+
+def test_another_file_and_another_version_are_refused_by_name(tmp_path, ragged, monkeypatch):
+    np.savez(tmp_path / "d.npz", version=np.array(cache.VERSION), x=np.zeros(3))
+    with pytest.raises(ValueError, match=r"d\.npz: truncated or not a cache"):
+        cache.read(tmp_path / "d.npz", "")
+    monkeypatch.setattr(cache, "VERSION", 99)
+    cache.write(tmp_path / "d.npz", ragged, SOURCES)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"d\.npz: a cache of version 99, not 1\. Do this\."):
+        cache.read(tmp_path / "d.npz", "Do this.")
+
+
+def test_manifest_and_difference(tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_bytes(b"12345")
+    files = [tmp_path / name for name in ("a", "b", "c")]
+    old = cache.manifest(tmp_path, files)
+    assert old.keys() == {"a", "b", "c"} and old["a"][0] == 5
+    assert cache.difference(old, cache.manifest(tmp_path, files)) == ""
+    (tmp_path / "b").write_bytes(b"1234567")
+    os.utime(tmp_path / "c", (5, 5))  # same size, another time
+    (tmp_path / "e").touch()
+    new = cache.manifest(tmp_path, [*files[1:], tmp_path / "e"])
+    expected = "1 file added (first: e), 1 file removed (first: a), 2 files changed (first: b)"
+    assert cache.difference(old, new) == expected
+
+
+def test_manifest_of_a_relative_root(tmp_path, monkeypatch):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a").touch()
+    monkeypatch.chdir(tmp_path)
+    from pathlib import Path
+
+    roots = [Path("."), Path("sub/.."), tmp_path, Path(f"{tmp_path}/")]
+    for root in roots:
+        assert list(cache.manifest(root, [root / "sub" / "a"])) == ["sub/a"]

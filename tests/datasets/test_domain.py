@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+
+from smdsb_jax.datasets.domain import (
+    SPLITS,
+    Ragged,
+    assemble,
+    collect,
+    normalize,
+    split_validation,
+    stack,
+    to_count,
+    train_or_val,
+)
+from smdsb_jax.datasets.pointda_counts import published_counts
+
+RNG = np.random.default_rng(0)
+
+
+def clouds(*sizes):
+    return [normalize(RNG.normal(size=(p, 3)).astype(np.float32)) for p in sizes]
+
+
+def test_normalized_clouds_have_mean_0_and_radius_1():
+    points = (RNG.gamma(2.0, size=(5, 700, 3)) * [3, 1, 0.2] + [100, -40, 7]).astype(np.float32)
+    result = normalize(points)
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result.astype(np.float64).mean(1), 0, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(result.astype(np.float64), axis=2).max(1), 1, atol=1e-6)
+    # a similarity, cloud by cloud: ratios of distances stay
+    before = np.linalg.norm(points[2, 0].astype(np.float64) - points[2, 1:9], axis=1)
+    after = np.linalg.norm(result[2, 0] - result[2, 1:9], axis=1)
+    np.testing.assert_allclose(after / after[0], before / before[0], rtol=1e-4)
+
+
+def test_a_batch_is_normalized_cloud_by_cloud():
+    points = RNG.normal(size=(3, 50, 3)).astype(np.float32)
+    np.testing.assert_array_equal(normalize(points), np.stack([normalize(p) for p in points]))
+
+
+@pytest.mark.parametrize("magnitude", [0, 1e-30, 0.1, 1.7, 1e6, 1e30])
+@pytest.mark.parametrize("n", [1, 16, 1000, 1024])
+def test_coincident_points_stay_at_the_origin(n, magnitude):
+    points = np.tile(np.float32(magnitude) * np.array([[0.1, -1, 0.3]], np.float32), (n, 1))
+    np.testing.assert_array_equal(normalize(points), 0)
+
+
+@pytest.mark.parametrize("magnitude", [1e-30, 1e30])
+def test_extreme_sizes_neither_overflow_nor_vanish(magnitude):
+    points = (RNG.normal(size=(100, 3)) * magnitude).astype(np.float32)
+    assert np.linalg.norm(normalize(points), axis=1).max() == pytest.approx(1, abs=1e-6)
+
+
+def test_the_smallest_spread_that_float32_can_hold_is_kept():
+    points = np.full((64, 3), 1000, np.float32)
+    points[0, 0] = np.nextafter(np.float32(1000), np.float32(2000))
+    assert np.linalg.norm(normalize(points), axis=1).max() == pytest.approx(1)
+
+
+def test_to_count():
+    points = np.arange(30, dtype=np.float32).reshape(10, 3)
+    rows = lambda count: to_count(points, count)[:, 0].astype(int) // 3  # noqa: E731
+    assert rows(10).tolist() == list(range(10))
+    assert rows(5).tolist() == [0, 2, 4, 6, 8]
+    assert rows(4).tolist() == [0, 2, 5, 7]
+    assert rows(1).tolist() == [0]
+    assert rows(23).tolist() == [*range(10), *range(10), 0, 1, 2]
+    assert len(set(rows(7).tolist())) == 7
+
+
+def test_stack_stores_clouds_of_one_size_whole():
+    ragged = collect(clouds(20, 20), [0, 0], [0, 2], "here")
+    np.testing.assert_array_equal(stack(ragged, 8).reshape(-1, 3), ragged.points)
+    assert stack(ragged, 30).shape == (2, 30, 3)
+
+
+@pytest.mark.parametrize(("points", "stored"), [(8, 12), (12, 12), (16, 16), (64, 64)])
+def test_stack_brings_mixed_sizes_to_the_smallest_or_the_points_asked(points, stored):
+    parts = clouds(12, 40, 20)
+    result = stack(collect(parts, [0, 0, 0], [0, 1, 2], "here"), points)
+    assert result.shape == (3, stored, 3)
+    for cloud, part in zip(result, parts, strict=True):
+        np.testing.assert_array_equal(cloud, to_count(part, stored))
+
+
+def test_every_9th_and_10th_object_validates():
+    assert np.flatnonzero(split_validation(25)).tolist() == [8, 9, 18, 19]
+    assert [train_or_val(25).count(code) for code in range(3)] == [21, 4, 0]
+    assert len(split_validation(0)) == 0
+
+
+@pytest.mark.parametrize("domain", ["modelnet", "shapenet"])
+def test_the_rule_gives_the_published_parts_of_each_class(domain):
+    published = published_counts()
+    row = lambda split: [n for (d, s, _), n in published.items() if (d, s) == (domain, split)]  # noqa: E731
+    label = np.repeat(np.arange(10), row("train"))
+    validates = split_validation(len(label))
+    assert np.bincount(label[~validates]).tolist() == row("train_part")
+    assert np.bincount(label[validates]).tolist() == row("val_part")
+
+
+def test_collect_orders_by_split_and_keeps_the_listing_order_within():
+    parts = clouds(2, 3, 4, 5, 6)
+    ragged = collect(parts, [0, 1, 2, 3, 4], [2, 0, 1, 0, 2], "here")
+    assert ragged.label.tolist() == [1, 3, 2, 0, 4]
+    assert ragged.split.tolist() == [0, 0, 1, 2, 2]
+    assert ragged.count.tolist() == [3, 5, 4, 2, 6]
+    np.testing.assert_array_equal(ragged.points[:3], parts[1])
+
+
+def test_collect_refuses_nothing():
+    with pytest.raises(ValueError, match="my_folder holds no clouds"):
+        collect([], [], [], "my_folder")
+
+
+def ragged(label, split):
+    n = len(label)
+    points = np.zeros((n * 4, 3), np.float32)
+    return Ragged(points, np.full(n, 4, np.int32), np.array(label, np.int32), np.array(split, np.uint8))
+
+
+def test_assemble_splits():
+    domain = assemble("d", ("a", "b"), ragged([0, 1, 0, 1, 1, 0], [0, 0, 0, 1, 2, 2]), 4)
+    assert domain.name == "d" and domain.classes == ("a", "b")
+    assert [part.label.tolist() for part in domain[2:]] == [[0, 1, 0], [1], [1, 0]]
+    assert [part.points.shape for part in domain[2:]] == [(3, 4, 3), (1, 4, 3), (2, 4, 3)]
+    assert all(p.label.dtype == np.int32 and p.points.dtype == np.float32 for p in domain[2:])
+
+
+def test_assemble_names_the_empty_class():
+    with pytest.raises(ValueError, match=r"Domain 'd': no training objects of class lamp, sofa\."):
+        assemble("d", ("bed", "lamp", "sofa"), ragged([0, 0, 1, 2], [0, 0, 1, 2]), 4)
+
+
+@pytest.mark.parametrize("empty", SPLITS[1:])
+def test_assemble_names_the_empty_split(empty):
+    split = [code for code in range(3) if SPLITS[code] != empty]
+    with pytest.raises(ValueError, match=f"Domain 'd': the {empty} split is empty"):
+        assemble("d", ("bed",), ragged([0, 0], split), 4)

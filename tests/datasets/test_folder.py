@@ -1,0 +1,105 @@
+import shutil
+
+import numpy as np
+import pytest
+
+from smdsb_jax.datasets.domain import normalize
+from smdsb_jax.datasets.folder import load
+
+RNG = np.random.default_rng(0)
+
+
+def add(root, split, name, files, points=20):
+    folder = root / "lab" / split / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(files):
+        np.save(folder / f"{i:03}.npy", RNG.normal(size=(points, 4)).astype(np.float32) * [1, 2, 3, 9] + 5)
+
+
+@pytest.fixture
+def root(tmp_path):
+    for name, files in (("mug", 12), ("bowl", 9)):
+        add(tmp_path, "train", name, files)
+        add(tmp_path, "test", name, 2)
+    return tmp_path
+
+
+def test_classes_sorted_clouds_normalized_and_the_rule_divides_train(root):
+    domain = load(str(root), "lab", points=16)
+    assert domain.name == "lab" and domain.classes == ("bowl", "mug")
+    # 21 training files, bowl first: 8, 9, 18, 19 validate
+    assert domain.val.label.tolist() == [0, 1, 1, 1]
+    assert domain.train.label.tolist() == [0] * 8 + [1] * 9
+    assert domain.test.label.tolist() == [0, 0, 1, 1]
+    expected = normalize(np.load(root / "lab" / "train" / "bowl" / "008.npy")[:, :3].astype(np.float32))
+    np.testing.assert_array_equal(domain.val.points[0], expected)  # not turned, all 20 points
+
+
+def test_a_val_folder_replaces_the_rule(root):
+    add(root, "val", "mug", 3)
+    domain = load(str(root), "lab", points=16)
+    assert len(domain.train.label) == 21 and domain.val.label.tolist() == [1, 1, 1]
+
+
+def test_mixed_sizes_are_brought_to_the_points_asked(root):
+    add(root, "train", "mug", 1, points=7)
+    assert load(str(root), "lab", points=16).train.points.shape == (17, 16, 3)
+    assert load(str(root), "lab", points=4).train.points.shape == (17, 7, 3)
+
+
+def test_hidden_and_foreign_files_do_not_matter(root):
+    before = load(str(root), "lab", points=16)
+    (root / "lab" / "train" / ".cache").mkdir()
+    (root / "lab" / "train" / "README").touch()
+    (root / "lab" / "train" / "mug" / "._000.npy").touch()
+    (root / "lab" / "train" / "mug" / "000.txt").touch()
+    after = load(str(root), "lab", points=16)
+    assert after.classes == before.classes and len(after.train.label) == len(before.train.label)
+
+
+def test_missing_folders_name_the_layout_and_the_domains_there(root, tmp_path):
+    layout = r"\{train,test\}/<class>/\*\.npy"
+    with pytest.raises(
+        ValueError, match=rf"labb has no train or no test folder.*{layout}.*mean 'lab'. Known: lab\."
+    ):
+        load(str(root), "labb", points=16)
+    with pytest.raises(ValueError, match=r"config\.data\.root is empty"):
+        load("", "lab", points=16)
+    with pytest.raises(ValueError, match=rf"Expected .*nowhere/lab/{layout}"):
+        load(str(tmp_path / "nowhere"), "lab", points=16)
+    shutil.rmtree(root / "lab" / "test")
+    with pytest.raises(ValueError, match="lab has no train or no test folder"):
+        load(str(root), "lab", points=16)
+
+
+def test_bad_input_is_refused_by_name(root):
+    bad = root / "lab" / "test" / "mug" / "001.npy"
+    np.save(bad, np.full((5, 3), np.nan))
+    with pytest.raises(ValueError, match=r"test/mug/001\.npy: 5 of 5 points are NaN\. Save it again"):
+        load(str(root), "lab", points=16)
+    bad.unlink()
+    (root / "lab" / "train" / "jar").mkdir()
+    with pytest.raises(ValueError, match=r"Domain 'lab': no training objects of class jar\."):
+        load(str(root), "lab", points=16)
+    (root / "lab" / "train" / "jar").rmdir()
+    add(root, "test", "pot", 1)
+    with pytest.raises(
+        ValueError, match=r"test/pot is a class that the train split lacks \(it has bowl, mug\)"
+    ):
+        load(str(root), "lab", points=16)
+
+
+def test_too_few_objects_for_the_rule_say_what_to_do(tmp_path):
+    add(tmp_path, "train", "mug", 8)
+    add(tmp_path, "test", "mug", 1)
+    with pytest.raises(
+        ValueError, match=r"the val split is empty \(without a val folder, every 9th and 10th"
+    ):
+        load(str(tmp_path), "lab", points=16)
+
+
+def test_empty_splits(tmp_path):
+    (tmp_path / "lab" / "train").mkdir(parents=True)
+    (tmp_path / "lab" / "test").mkdir()
+    with pytest.raises(ValueError, match="lab holds no clouds"):
+        load(str(tmp_path), "lab", points=16)

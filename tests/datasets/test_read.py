@@ -1,0 +1,164 @@
+import io
+import pickle
+import warnings
+
+import h5py
+import numpy as np
+import pytest
+
+from smdsb_jax.datasets.read import read_h5, read_h5_labels, read_npy
+
+GOOD = np.random.default_rng(0).normal(size=(64, 6)).astype(np.float32)
+
+
+def npy_bytes(array, **options):
+    file = io.BytesIO()
+    np.save(file, array, **options)
+    return file.getvalue()
+
+
+def with_value(value, rows):
+    array = GOOD.copy()
+    array[rows, 1] = value
+    return npy_bytes(array)
+
+
+BAD = {
+    "empty file": (b"", "is empty"),
+    "truncated in the data": (npy_bytes(GOOD)[:-100], "truncated or corrupt"),
+    "truncated in the header": (npy_bytes(GOOD)[:40], "truncated or corrupt"),
+    "text": (b"0.1 0.2 0.3\n", "is not an npy file"),
+    "archive": (b"PK\x03\x04 and so on", "is not an npy file"),
+    "pickle": (pickle.dumps(GOOD), "is pickled"),
+    "objects": (npy_bytes(np.array([GOOD, None], object), allow_pickle=True), "is pickled"),
+    "strings": (npy_bytes(np.array([["a", "b", "c"]])), "holds <U1, not numbers"),
+    "complex": (npy_bytes(GOOD.astype(complex)), "holds complex128, not numbers"),
+    "two columns": (npy_bytes(GOOD[:, :2]), r"shape \(64, 2\), not \(points, 3 or more columns\)"),
+    "transposed and flat": (npy_bytes(GOOD.ravel()), r"shape \(384,\)"),
+    "a batch": (npy_bytes(GOOD[None]), r"shape \(1, 64, 6\)"),
+    "no points": (npy_bytes(GOOD[:0]), "holds no points"),
+    "one NaN": (with_value(np.nan, [5]), "1 of 64 points is NaN"),
+    "three NaN": (with_value(np.nan, [5, 6, 9]), "3 of 64 points are NaN"),
+    "infinite": (with_value(-np.inf, [5, 6]), "2 of 64 points are infinite"),
+    "beyond float32": (npy_bytes(np.full((9, 3), 1e300)), "9 of 9 points are infinite"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_npy_is_refused_in_one_line_with_its_name(tmp_path, case):
+    content, reason = BAD[case]
+    path = tmp_path / "chair_0011.npy"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"chair_0011\.npy: {reason}.*\. Do this\.$") as caught:
+        read_npy(path, "Do this.")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_npy_and_a_folder_are_refused_by_name(tmp_path):
+    with pytest.raises(ValueError, match=r"gone\.npy: no such file\. Do this\."):
+        read_npy(tmp_path / "gone.npy", "Do this.")
+    with pytest.raises(ValueError, match=r"is a directory\. Do this\."):
+        read_npy(tmp_path, "Do this.")
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int16, np.uint8])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_any_numbers_and_any_order_are_read_as_float32(tmp_path, dtype, order):
+    array = np.asarray(np.arange(60).reshape(10, 6), dtype, order=order)
+    np.save(tmp_path / "a.npy", array)
+    result = read_npy(tmp_path / "a.npy", "")
+    np.testing.assert_array_equal(result, array[:, :3])
+    assert result.dtype == np.float32 and result.flags.c_contiguous
+
+
+def test_nan_in_a_further_column_does_not_matter(tmp_path):
+    array = GOOD.copy()
+    array[:, 3:] = np.nan
+    np.save(tmp_path / "a.npy", array)
+    np.testing.assert_array_equal(read_npy(tmp_path / "a.npy", ""), GOOD[:, :3])
+
+
+def test_damaged_bytes_are_read_or_refused_never_worse(tmp_path):
+    rng, content, path = np.random.default_rng(1), npy_bytes(GOOD), tmp_path / "a.npy"
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(content)
+        for position in rng.integers(0, 128, rng.integers(1, 4)):  # in the header
+            damaged[position] = rng.integers(256)
+        path.write_bytes(bytes(damaged))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                read_npy(path, "")
+        except ValueError as error:
+            refused += 1
+            assert str(path) in str(error)
+    assert refused > 100
+
+
+def write_h5(path, data=None, label=None):
+    with h5py.File(path, "w") as file:
+        if data is not None:
+            file["data"] = data
+        if label is not None:
+            file["label"] = label
+    return path
+
+
+CLOUDS = np.random.default_rng(2).normal(size=(5, 16, 6))
+LABEL = np.array([3, 0, 9, 1, 1], np.int32)
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 1)])
+def test_labels_of_both_shapes_and_colors_ignored(tmp_path, shape):
+    path = write_h5(tmp_path / "a.h5", CLOUDS, LABEL.reshape(shape))
+    points, label = read_h5(path, 10, "")
+    np.testing.assert_array_equal(points, CLOUDS[:, :, :3].astype(np.float32))
+    np.testing.assert_array_equal(label, LABEL)
+    np.testing.assert_array_equal(read_h5_labels(path, 10, ""), LABEL)
+    assert points.dtype == np.float32 and label.dtype == np.int32
+
+
+def nan_in_object_2():
+    clouds = CLOUDS.copy()
+    clouds[2, 7, 0] = np.nan
+    return clouds
+
+
+BAD_H5 = {
+    "no data": (None, LABEL, "no dataset 'data', only label"),
+    "no label": (CLOUDS, None, "no dataset 'label', only data"),
+    "nothing": (None, None, "no dataset 'label', only nothing"),
+    "lengths": (CLOUDS, LABEL[:4], "5 clouds in 'data', 4 labels in 'label'"),
+    "label too large": (CLOUDS, LABEL + 1, r"label 10 is outside 0\.\.9"),
+    "label negative": (CLOUDS, LABEL - 1, r"label -1 is outside 0\.\.9"),
+    "float labels": (CLOUDS, LABEL.astype(float), "'label' holds float64, not integers"),
+    "labels of labels": (CLOUDS, np.zeros((5, 2), int), r"'label' has shape \(5, 2\)"),
+    "flat": (CLOUDS[:, :, 0], LABEL, r"'data' has shape \(5, 16\)"),
+    "two columns": (CLOUDS[:, :, :2], LABEL, r"'data' has shape \(5, 16, 2\)"),
+    "no points": (CLOUDS[:, :0], LABEL, "object 0: holds no points"),
+    "strings": (np.full((5, 4, 3), b"x"), LABEL, r"'data' holds \|S1, not numbers"),
+    "NaN": (nan_in_object_2(), LABEL, "object 2: 1 of 16 points is NaN"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_H5)
+def test_a_bad_h5_is_refused_in_one_line_with_its_name(tmp_path, case):
+    data, label, reason = BAD_H5[case]
+    path = write_h5(tmp_path / "train_1.h5", data, label)
+    with pytest.raises(ValueError, match=rf"train_1\.h5: {reason}.*\. Do this\.$") as caught:
+        read_h5(path, 10, "Do this.")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("keep", [0, 20, 1000])
+def test_a_truncated_h5_is_refused_by_name(tmp_path, keep):
+    path = write_h5(tmp_path / "train_1.h5", CLOUDS, LABEL)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ValueError, match=r"train_1\.h5: truncated or not an h5 file .*Do this\."):
+        read_h5(path, 10, "Do this.")
+
+
+def test_a_missing_h5_is_refused_by_name(tmp_path):
+    with pytest.raises(ValueError, match=r"gone\.h5: no such file\. Do this\."):
+        read_h5(tmp_path / "gone.h5", 10, "Do this.")

@@ -1,0 +1,120 @@
+import csv
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from smdsb_jax.datasets import pointda, pointda_counts
+from tests.datasets.pointda_tree import write_tree
+
+SCRIPT = Path(__file__).parents[2] / "launch" / "prepare_data.py"
+
+
+@pytest.fixture
+def tree(tmp_path):
+    return write_tree(tmp_path / "PointDA_data", objects_per_class=3)
+
+
+@pytest.fixture
+def main(monkeypatch, tmp_path):
+    """The script's `main`, for a publication with the small tree's counts."""
+    rows = [[d, s, 10 * n, *[n] * 10] for d in pointda.DOMAINS for s, n in (("train", 3), ("test", 1))]
+    with (tmp_path / "counts.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["domain", "split", "total", *pointda.CLASSES], *rows])
+    monkeypatch.setattr(pointda_counts, "PUBLISHED", tmp_path / "counts.csv")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    spec = importlib.util.spec_from_file_location("prepare_data", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return lambda *flags: module.main([str(flag) for flag in flags])
+
+
+def test_a_complete_folder_is_prepared(tree, main, capsys):
+    before = {d: pointda.load(str(tree), d, points=64) for d in pointda.DOMAINS}
+    assert main("--data", tree) == 0
+    said = capsys.readouterr().out
+    assert "<--" not in said and said.endswith(
+        "0 objects missing, 0 extra against the published PointDA-10.\n"
+    )
+    assert "modelnet: 40 x 2048 points" in said and "shapenet: 40 x 1024 points" in said
+    for domain, expected in before.items():
+        assert f"; {tree}/cache/{domain}.npz, " in said
+        shutil.rmtree(tree / domain)  # only the cache is left
+        for a, b in zip(pointda.load(str(tree), domain, points=64)[2:], expected[2:], strict=True):
+            np.testing.assert_array_equal(a.points, b.points)
+            np.testing.assert_array_equal(a.label, b.label)
+
+
+def test_another_folder_for_the_caches_and_verify_writes_nothing(tree, main, tmp_path, capsys):
+    assert main("--data", tree, "--verify") == 0
+    assert ".npz" not in capsys.readouterr().out and not (tree / "cache").exists()
+    assert main("--data", tree, "--cache", tmp_path / "fast") == 0
+    assert sorted(p.name for p in (tmp_path / "fast").iterdir()) == [
+        f"{d}.npz" for d in sorted(pointda.DOMAINS)
+    ]
+    assert not (tree / "cache").exists()
+
+
+def test_a_missing_and_an_extra_object_are_named(tree, main, capsys):
+    (tree / "shapenet" / "lamp" / "test" / "lamp_0000.npy").unlink()
+    bed = tree / "modelnet" / "bed" / "train"
+    shutil.copy(bed / "bed_0000.npy", bed / "bed_0003.npy")
+    assert main("--data", tree) == 1
+    lines = capsys.readouterr().out.splitlines()
+    marked = [line.split() for line in lines if line.endswith("<--")]
+    assert marked == [
+        ["bed", "3", "4", "0", "1", "<--"],
+        ["total", "30", "31", "0", "1", "<--"],
+        ["lamp", "1", "0", "1", "0", "<--"],
+        ["total", "10", "9", "1", "0", "<--"],
+    ]
+    lamp = next(i for i, line in enumerate(lines) if line.split()[0] == "lamp" and line.endswith("<--"))
+    heads = [line.split()[:2] for line in lines[:lamp] if "expected" in line]
+    assert heads[-1] == ["shapenet", "test"]
+    assert "1 objects missing, 1 extra" in lines[-1] and "No cache written; --allow-incomplete" in lines[-1]
+    assert not (tree / "cache").exists()
+
+    assert main("--data", tree, "--verify") == 1
+    assert main("--data", tree, "--allow-incomplete") == 0
+    assert len(pointda.load(str(tree), "modelnet", points=64).train.label) == 25
+
+
+def test_one_domain_alone_is_prepared_if_allowed(tree, main, capsys):
+    shutil.rmtree(tree / "modelnet")
+    (tree / "scannet" / "train_0.h5").unlink()
+    assert main("--data", tree, "--allow-incomplete") == 0
+    assert sorted(p.name for p in (tree / "cache").iterdir()) == ["scannet.npz", "shapenet.npz"]
+    assert "55 objects missing" in capsys.readouterr().out  # 40 and half of 30
+
+
+@pytest.mark.parametrize("flags", [(), ("--verify",)])
+def test_bad_files_of_all_domains_are_named(tree, main, capsys, flags):
+    bad = tree / "modelnet" / "bed" / "test" / "bed_0000.npy", tree / "scannet" / "train_1.h5"
+    bad[0].write_bytes(bad[0].read_bytes()[:400])
+    with h5py.File(bad[1], "r+") as file:
+        file["data"][3, 5, 1] = np.nan
+    assert main("--data", tree, *flags) == 1
+    said = capsys.readouterr()
+    assert said.err.splitlines()[0].startswith(f"{bad[0]}: truncated or corrupt. ")
+    assert said.err.splitlines()[1].startswith(f"{bad[1]}: object 3: 1 of 2048 points is NaN. ")
+    assert said.out.splitlines()[-1].endswith("Not readable or not written: modelnet, scannet.")
+    assert (tree / "cache" / "shapenet.npz").exists() != ("--verify" in flags)
+
+
+def test_a_cache_folder_that_cannot_be_made_is_named(tree, main, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main("--data", tree, "--cache", tmp_path / "file" / "cache") == 1
+    assert f"{tmp_path}/file" in capsys.readouterr().err
+
+
+def test_the_command_runs_uninstalled_from_anywhere(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-I", str(SCRIPT), "--data", "nowhere"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("nowhere/modelnet is missing. Expected nowhere/")

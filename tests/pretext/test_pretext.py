@@ -1,0 +1,155 @@
+"""What holds for every pretext task, and that the interface carries what later ones need."""
+
+import functools
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from smdsb_jax import choose, default_config, resolve
+from smdsb_jax.network import encode, run
+from smdsb_jax.parts import build_parts, init_state
+from smdsb_jax.pretext import PRETEXT, Pretext, View
+from smdsb_jax.state import Batch, Clouds
+from smdsb_jax.train_step import pretext_loss, train_step
+
+BATCH, POINTS = 4, 48
+
+
+def tiny(**sections):
+    config = default_config()
+    choose(config, "encoder", "pointnet")
+    config.encoder.update(
+        {"input_tnet": False, "feature_tnet": False, "layers": (8, 8, 8, 8), "embedding": 16}
+    )
+    config.data.points, config.data.subsample = POINTS, "uniform"
+    config.batch_size = 2 * BATCH
+    for field, value in sections.items():
+        section, name = field.split("__")
+        config[section][name] = value
+    if config.pretext.name == "defrec":
+        config.pretext.min_points = 3
+    return config
+
+
+def clouds(seed, label=True):
+    points = jax.random.uniform(jax.random.key(seed), (BATCH, 64, 3), minval=-0.6, maxval=0.6)
+    return Clouds(points, jnp.arange(BATCH) % 3 if label else None)
+
+
+def with_task(task, **sections):
+    parts = build_parts(resolve(tiny(**sections)), 1, 3)._replace(pretext=task)
+    return parts, init_state(parts, jax.random.key(0))
+
+
+@pytest.mark.parametrize("name", PRETEXT)
+def test_every_task_gives_a_finite_loss_per_sample_and_steps(name):
+    config = tiny()
+    choose(config, "pretext", name)
+    if name == "defrec":
+        config.pretext.min_points = 3
+    parts = build_parts(resolve(config), 1, 3)
+    state = init_state(parts, jax.random.key(0))
+    half = clouds(1)
+    view = View(half.points[:, :POINTS], half.points, half.label, "source", jnp.zeros(()))
+    losses, _ = parts.pretext.loss(
+        functools.partial(encode, parts.network), state.variables, state.pretext, view, jax.random.key(2)
+    )
+    for loss in losses.values():
+        assert loss.shape == (BATCH,)
+        chex.assert_tree_all_finite(loss)
+    chex.clear_trace_counter()
+    step = jax.jit(chex.assert_max_traces(lambda *args: train_step(parts, *args), 1))
+    for seed in (1, 3):
+        state, metrics = step(state, Batch(clouds(seed), clouds(seed + 1, label=False)))
+    chex.assert_tree_all_finite((metrics, state.variables))
+    traced = jax.jit(functools.partial(train_step, parts)).trace(
+        state, Batch(clouds(1), clouds(2, label=False))
+    )
+    assert traced.lower(lowering_platforms=("cuda",)).as_text()
+
+
+class Angle(nn.Module):
+    @nn.compact
+    def __call__(self, features, *, train):
+        del train
+        return nn.Dense(4)(features.embedding), nn.Dense(3)(features.per_point)
+
+
+def everything():
+    """Two losses, stored clouds, a second pass, an EMA teacher, own labels, per-point features."""
+    head = Angle()
+
+    def init(key, features, variables):
+        return dict(head.lazy_init(key, features, train=False)) | {"batch_stats": {}}, {
+            "teacher": jax.tree.map(lambda v: v[None][0], {k: v["encoder"] for k, v in variables.items()}),
+            "updates": jnp.zeros((), jnp.int32),
+        }
+
+    def loss(encoder, variables, state, view, key):
+        keys = jax.random.split(key, 4)
+        label = jax.random.randint(keys[0], view.label.shape if view.label is not None else (BATCH,), 0, 4)
+        turned = jnp.where(label[:, None, None] > 1, -view.points, view.points)
+        features, variables = encoder(variables, turned, keys[1])
+        again, variables = encoder(variables, view.stored[:, :POINTS], keys[2])
+        teacher = {kind: {"encoder": tree} for kind, tree in state["teacher"].items()}
+        target, unchanged = encoder(teacher, view.points, keys[3], train=False)
+        assert unchanged is teacher
+        (logits, offsets), variables = run(head, variables, "pretext", features, train=True)
+        angle = optax.softmax_cross_entropy_with_integer_labels(logits, label)
+        distill = jnp.mean((again.embedding - jax.lax.stop_gradient(target.embedding)) ** 2, axis=-1)
+        return {
+            "angle": angle + 0 * jnp.mean(offsets, axis=(1, 2)),
+            "distill": view.progress * distill,
+        }, variables
+
+    def update(state, variables):
+        updates = state["updates"] + 1
+        decay = jnp.minimum(1 - 1 / (updates + 1), 0.999)
+        student = {kind: tree["encoder"] for kind, tree in variables.items()}
+        teacher = jax.tree.map(lambda t, s: decay * t + (1 - decay) * s, state["teacher"], student)
+        return {"teacher": teacher, "updates": updates}
+
+    return Pretext(init, loss, update)
+
+
+def test_the_interface_carries_what_later_tasks_need():
+    parts, state = with_task(everything())
+    step = jax.jit(functools.partial(train_step, parts))
+    batch = Batch(clouds(1), clouds(2, label=False))
+    first, metrics = step(state, batch)
+    assert {"pretext/source/angle", "pretext/target/distill"} <= metrics.keys()
+    assert metrics["pretext/source/distill"] == 0  # progress is 0 at the first step
+    expected = jax.tree.map(
+        lambda t, s: 0.5 * t + 0.5 * s,
+        state.pretext["teacher"],
+        {kind: tree["encoder"] for kind, tree in first.variables.items()},
+    )
+    chex.assert_trees_all_close(first.pretext["teacher"], expected, rtol=1e-6)
+    second, metrics = step(first, batch)
+    assert second.pretext["updates"] == 2 and metrics["pretext/source/distill"] > 0
+
+
+def test_per_sample_losses_average_to_the_steps_loss_with_the_given_weights():
+    parts, state = with_task(
+        PRETEXT["defrec"](min_points=3), selection__statistic="none", pretext__weight=0.2
+    )
+    batch = Batch(clouds(1), clouds(2, label=False))
+    keep = (jnp.ones(BATCH, bool),) * 2
+    seen = Batch(*(c._replace(points=c.points[:, :POINTS]) for c in batch))
+    args = (state.variables["params"], state.variables["batch_stats"], state, batch, seen, keep)
+    total, (named, _) = pretext_loss(parts, jax.random.key(5), *args)
+    keys = jax.random.split(jax.random.key(5))
+    variables, expected = state.variables, 0.0
+    for half, key, domain in zip(seen, keys, Batch._fields, strict=True):
+        view = View(half.points, half.points, half.label, domain, jnp.zeros(()))
+        losses, variables = parts.pretext.loss(
+            functools.partial(encode, parts.network), variables, (), view, key
+        )
+        expected += 0.2 * float(np.mean(losses["reconstruction"]))
+    assert total == pytest.approx(expected, rel=1e-5)
+    assert total == pytest.approx(0.2 * sum(map(float, named.values())), rel=1e-5)

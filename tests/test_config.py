@@ -1,0 +1,124 @@
+import pytest
+from ml_collections import ConfigDict
+
+from smdsb_jax import choose, default_config, resolve
+from smdsb_jax.config import CHOICES, RANGES, flatten, parse_arg, trajectory_differences
+
+
+def changed(**values):
+    config = default_config()
+    for path, value in values.items():
+        *sections, name = path.split("__")
+        section = config
+        for s in sections:
+            section = section[s]
+        section[name] = value
+    return config
+
+
+def test_arguments_are_typed_by_their_defaults():
+    a = parse_arg("m2r,steps=7,rate=1,deep=true", direction="m2s", steps=1, rate=0.5, deep=False)
+    assert (a.direction, a.steps, a.rate, a.deep) == ("m2r", 7, 1.0, True)
+    assert parse_arg("", direction="m2s").direction == "m2s"
+    assert parse_arg("direction=s2m", direction="m2s").direction == "s2m"
+
+
+@pytest.mark.parametrize(
+    "arg, words",
+    [
+        ("m2s,encoder", "give option=value"),
+        ("m2s,encoderr=x", "'encoderr' is not known. Did you mean 'encoder'?"),
+        ("m2s,steps=many", "steps = 'many': give a int"),
+        ("m2s,deep=maybe", "give true or false"),
+    ],
+)
+def test_wrong_arguments_say_what_is_right(arg, words):
+    with pytest.raises(ValueError) as error:
+        parse_arg(arg, direction="m2s", encoder="dgcnn", steps=1, deep=False)
+    assert words in str(error.value)
+
+
+def test_resolve_fills_in_what_belongs_to_the_statistic_and_copies():
+    config = default_config()
+    resolved = resolve(config)
+    assert resolved.selection.side == "low" and resolved.selection.target_shift == (0.1, 0.1)
+    assert config.selection.side == ""
+    assert resolve(changed(selection__statistic="random")).selection.target_shift == (0.0, 0.0)
+    explicit = changed(selection__side="high", selection__target_shift=(0.0, 0.5))
+    assert resolve(explicit).selection.side == "high" and resolve(explicit).selection.target_shift == (
+        0.0,
+        0.5,
+    )
+
+
+def test_every_checked_field_exists():
+    assert set(CHOICES) | set(RANGES) <= set(flatten(default_config()))
+
+
+@pytest.mark.parametrize("field", CHOICES)
+def test_every_choice_is_checked(field):
+    with pytest.raises(ValueError, match=rf"config\.{field} = 'nonsense': one of"):
+        resolve(changed(**{field.replace(".", "__"): "nonsense"}))
+
+
+@pytest.mark.parametrize("field", RANGES)
+def test_every_range_is_checked(field):
+    low = RANGES[field][0]
+    kind = type(flatten(default_config())[field])
+    with pytest.raises(ValueError, match=rf"config\.{field} = .*: between"):
+        resolve(changed(**{field.replace(".", "__"): kind(low - 1)}))
+
+
+@pytest.mark.parametrize(
+    "values, words",
+    [
+        ({"stages": (2, 1)}, r"config.stages = \(2, 1\)"),
+        ({"stages": (2,)}, "needs config.init_from"),
+        ({"batch_size": 7}, "give an even number"),
+        ({"batch_size": 2}, "BatchNorm needs at least 2"),
+        ({"batch_size": 12}, "cannot be divided over 4 devices"),
+        ({"classification__mixup": "pcm", "saliency__mode": "shared"}, "Use per_sample"),
+        ({"selection__execution": "gather"}, "selection.scope = 'per_domain'"),
+        ({"selection__target_shift": (0.1,)}, "target_shift"),
+        ({"selection__target_shift": (0.1, -1.0)}, "cannot be negative"),
+        ({"data__points": 10}, "config.encoder.k = 20 neighbors"),
+        ({"selection__statistic": "skewnes"}, "Did you mean 'skewness'"),
+        ({"encoder__name": "pointnet"}, "Choose it in the config file's argument"),
+    ],
+)
+def test_impossible_combinations_say_what_to_change(values, words):
+    with pytest.raises(ValueError, match=words):
+        resolve(changed(**values))
+
+
+def test_several_problems_are_told_at_once():
+    with pytest.raises(ValueError) as error:
+        resolve(changed(selection__keep_ratio=0.0, saliency__mode="both"))
+    assert "keep_ratio" in str(error.value) and "saliency.mode" in str(error.value)
+
+
+def test_missing_and_unknown_fields():
+    config = default_config()
+    del config["seed"]
+    config.sed = 3
+    with pytest.raises(ValueError) as error:
+        resolve(config)
+    assert "config.seed is missing" in str(error.value)
+    assert "config.sed is not known. Did you mean 'seed'?" in str(error.value)
+    with pytest.raises(ValueError, match="config.encoder"):
+        resolve(ConfigDict({"seed": 1}))
+
+
+def test_what_may_differ_on_resuming_and_what_may_not():
+    saved = resolve(default_config()).to_dict()
+    free = changed(log_every=7, eval_every=9, data__root="/elsewhere", stage1__steps=50_000, stage2__steps=1)
+    assert trajectory_differences(saved, resolve(free), stage=1) == []
+    other = changed(seed=1, optimizer__learning_rate=1e-4, stage1__steps=1)
+    lines = trajectory_differences(saved, resolve(other), stage=2)
+    assert [line.split(":")[0] for line in lines] == [
+        "config.optimizer.learning_rate", "config.seed", "config.stage1.steps",
+    ]  # fmt: skip
+    renamed = resolve(choose(default_config(), "encoder", "pointnet"))
+    assert any(
+        "encoder.name: 'dgcnn' -> 'pointnet'" in line for line in trajectory_differences(saved, renamed, 1)
+    )

@@ -1,0 +1,147 @@
+import sys
+from unittest import mock
+
+import pytest
+from absl import flags
+from ml_collections import config_flags
+
+from smdsb_jax.flags import cache_compilation, load_config, parse_flags, stop, user_errors
+
+# how ml-collections loads the file
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+
+CONFIG = """
+from ml_collections import ConfigDict
+def get_config(arg="none"):
+    config = ConfigDict({"seed": 0, "stages": (1, 2), "selection": {"keep_ratio": 0.7, "side": ""}})
+    config.arg = arg
+    return config
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "config.py"
+    path.write_text(CONFIG)
+    return str(path)
+
+
+@pytest.fixture
+def values(monkeypatch):
+    """The absl flags of a script, for one test."""
+    own = flags.FlagValues()
+    flags.DEFINE_boolean("debug", False, "", flag_values=own)
+    config_flags.DEFINE_config_file("config", None, "", flag_values=own)
+    monkeypatch.setattr(flags, "FLAGS", own)
+    return own
+
+
+def parse(*argv):
+    argv = ["train.py", *argv]
+    with mock.patch.object(sys, "argv", argv):  # ml-collections looks there for overrides
+        return parse_flags(argv)
+
+
+def told(capsys, *argv):
+    """The one line that refuses a command line."""
+    with pytest.raises(SystemExit) as exit_:
+        parse(*argv)
+    assert exit_.value.code == 2
+    out, error = capsys.readouterr()
+    assert out == "" and "Traceback" not in error and error.endswith("\n") and error.count("\n") == 1
+    return error
+
+
+@pytest.mark.parametrize("how", ["--config={}", "--config {}"])
+def test_right_flags_pass(values, config, how):
+    rest = parse(*how.format(f"{config}:x").split(), "--config.selection.keep_ratio=0.5")
+    assert rest == ["train.py"]
+    assert values.config.selection.keep_ratio == 0.5 and values.config.arg == "x"
+
+
+@pytest.mark.parametrize(
+    "override, words",
+    [
+        (
+            "--config.selection.keep_ration=0.5",
+            "config.selection has no field 'keep_ration'. Did you mean 'keep_ratio'? Known: keep_ratio",
+        ),
+        ("--config.sed=1", "config has no field 'sed'. Did you mean 'seed'? Known: arg, seed, selection"),
+        ("--config.seed.x=1", "config.seed has no field 'x'. It has no fields."),
+        ("--config.selection.keep_ratio=many", "--config.selection.keep_ratio=many: could not convert"),
+        ("--config.seed=1.5", "--config.seed=1.5: "),
+        ("--nosuch=1", "Unknown command line flag 'nosuch'"),
+    ],
+)
+def test_wrong_overrides_are_told_in_one_line(values, config, capsys, override, words):
+    assert words in told(capsys, "--config", config, override)
+
+
+def test_wrong_files_are_told_in_one_line(values, tmp_path, capsys):
+    missing = tmp_path / "no.py"
+    assert f"--config {missing}: no such file." in told(capsys, "--config", f"{missing}:c2s")
+    empty = tmp_path / "empty.py"
+    empty.write_text("x = 1\n")
+    assert f"--config {empty}: it has no function get_config." in told(capsys, f"--config={empty}")
+    text = tmp_path / "config.txt"
+    text.write_text("x = 1\n")
+    assert "give a Python file" in told(capsys, "--config", str(text))
+
+
+def test_errors_of_the_config_file_itself_are_told(values, capsys, tmp_path):
+    path = tmp_path / "config.py"
+    path.write_text("def get_config(arg=''):\n    raise ValueError(f'option {arg} is not known')\n")
+    assert told(capsys, "--config", f"{path}:zzz") == "option zzz is not known\n"
+
+
+def test_load_config_passes_the_argument_or_leaves_the_default(config):
+    assert load_config(config).arg == "none" and load_config(f"{config}:a:b,c=d").arg == "a:b,c=d"
+
+
+@pytest.mark.parametrize("kind", [ValueError, FloatingPointError, FileNotFoundError])
+def test_errors_that_a_user_can_mend_are_shown_alone_and_in_full_with_debug(values, capsys, kind):
+    def main(argv):
+        raise kind("lower the rate")
+
+    values(["train.py"])
+    with pytest.raises(SystemExit) as exit_:
+        user_errors(main)(["train.py"])
+    assert exit_.value.code == 2 and capsys.readouterr().err == "lower the rate\n"
+    values(["train.py", "--debug"])
+    with pytest.raises(kind, match="lower the rate"):
+        user_errors(main)(["train.py", *[]])
+
+
+def test_errors_of_the_program_keep_their_traceback(values):
+    def main(argv):
+        raise RuntimeError("a defect")
+
+    values(["train.py"])
+    with pytest.raises(RuntimeError, match="a defect"):
+        user_errors(main)(["train.py"])
+
+
+def test_a_stray_word_is_refused_before_any_work(values, capsys):
+    values(["train.py"])
+    with pytest.raises(SystemExit):
+        user_errors(lambda argv: pytest.fail("was run"))(["train.py", "m2s"])
+    assert "'m2s' is no flag" in capsys.readouterr().err
+    assert user_errors(lambda argv: 7)(["train.py"]) == 7
+
+
+def test_stop_exits_with_2(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        stop("why")
+    assert exit_.value.code == 2 and capsys.readouterr() == ("", "why\n")
+
+
+def test_compiled_programs_are_kept_where_the_environment_says(monkeypatch, tmp_path):
+    updated = {}
+    monkeypatch.setattr("jax.config.update", updated.__setitem__)
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path))
+    cache_compilation()
+    assert updated["jax_compilation_cache_dir"] == str(tmp_path)
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    cache_compilation()
+    assert updated["jax_compilation_cache_dir"] == str(tmp_path / "home" / ".cache" / "smdsb_jax")

@@ -1,0 +1,51 @@
+import math
+
+import numpy as np
+import pytest
+
+from smdsb_jax.metrics import accuracy, class_accuracy, confusion_matrix, mean_class_accuracy
+
+LABEL = np.array([0, 0, 0, 0, 1, 1, 3], np.int32)
+PREDICTION = np.array([0, 0, 0, 1, 1, 3, 3], np.int32)
+CONFUSION = [[3, 1, 0, 0], [0, 1, 0, 1], [0, 0, 0, 0], [0, 0, 0, 1]]  # nothing of class 2
+
+
+def test_confusion_counts_true_rows_and_predicted_columns():
+    np.testing.assert_array_equal(confusion_matrix(LABEL, PREDICTION, 4), CONFUSION)
+
+
+def test_confusion_equals_a_loop_and_adds_up_over_parts():
+    generator = np.random.default_rng(0)
+    label, prediction = generator.integers(0, 11, size=(2, 500), dtype=np.int32)
+    expected = np.zeros((11, 11), int)
+    for true, predicted in zip(label, prediction, strict=True):
+        expected[true, predicted] += 1
+    np.testing.assert_array_equal(confusion_matrix(label, prediction, 11), expected)
+    parts = [confusion_matrix(label[s], prediction[s], 11) for s in (slice(0, 123), slice(123, None))]
+    np.testing.assert_array_equal(sum(parts), expected)
+
+
+def test_small_label_types_do_not_overflow():
+    label = np.full(3, 39, np.int8)  # 39 · 40 + 39 is no int8
+    assert confusion_matrix(label, label, 40)[39, 39] == 3
+
+
+def test_accuracies_by_hand():
+    confusion = np.array(CONFUSION)
+    assert accuracy(confusion) == 5 / 7
+    np.testing.assert_array_equal(class_accuracy(confusion), [3 / 4, 1 / 2, np.nan, 1.0])
+    assert mean_class_accuracy(confusion) == pytest.approx((3 / 4 + 1 / 2 + 1) / 3)
+
+
+def test_no_samples_measure_nothing():
+    empty = confusion_matrix(LABEL[:0], PREDICTION[:0], 4)
+    assert math.isnan(accuracy(empty)) and math.isnan(mean_class_accuracy(empty))
+    assert np.isnan(class_accuracy(empty)).all()
+
+
+@pytest.mark.parametrize("wrong", [-1, 4])
+@pytest.mark.parametrize("name", ["label", "prediction"])
+def test_a_class_out_of_range_is_refused(name, wrong):
+    values = {"label": LABEL, "prediction": PREDICTION, name: np.where(LABEL == 3, wrong, LABEL)}
+    with pytest.raises(ValueError, match=f"^{name} = {wrong} is no class"):
+        confusion_matrix(values["label"], values["prediction"], 4)

@@ -1,0 +1,123 @@
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from smdsb_jax.encoders import ENCODERS
+from smdsb_jax.layers import BatchNorm, Dropout
+from smdsb_jax.network import Network, classify, encode, init_network, put, run
+
+BATCH, POINTS, CLASSES = 4, 16, 3
+
+
+@pytest.fixture(scope="module")
+def made():
+    encoder = ENCODERS["pointnet"](input_tnet=False, feature_tnet=False, layers=(8, 8), embedding=16)
+    network = Network(encoder, encoder.head(CLASSES, 0.5))
+    shape = jax.ShapeDtypeStruct((BATCH, POINTS, 3), jnp.float32)
+    return network, init_network(network, jax.random.key(0), shape)
+
+
+@pytest.fixture
+def points():
+    return jax.random.uniform(jax.random.key(1), (BATCH, POINTS, 3), minval=-1.0)
+
+
+def test_a_fresh_network_has_both_parts_in_both_collections(made, points):
+    network, variables = made
+    assert {kind: set(parts) for kind, parts in variables.items()} == {
+        "params": {"encoder", "head"},
+        "batch_stats": {"encoder", "head"},
+    }
+    eager = network.encoder.init(jax.random.split(jax.random.key(0))[0], points, train=False)
+    chex.assert_trees_all_close(eager, {k: v["encoder"] for k, v in variables.items()})
+    norm = variables["batch_stats"]["encoder"]["conv1"]["norm"]
+    np.testing.assert_array_equal(norm["mean"], 0.0)
+    np.testing.assert_array_equal(norm["var"], 1.0)
+
+
+def test_training_changes_the_batch_statistics_of_its_part_alone_and_nothing_in_place(made, points):
+    network, variables = made
+    before = jax.tree.map(np.array, variables)
+    features, new = encode(network, variables, points, jax.random.key(2))
+    assert features.embedding.shape == (BATCH, 16)
+    chex.assert_trees_all_equal(variables, before)
+    assert new["params"] is variables["params"]
+    assert new["batch_stats"]["head"] is variables["batch_stats"]["head"]
+    for name in ("conv1", "conv2", "agg"):
+        old, norm = (v["batch_stats"]["encoder"][name]["norm"] for v in (variables, new))
+        assert not np.allclose(old["mean"], norm["mean"]) and not np.allclose(old["var"], norm["var"])
+
+
+def test_inference_changes_nothing_and_does_not_see_the_other_clouds(made, points):
+    network, variables = made
+    logits, features, after = classify(network, variables, points)
+    assert after is variables and logits.shape == (BATCH, CLASSES)
+    alone, _, _ = classify(network, variables, points[:1])
+    np.testing.assert_allclose(alone, logits[:1], rtol=1e-5, atol=1e-6)
+    by_hand = network.head.apply(
+        {kind: parts["head"] for kind, parts in variables.items()}, features.embedding, train=False
+    )
+    np.testing.assert_array_equal(by_hand, logits)
+
+
+def test_training_classifies_by_the_batch_updates_both_parts_and_draws_from_the_key(made, points):
+    network, variables = made
+    first, _, new = classify(network, variables, points, jax.random.key(3), train=True)
+    again, _, _ = classify(network, variables, points, jax.random.key(3), train=True)
+    other, _, _ = classify(network, variables, points, jax.random.key(4), train=True)
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, other)  # dropout
+    for part in ("encoder", "head"):
+        moved = jax.tree.map(
+            lambda a, b: float(jnp.abs(a - b).max()), variables["batch_stats"][part], new["batch_stats"][part]
+        )
+        assert min(jax.tree.leaves(moved)) > 0
+    assert new["params"] is variables["params"]
+
+
+class Norm(nn.Module):
+    @nn.compact
+    def __call__(self, x, *, train):
+        return BatchNorm(x.shape[-1], name="norm")(x, train=train)
+
+
+def test_each_pass_normalizes_by_its_own_batch_and_updates_the_statistics_in_turn():
+    # published check: constants 0, then 10: running mean 1.0, variance 0.81
+    variables = {"params": {}, "batch_stats": {}}
+    own = Norm().init(jax.random.key(0), jnp.zeros((4, 2)), train=False)
+    variables = {kind: {"encoder": own[kind], "other": own[kind]} for kind in ("params", "batch_stats")}
+    for value in (0.0, 10.0):
+        out, variables = run(Norm(), variables, "encoder", jnp.full((4, 2), value), train=True)
+        np.testing.assert_array_equal(out, 0.0)  # of one batch of both, ±1
+    statistics = variables["batch_stats"]["encoder"]["norm"]
+    np.testing.assert_allclose(statistics["mean"], 1.0, rtol=1e-6)
+    np.testing.assert_allclose(statistics["var"], 0.81, rtol=1e-6)
+    chex.assert_trees_all_equal(variables["batch_stats"]["other"], own["batch_stats"])
+
+
+class Dropped(nn.Module):
+    @nn.compact
+    def __call__(self, x, *, train):
+        return Dropout(0.5)(x, train=train)
+
+
+def test_a_module_without_variables_runs_and_dropout_needs_a_key():
+    variables = {"params": {"encoder": {}}, "batch_stats": {"encoder": {}}}
+    out, after = run(Dropped(), variables, "new", jnp.ones((2, 64)), train=True, key=jax.random.key(0))
+    assert set(np.unique(out)) == {0.0, 2.0}
+    assert after["params"] is variables["params"]
+    out, after = run(Dropped(), variables, "new", jnp.ones((2, 64)), train=False)
+    assert (out == 1).all() and after is variables
+    with pytest.raises(Exception, match="dropout"):
+        run(Dropped(), variables, "new", jnp.ones((2, 64)), train=True)
+
+
+def test_put_replaces_what_is_given_and_copies_the_rest_by_reference():
+    variables = {"params": {"encoder": 1, "head": 2}, "batch_stats": {"encoder": 3}}
+    new = put(variables, "encoder", {"batch_stats": 4})
+    assert new == {"params": {"encoder": 1, "head": 2}, "batch_stats": {"encoder": 4}}
+    assert variables["batch_stats"] == {"encoder": 3} and new["params"] is variables["params"]
+    assert put(variables, "pretext", {"params": 5, "batch_stats": 6})["params"]["pretext"] == 5

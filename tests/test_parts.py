@@ -1,0 +1,130 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from smdsb_jax import choose, resolve
+from smdsb_jax.parts import (
+    abstract_state,
+    build_assign,
+    build_parts,
+    eval_batch_size,
+    init_state,
+    load_domains,
+    with_variables,
+)
+from smdsb_jax.pretext import PRETEXT
+from smdsb_jax.statistics.skewness import skewness
+from tests.tiny_run import tiny_config
+
+
+def started(seed=0, classes=3, pretext="defrec", **fields):
+    config = tiny_config(**fields)
+    if pretext != "defrec":
+        choose(config, "pretext", pretext)
+    parts = build_parts(resolve(config), 1, classes)
+    return parts, jax.jit(lambda key: init_state(parts, key))(jax.random.key(seed))
+
+
+@pytest.fixture(scope="module")
+def states():
+    return started(0), started(1)
+
+
+def test_the_abstract_state_is_that_of_a_fresh_one(states):
+    (parts, state), _ = states
+    place = jax.sharding.SingleDeviceSharding(jax.devices()[1])
+    shapes = abstract_state(parts, place)
+    chex.assert_trees_all_equal_structs(shapes, state)
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), shapes) == jax.tree.map(
+        lambda x: (x.shape, x.dtype), state
+    )
+    assert {leaf.sharding for leaf in jax.tree.leaves(shapes)} == {place}
+
+
+def test_the_start_depends_on_the_key_alone(states):
+    (_, state), (_, other) = states
+    _, again = started(0)
+    chex.assert_trees_all_equal(state.variables, again.variables)
+    kernels = [s.variables["params"]["encoder"]["conv1"]["dense"]["kernel"] for s in (state, other)]
+    assert not np.allclose(*kernels)
+    assert int(state.step) == 0 and set(state.variables["params"]) == {"encoder", "head", "pretext"}
+
+
+def test_given_variables_are_copied_and_the_rest_stays_fresh(states):
+    (_, fresh), (_, given) = states
+    taken = with_variables(fresh, given.variables)
+    chex.assert_trees_all_equal(taken.variables, given.variables)
+    chex.assert_trees_all_equal(taken.opt_state, fresh.opt_state)
+    assert taken.step is fresh.step and taken.key is fresh.key
+    jax.tree.map(lambda leaf: leaf.delete(), taken.variables)  # as donation does
+    chex.assert_tree_all_finite(given.variables)
+
+
+@pytest.mark.parametrize("other", [{"encoder__embedding": 24}, {"classes": 4}], ids=["encoder", "classes"])
+def test_another_network_is_refused(states, other):
+    (_, fresh), _ = states
+    _, given = started(1, **other)
+    with pytest.raises(ValueError, match="do not fit config.encoder or the classes"):
+        with_variables(fresh, given.variables)
+
+
+def test_the_head_of_another_pretext_task_stays_fresh(states):
+    (_, fresh), (_, given) = states
+    _, bare = started(1, pretext="none", selection__statistic="none")
+    taken = with_variables(fresh, bare.variables)
+    chex.assert_trees_all_equal(taken.variables["params"]["encoder"], bare.variables["params"]["encoder"])
+    chex.assert_trees_all_equal(taken.variables["params"]["pretext"], fresh.variables["params"]["pretext"])
+    back = with_variables(bare, given.variables)
+    assert back.variables["params"]["pretext"] == bare.variables["params"]["pretext"] == {}
+
+
+@pytest.mark.parametrize("name", PRETEXT)
+@pytest.mark.parametrize("stage", [1, 2])
+def test_parts_are_what_the_configuration_says(name, stage):
+    config = choose(tiny_config(stage2__steps=9, classification__mixup="pcm"), "pretext", name)
+    config.saliency.alpha = 2.0
+    parts = build_parts(resolve(config), stage, 3)
+    assert parts.steps == {1: 6, 2: 9}[stage] and parts.mixup_alpha == 1.0
+    assert (parts.saliency_mode, parts.saliency_alpha) == ("per_sample", 2.0)
+    assert parts.augment.points == 32 and parts.augment.subsample == "uniform"
+    assert (parts.class_weight, parts.pretext_weight) == (config.classification.weight, 0.2)
+    if name == "none":
+        assert parts.selection is None  # nothing to select for
+    else:
+        assert parts.selection is not None and parts.selection.score is skewness
+        assert (parts.selection.keep_ratio, parts.selection.side) == (0.7, "low")
+        assert parts.selection.target_shift == (0.1, 0.1)
+
+
+def test_without_mixup_or_a_statistic_there_is_none():
+    parts = build_parts(resolve(tiny_config(selection__statistic="none")), 1, 3)
+    assert parts.selection is None and parts.mixup_alpha == 0.0
+
+
+def test_the_rule_of_pseudo_labels_has_its_options():
+    assign = build_assign(resolve(tiny_config(pseudo_labels__threshold=0.9)))
+    logits = jnp.array([[5.0, 0.0, 0.0], [0.1, 0.0, 0.0]])
+    found = assign(logits, jnp.zeros((2, 4)))
+    np.testing.assert_array_equal(found.weight, [1, 0])
+
+
+def test_both_domains_and_what_they_may_not_differ_in(tmp_path):
+    source, target = load_domains(resolve(tiny_config()))
+    assert (source.name, target.name) == ("catalog", "scan") and source.classes == target.classes
+    rng = np.random.default_rng(0)
+    for domain, classes in (("a", ("bed", "sofa")), ("b", ("bed", "lamp"))):
+        for split in ("train", "val", "test"):
+            for name in classes:
+                folder = tmp_path / domain / split / name
+                folder.mkdir(parents=True)
+                np.save(folder / "1.npy", rng.random((40, 3)).astype(np.float32))
+    config = choose(tiny_config(), "data", "folder")
+    config.data.update({"root": str(tmp_path), "source": "a", "target": "b"})
+    with pytest.raises(ValueError, match="a and b have different classes: bed, sofa and bed, lamp"):
+        load_domains(config)
+
+
+def test_the_evaluation_batch_divides_over_the_devices():
+    assert [eval_batch_size(tiny_config(eval_batch_size=n)) for n in (1, 4, 5, 64)] == [4, 4, 8, 64]

@@ -1,0 +1,123 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smdsb_jax.selection import (
+    Selection,
+    gather_kept,
+    keep_mask,
+    kept_count,
+    masked_mean,
+    score_samples,
+    select,
+)
+from tests.statistics.test_statistics import samples
+
+SELECTION = Selection(lambda s: s.loss, "low", 0.5, "pooled", "batch", (0.0, 0.0), "mask")
+
+
+@pytest.mark.parametrize("n, kept", [(10, 7), (16, 11), (32, 22), (45, 32), (64, 45), (128, 90)])
+def test_sizes_at_the_papers_ratio(n, kept):
+    assert kept_count(0.7, n) == kept
+
+
+def test_sizes_at_the_edges():
+    assert kept_count(1.0, 9) == 9
+    assert kept_count(1e-6, 9) == 1
+    assert kept_count(0.25, 10) == 3  # half rounds up
+
+
+@pytest.mark.parametrize("side, expected", [("low", set(range(1, 8))), ("high", set(range(4, 11)))])
+def test_sides(side, expected):
+    scores = np.random.default_rng(0).permutation(np.arange(1.0, 11.0)).astype(np.float32)
+    kept = np.asarray(keep_mask(jnp.asarray(scores), 0.7, side))
+    assert set(scores[kept].astype(int)) == expected
+
+
+@pytest.mark.parametrize("side", ["low", "high"])
+def test_ties_go_to_the_lowest_index_and_nan_is_worst(side):
+    assert np.flatnonzero(keep_mask(jnp.ones(10), 0.7, side)).tolist() == list(range(7))
+    scores = jnp.array([jnp.nan, 1.0, 2.0, 3.0])
+    assert not keep_mask(scores, 0.7, side)[0]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.floats(-1e6, 1e6, width=32, allow_subnormal=False), min_size=8, max_size=8),
+    st.floats(0.01, 1.0),
+)
+def test_exactly_the_kept_number_and_never_a_better_one_left_out(scores, ratio):
+    array = np.array(scores, np.float32)
+    kept = np.asarray(keep_mask(jnp.asarray(array), ratio, "low"))
+    assert kept.sum() == kept_count(ratio, 8)
+    assert kept.all() or array[kept].max() <= array[~kept].min()
+
+
+def test_denominators():
+    loss, keep = jnp.array([1.0, 2.0, 3.0, 4.0]), jnp.array([True, False, True, False])
+    assert masked_mean(loss, keep, "batch") == 1.0
+    assert masked_mean(loss, keep, "kept") == 2.0
+    for denominator in ("batch", "kept"):
+        assert masked_mean(loss, jnp.zeros(4, bool), denominator) == 0.0
+
+
+def test_a_frozen_sample_has_no_gradient_even_when_it_is_nan():
+    loss = lambda x: masked_mean(jnp.log(x), jnp.array([True, False]), "batch")  # noqa: E731
+    gradient = jax.grad(loss)(jnp.array([2.0, -1.0]))
+    chex.assert_trees_all_close(gradient, jnp.array([0.25, 0.0]))
+
+
+def test_stage_1_keeps_every_target():
+    source, target, _ = select(SELECTION, samples(8, 16), None, 6, jax.random.key(0))
+    assert source.sum() == 4 and target.shape == (6,) and target.all()
+
+
+def test_pooled_ranking_pushes_shifted_targets_out_and_per_domain_does_not():
+    source, target = samples(8, 16), samples(8, 16, seed=1)
+    far = SELECTION._replace(target_shift=(10.0, 0.0))
+    keep_source, keep_target, _ = select(far, source, target, 8, jax.random.key(0))
+    assert keep_source.all() and not keep_target.any()
+    apart = [
+        select(s._replace(scope="per_domain"), source, target, 8, jax.random.key(0))[:2]
+        for s in (SELECTION, far)
+    ]
+    chex.assert_trees_all_equal(*apart)
+    assert apart[0][0].sum() == apart[0][1].sum() == 4
+
+
+def test_the_noise_of_target_scores_has_the_given_mean_and_deviation():
+    record = []
+
+    def spy(s):
+        record.append(s)
+        return s.loss
+
+    many = samples(4000, 4)._replace(loss=jnp.zeros(4000))
+    noisy = SELECTION._replace(score=spy, target_shift=(0.1, 0.2), scope="per_domain", keep_ratio=0.5)
+    _, target, _ = select(noisy, many, many, 4000, jax.random.key(0))
+    # half of N(0.1, 0.2²) lies below its median, drawn from the very key the selection uses
+    noise = 0.1 + 0.2 * jax.random.normal(jax.random.key(0), (4000,))
+    chex.assert_trees_all_equal(target, keep_mask(noise, 0.5, "low"))
+    assert len(record) == 2  # the statistic sees source and target once each
+
+
+def test_gathered_rows_are_the_kept_ones_in_order():
+    keep = jnp.array([False, True, False, True, True])
+    chex.assert_trees_all_equal(gather_kept(keep, 3)(jnp.arange(5) * 10), jnp.array([10, 30, 40]))
+
+
+@pytest.mark.parametrize(
+    "statistic, got",
+    [
+        (lambda s: s.saliency, r"float32\[16\]"),
+        (lambda s: s.label, "int32"),
+        (lambda s: (s.loss, s.loss), "tuple"),
+    ],
+)
+def test_a_statistic_of_the_wrong_kind_is_named(statistic, got):
+    with pytest.raises(ValueError, match=got):
+        score_samples(statistic, samples(3, 16))

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+
+import smdsb_jax
+from smdsb_jax import checkpoint, choose
+from smdsb_jax.checkpoint import SOURCE_VAL, TARGET_TEST
+from smdsb_jax.datasets import embedded
+from smdsb_jax.report import read_records
+from smdsb_jax.summary import confusion_of, selected_rows, write_summary
+from smdsb_jax.train_loop import train_and_evaluate
+from tests.tiny_run import tiny_config
+
+PICTURES = ("class_accuracy.png", "confusion.png", "curves.png", "saliency.png")
+
+
+def assert_pictures(workdir):
+    for name in PICTURES:
+        content = (workdir / name).read_bytes()
+        assert content[:8] == b"\x89PNG\r\n\x1a\n" and len(content) > 5000, name
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    return train_and_evaluate(tiny_config(), tmp_path_factory.mktemp("run")).workdir
+
+
+def test_the_rows_are_what_the_checkpoints_and_records_say(workdir):
+    rows = {(row.stage, row.selection): row for row in selected_rows(workdir)}
+    assert set(rows) == {(stage, name) for stage in (1, 2) for name in checkpoint.SELECTIONS}
+    records = [r for r in read_records(workdir / "metrics.jsonl") if TARGET_TEST in r]
+    for stage in (1, 2):
+        scored = {r["step"] - 6 * (stage - 1): r for r in records if r["stage"] == stage}
+        for selection in checkpoint.SELECTIONS:
+            row = rows[stage, selection]
+            record = scored[row.step]
+            assert (row.source_val, row.target_test) == (record[SOURCE_VAL], record[TARGET_TEST])
+        assert rows[stage, "last"].step == 6
+        for selection, name in (("best_source_val", SOURCE_VAL), ("oracle_target_test", TARGET_TEST)):
+            best = max(scored, key=lambda step: (scored[step][name], -step))
+            assert rows[stage, selection].step == best
+
+
+def test_the_confusion_of_a_model_has_its_recorded_accuracy(workdir):
+    model = smdsb_jax.load(workdir)
+    confusion = confusion_of(model, embedded.load("", "scan", points=32).test)
+    row = next(r for r in selected_rows(workdir) if (r.stage, r.selection) == (2, "last"))
+    assert np.trace(confusion) / confusion.sum() == pytest.approx(row.target_test)
+
+
+def test_a_run_of_both_stages(workdir):
+    text = write_summary(workdir)
+    assert_pictures(workdir)
+    assert "Accuracy in %, catalog → scan:" in text and "stage 2, last step" in text
+    written = text.partition("Written:\n")[2].split()
+    assert [p.rpartition("/")[2] for p in written] == [
+        "config.json", "metrics.jsonl", "tensorboard", "checkpoints", *PICTURES,
+    ]  # fmt: skip
+    for row in selected_rows(workdir):
+        assert f"{100 * row.target_test:.1f}" in text
+
+
+def test_stage_1_alone_without_pretext_task_and_selection(tmp_path):
+    config = choose(tiny_config(stages=(1,), stage1__steps=2, selection__statistic="none"), "pretext", "none")
+    text = write_summary(train_and_evaluate(config, tmp_path).workdir)
+    assert_pictures(tmp_path)
+    assert {row.stage for row in selected_rows(tmp_path)} == {1}
+    assert "stage 1, last step" in text and "stage 2" not in text

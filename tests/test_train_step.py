@@ -1,0 +1,254 @@
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from smdsb_jax import choose, default_config, resolve
+from smdsb_jax.network import classify
+from smdsb_jax.parts import build_parts, init_state
+from smdsb_jax.per_sample import DATA_AXIS
+from smdsb_jax.saliency import saliency
+from smdsb_jax.state import Batch, Clouds
+from smdsb_jax.train_step import class_loss, cross_entropy, look, measure, train_step
+
+BATCH, POINTS, CLASSES = 8, 32, 3
+
+
+def small(encoder="pointnet", **fields):
+    config = choose(default_config(), "encoder", encoder)
+    config.encoder.embedding = 16
+    if encoder == "dgcnn":
+        config.encoder.update({"layers": (8, 8), "k": 5, "input_tnet": False})
+    else:
+        config.encoder.update({"layers": (8, 8, 8, 8), "input_tnet": False, "feature_tnet": False})
+    config.data.points, config.batch_size, config.pretext.min_points = POINTS, 2 * BATCH, 3
+    config.data.subsample = "uniform"
+    for path, value in fields.items():
+        section, name = path.split("__")
+        config[section][name] = value
+    return resolve(config)
+
+
+def clouds(seed, label=True, batch=BATCH):
+    points = jax.random.uniform(jax.random.key(seed), (batch, 40, 3), minval=-0.6, maxval=0.6)
+    return Clouds(points, jnp.arange(batch) % CLASSES if label else None)
+
+
+def batch_of(stage):
+    target = clouds(2, label=stage == 2)
+    return Batch(clouds(1), target._replace(weight=jnp.ones(BATCH)) if stage == 2 else target)
+
+
+@functools.cache
+def started(stage=1, encoder="pointnet", **fields):
+    parts = build_parts(small(encoder, **fields), stage, CLASSES)
+    return parts, jax.jit(functools.partial(init_state, parts))(jax.random.key(0))
+
+
+@functools.cache
+def seen_of(stage, encoder="pointnet"):
+    """The batch as the first step's network sees it."""
+    parts, state = started(stage, encoder)
+    key = jax.random.split(jax.random.fold_in(state.key, state.step), 6)[0]
+    return jax.jit(functools.partial(look, parts.augment))(key, batch_of(stage))
+
+
+@functools.cache
+def after_one_step(stage=1, encoder="pointnet", **fields):
+    parts, state = started(stage, encoder, **fields)
+    return jax.jit(functools.partial(train_step, parts))(state, batch_of(stage))
+
+
+WAYS = [
+    (1, {}),
+    (2, {}),
+    (2, {"saliency__mode": "shared"}),
+    (2, {"selection__scope": "per_domain", "selection__execution": "gather"}),
+    (2, {"classification__mixup": "pcm", "selection__denominator": "kept"}),
+    (1, {"combine__name": "pcgrad", "selection__statistic": "none"}),
+]
+
+
+@pytest.mark.parametrize("stage, fields", WAYS, ids=str)
+def test_every_way_to_step_is_finite_and_keeps_the_right_number(stage, fields):
+    state, metrics = after_one_step(stage, **fields)
+    chex.assert_tree_all_finite((state.variables, metrics))
+    assert state.step == 1
+    kept = (float(metrics["selection/kept_source"]), float(metrics["selection/kept_target"]))
+    if "selection__statistic" in fields:
+        assert kept == (1, 1)
+    elif stage == 1:
+        assert kept == (0.75, 1)  # floor(0.7 * 8 + 1/2) = 6 of 8; targets have no labels yet
+    elif "selection__scope" in fields:
+        assert kept == (0.75, 0.75)
+    else:
+        assert sum(kept) == pytest.approx(11 / 8)  # 11 of the 16 of both domains
+
+
+def test_a_second_step_does_not_compile_again_and_moves_nothing_to_the_host():
+    parts, state = started()
+    chex.clear_trace_counter()
+    step = jax.jit(chex.assert_max_traces(lambda *args: train_step(parts, *args), 1))
+    batch = batch_of(1)
+    state, _ = step(state, batch)
+    with jax.transfer_guard("disallow"):
+        step(state, batch)
+
+
+def test_gather_computes_what_mask_computes_where_batch_norm_does_not_look():
+    # With a keep_ratio of 1 both run every sample: same losses, same update.
+    fields = {"selection__scope": "per_domain", "selection__keep_ratio": 1.0}
+    masked, _ = after_one_step(**fields)
+    gathered, _ = after_one_step(selection__execution="gather", **fields)
+    chex.assert_trees_all_close(masked.variables, gathered.variables, rtol=1e-4, atol=1e-6)
+
+
+def inference_mode_batch_gradient(parts, variables, points, label):
+    def summed(points):
+        logits, _, _ = classify(parts.network, variables, points)
+        return jnp.sum(cross_entropy(logits, label))
+
+    return jax.grad(summed)(points)
+
+
+@pytest.mark.parametrize("encoder", ["dgcnn", "pointnet"])
+def test_both_saliency_modes_agree_with_running_statistics_no_dropout_and_a_summed_loss(encoder):
+    parts, state = started(encoder=encoder)
+    keys = jax.random.split(jax.random.key(9), len(jax.tree.leaves(state.variables["batch_stats"])))
+    leaves, tree = jax.tree.flatten(state.variables["batch_stats"])
+    moved = [leaf + 0.3 * jax.random.uniform(k, leaf.shape) for leaf, k in zip(leaves, keys, strict=True)]
+    variables = state.variables | {"batch_stats": jax.tree.unflatten(tree, moved)}  # not the initial ones
+    seen = seen_of(1)
+
+    @jax.jit
+    def both(variables):
+        per_sample, target = measure(parts, variables, jax.random.key(4), seen, [], None)
+        assert target is None
+        points, label = seen.source.points, seen.source.label
+        return per_sample, inference_mode_batch_gradient(parts, variables, points, label)
+
+    per_sample, shared = both(variables)
+    scale = float(np.abs(shared).max())
+    np.testing.assert_allclose(per_sample.gradient, shared, rtol=1e-4, atol=1e-5 * scale)
+    maps = jax.vmap(lambda p, g: saliency(p, g, 1.0))(seen.source.points, shared)
+    np.testing.assert_allclose(per_sample.saliency, maps, rtol=1e-3, atol=1e-5 * np.abs(maps).max())
+
+
+def test_the_shared_gradient_is_that_of_the_summed_loss_of_the_class_pass():
+    parts, state = started()
+    seen = seen_of(1)
+    args = (parts, jax.random.key(5), state.variables["params"], state.variables["batch_stats"])
+
+    @jax.jit
+    def both(points):
+        gradient, (passed, _) = jax.grad(class_loss, argnums=4, has_aux=True)(*args, (points, None), seen)
+        found, _ = measure(parts, state.variables, jax.random.key(4), seen, passed, gradient)
+        summed = jax.grad(lambda p: jnp.sum(class_loss(*args, (p, None), seen)[1][0][0].loss))
+        return found.gradient, summed(points)
+
+    found, expected = both(seen.source.points)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_the_measurer_changes_nothing_but_the_mask():
+    # keep_ratio 1 keeps all: the same update as without any selection
+    measured, _ = after_one_step(selection__keep_ratio=1.0)
+    plain, _ = after_one_step(selection__statistic="none")
+    chex.assert_trees_all_close(measured.variables, plain.variables, rtol=1e-5, atol=1e-7)
+
+
+def test_stage_1_makes_no_target_class_pass_and_weights_of_pseudo_labels_weigh_it_in_stage_2():
+    parts, state = started(2)
+    seen, first = seen_of(2), seen_of(1)
+    args = (parts, jax.random.key(1), state.variables["params"], state.variables["batch_stats"])
+
+    @jax.jit
+    def losses(weights):
+        def loss(weight):
+            weighted = seen._replace(target=seen.target._replace(weight=jnp.full(BATCH, weight)))
+            return class_loss(*args, (seen.source.points, seen.target.points), weighted)[0]
+
+        source_alone, (passed, _) = class_loss(*args, (seen.source.points, None), first)
+        assert len(passed) == 1
+        return [loss(w) for w in weights], source_alone
+
+    weighted, source_alone = losses((0.0, 0.5, 1.0))
+    none, half, full = map(float, weighted)
+    assert half == pytest.approx((none + full) / 2, rel=1e-5) and none < full
+    assert none == pytest.approx(float(source_alone), rel=1e-5)
+
+
+def test_the_encoder_gradient_goes_through_the_rule_and_heads_keep_their_own():
+    parts, state = started(selection__statistic="none")
+
+    def record(key, gradients, losses, rule_state):
+        del key, losses
+        assert len(gradients) == 2
+        return jax.tree.map(jnp.zeros_like, gradients[0]), rule_state
+
+    frozen = parts._replace(combine=parts.combine._replace(update=record), optimizer=optax.sgd(1.0))
+    state = state.replace(opt_state=frozen.optimizer.init(state.variables["params"]))
+    new, _ = jax.jit(functools.partial(train_step, frozen))(state, batch_of(1))
+    before, after = state.variables["params"], new.variables["params"]
+    chex.assert_trees_all_equal(before["encoder"], after["encoder"])
+    for part in ("head", "pretext"):
+        moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), before[part], after[part])
+        assert max(jax.tree.leaves(moved)) > 0
+
+
+def test_the_step_lowers_for_accelerators_with_their_kernels():
+    parts, state = started(2, "dgcnn")
+    parts = parts._replace(augment=parts.augment._replace(subsample="fps"))
+    traced = jax.jit(functools.partial(train_step, parts)).trace(state, batch_of(2))
+    texts = {
+        platform: traced.lower(lowering_platforms=(platform,)).as_text(debug_info=True)
+        for platform in ("cpu", "cuda", "tpu")
+    }
+    for kernel in KERNELS:
+        assert [p for p, text in texts.items() if f"{kernel}/batched" in text] == ["cuda", "tpu"], kernel
+
+
+KERNELS = (
+    "knn_search",
+    "farthest_points",
+    "chamfer_nearest",
+    "max_over_neighbors",
+    "max_and_sum_over_neighbors",
+)
+
+
+def test_four_devices_compute_what_one_does_and_divide_the_work():
+    stage = 2
+    parts, state = started(stage, "dgcnn")
+    single, single_metrics = after_one_step(stage, "dgcnn")
+    mesh = jax.make_mesh((4,), (DATA_AXIS,), axis_types=(AxisType.Auto,))
+    divided = NamedSharding(mesh, PartitionSpec(DATA_AXIS))
+    whole = NamedSharding(mesh, PartitionSpec())
+    with jax.set_mesh(mesh):
+        args = (jax.device_put(state, whole), jax.device_put(batch_of(stage), divided))
+        compiled = jax.jit(functools.partial(train_step, parts)).lower(*args).compile()
+        many, metrics = compiled(*args)
+    # sums over the batch are taken in another order; Adam divides small gradients by their own size
+    chex.assert_trees_all_close(metrics, single_metrics, rtol=1e-4, atol=1e-5)
+    chex.assert_trees_all_close(
+        many.variables["batch_stats"], single.variables["batch_stats"], rtol=1e-3, atol=1e-5
+    )
+    text = compiled.as_text()
+    whole_distances = f"f32[{BATCH},{POINTS},{POINTS}]"
+    assert whole_distances not in text and f"f32[{BATCH},{POINTS},5" not in text
+
+
+def test_coincident_points_leave_everything_finite():
+    parts, state = started()
+    same = Clouds(jnp.zeros((BATCH, 40, 3)), jnp.arange(BATCH) % CLASSES)
+    parts = parts._replace(augment=parts.augment._replace(jitter_std=0.0, jitter_clip=0.0))
+    state, metrics = jax.jit(functools.partial(train_step, parts))(
+        state, Batch(same, same._replace(label=None))
+    )
+    chex.assert_tree_all_finite((state.variables, metrics))
+    assert metrics["selection/source/score"] == 0

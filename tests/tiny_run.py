@@ -1,0 +1,22 @@
+"""A run small enough for a test: a thin PointNet on a few points of the embedded data."""
+
+from smdsb_jax import choose, default_config
+
+
+def tiny_config(**fields):
+    """`tiny_config(seed=1, stage2__steps=4)`."""
+    config = choose(default_config(), "encoder", "pointnet")
+    config.encoder.update(
+        {"input_tnet": False, "feature_tnet": False, "layers": (8, 8, 8, 8), "embedding": 16}
+    )
+    config.data.points, config.data.subsample = 32, "uniform"
+    config.pretext.min_points, config.batch_size, config.eval_batch_size = 3, 16, 64
+    config.stage1.steps = config.stage2.steps = 6
+    config.log_every, config.eval_every = 2, 3
+    for path, value in fields.items():
+        *sections, name = path.split("__")
+        section = config
+        for s in sections:
+            section = section[s]
+        section[name] = value
+    return config
