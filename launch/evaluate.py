@@ -1,0 +1,59 @@
+"""Evaluate a checkpoint: python launch/evaluate.py --workdir runs/c2s --domain blend --split test."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # smdsb_jax/, if not installed
+
+from absl import app, flags, logging
+
+import smdsb_jax
+from smdsb_jax import pictures
+from smdsb_jax.flags import cache_compilation, parse_flags, stop, user_errors
+from smdsb_jax.parts import load_domain
+from smdsb_jax.report import per_class_table
+from smdsb_jax.summary import confusion_of, draw_saliency
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+CHECKPOINT = flags.DEFINE_string(
+    "checkpoint",
+    "last",
+    "last, best_source_val, oracle_target_test (chosen with target labels), or a folder of checkpoints/.",
+)
+STAGE = flags.DEFINE_integer("stage", None, "1 or 2; the latest of the run if not given.", 1, 2)
+DOMAIN = flags.DEFINE_string("domain", None, "Any domain of the run's data set; its target if not given.")
+SPLIT = flags.DEFINE_enum("split", "test", ["train", "val", "test"], "Part of the domain.")
+ROOT = flags.DEFINE_string("root", None, "Folder of the data set, if it has moved.")
+OUT = flags.DEFINE_string("out", None, "Folder for confusion.png and saliency.png; none are written without.")
+
+
+def main(_: list[str]) -> int:
+    """Print accuracies per class; draw them if asked."""
+    if WORKDIR.value is None:
+        return stop("Give --workdir, the folder of a run.")
+    model = smdsb_jax.load(WORKDIR.value, CHECKPOINT.value, STAGE.value)
+    data = model.config.data
+    data.root = data.root if ROOT.value is None else ROOT.value
+    data.target = DOMAIN.value or data.target
+    domain = load_domain(model.config, "target")
+    if domain.classes != model.classes:
+        return stop(
+            f"{data.target} has the classes {', '.join(domain.classes)}, the run {', '.join(model.classes)}."
+        )
+    split = getattr(domain, SPLIT.value)
+    confusion = confusion_of(model, split)
+    title = f"{data.target} {SPLIT.value}, {CHECKPOINT.value} of stage {model.stage} (step {model.step})"
+    print(f"{title}:\n{per_class_table(model.classes, confusion)}")
+    if OUT.value:
+        out = Path(OUT.value)
+        out.mkdir(parents=True, exist_ok=True)
+        pictures.confusion(out / "confusion.png", confusion, model.classes, title)
+        draw_saliency(out / "saliency.png", model, split)
+        print(f"Written: {out / 'confusion.png'}, {out / 'saliency.png'}")
+    return 0
+
+
+if __name__ == "__main__":
+    logging.set_verbosity(logging.WARNING)
+    cache_compilation()
+    app.run(user_errors(main), flags_parser=parse_flags)

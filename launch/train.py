@@ -1,0 +1,38 @@
+"""Train both stages: python launch/train.py --config configs/embedded.py:c2s --workdir runs/c2s.
+
+The same command resumes an interrupted run.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # configs/ and, if not installed, smdsb_jax/
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+import smdsb_jax
+from smdsb_jax.flags import cache_compilation, parse_flags, stop, user_errors
+from smdsb_jax.summary import write_summary
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Configuration file and its argument, as configs/pointda.py:m2s,encoder=pointnet."
+)
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; what it holds is resumed.")
+
+
+def main(_: list[str]) -> int:
+    """Train, then show what came out."""
+    if CONFIG.value is None or WORKDIR.value is None:
+        return stop("Give --config configs/embedded.py:c2s and --workdir runs/c2s (or others).")
+    print(smdsb_jax.resolve(CONFIG.value))
+    result = smdsb_jax.train_and_evaluate(CONFIG.value, WORKDIR.value)
+    if result.finished:
+        print(write_summary(result.workdir))
+    return 0
+
+
+if __name__ == "__main__":
+    logging.set_verbosity(logging.WARNING)
+    cache_compilation()
+    app.run(user_errors(main), flags_parser=parse_flags)
