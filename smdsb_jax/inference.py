@@ -14,13 +14,12 @@ from smdsb_jax import checkpoint
 from smdsb_jax.config import Config
 from smdsb_jax.datasets.domain import normalize
 from smdsb_jax.evaluation import eval_step, predict_split
-from smdsb_jax.network import Network, classify
+from smdsb_jax.network import Network, loss_of_one
 from smdsb_jax.parts import build_network
 from smdsb_jax.saliency import measure_per_sample
 from smdsb_jax.selection import score_samples
 from smdsb_jax.state import Sample, Variables
 from smdsb_jax.statistics import Score, find_statistic
-from smdsb_jax.train_step import cross_entropy
 
 
 class Model(NamedTuple):
@@ -61,11 +60,19 @@ def load(workdir: str | Path, selection: str = "last", stage: int | None = None)
 
 
 def predict(model: Model, clouds: Float[np.ndarray, "n p 3"]) -> Float[np.ndarray, "n classes"]:
-    """Class probabilities of clouds in any unit, z up; each is centered and scaled as in training."""
+    """Class probabilities of clouds in any unit, z up; each is centered and scaled as in training.
+
+    Raises:
+      ValueError: a coordinate that is not finite; names the cloud.
+    """
+    clouds = np.asarray(clouds, np.float32)
+    finite = np.isfinite(clouds).all(axis=(1, 2))
+    if not finite.all():
+        raise ValueError(f"predict: cloud {np.argmin(finite)} has a coordinate that is NaN or infinite.")
     step = jax.jit(
         functools.partial(eval_step, model.network, model.config.data.points, model.config.data.subsample)
     )
-    points = _enough(normalize(np.asarray(clouds, np.float32)), model.config.data.points)
+    points = _enough(normalize(clouds), model.config.data.points)
     logits = predict_split(step, model.variables, points, min(len(points), 64)).logits
     return np.asarray(jax.nn.softmax(logits, axis=-1))
 
@@ -94,11 +101,7 @@ def score(
 def _measure(
     network: Network, alpha: float, variables: Variables, points: Array, label: Array, keys: Array
 ) -> Sample:
-    def loss_of_one(points: Array, label: Array):  # see saliency.LossOfOne
-        logits, features, _ = classify(network, variables, points[None])
-        return cross_entropy(logits, label[None])[0], (features.embedding[0], logits[0])
-
-    return measure_per_sample(loss_of_one, points, label, alpha, keys)
+    return measure_per_sample(functools.partial(loss_of_one, network, variables), points, label, alpha, keys)
 
 
 def _enough(points: Float[np.ndarray, "n p 3"], count: int) -> Float[np.ndarray, "n q 3"]:

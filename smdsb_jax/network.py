@@ -4,7 +4,8 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
-from jaxtyping import Array, Float
+import optax
+from jaxtyping import Array, Float, Int
 
 from smdsb_jax.state import Features, Variables
 
@@ -61,6 +62,21 @@ def classify(
     features, variables = run(network.encoder, variables, "encoder", points, train=train, key=keys[0])
     logits, variables = run(network.head, variables, "head", features.embedding, train=train, key=keys[1])
     return logits, features, variables
+
+
+def cross_entropy(
+    logits: Float[Array, "batch classes"], label: Int[Array, " batch"]
+) -> Float[Array, " batch"]:
+    """-log softmax(logits)[label], per sample."""
+    return optax.softmax_cross_entropy_with_integer_labels(logits, label)
+
+
+def loss_of_one(
+    network: Network, variables: Variables, points: Float[Array, "n 3"], label: Int[Array, ""]
+) -> tuple[Float[Array, ""], tuple[Float[Array, " d"], Float[Array, " classes"]]]:
+    """Cross-entropy of one cloud in inference mode, with its embedding and logits."""
+    logits, features, _ = classify(network, variables, points[None])
+    return cross_entropy(logits, label[None])[0], (features.embedding[0], logits[0])
 
 
 def init_network(network: Network, key: jax.Array, points: jax.ShapeDtypeStruct) -> Variables:

@@ -49,7 +49,7 @@ def sample_batch(
     target: Split,
     pseudo_labels: PseudoLabels | None,
 ) -> Batch:
-    """The mini-batch of a step, on the host; the target has labels only where `pseudo_labels` are given."""
+    """The mini-batch of a step, all in numpy; the target has labels only where `pseudo_labels` are given."""
     rows = batch_indices(seed, stage, SOURCE, step, len(source.label), batch)
     source_clouds = Clouds(*_take(rows, *source))
     rows = batch_indices(seed, stage, TARGET, step, len(target.label), batch)
@@ -61,8 +61,7 @@ def sample_batch(
 
 
 def _take(rows: Int[np.ndarray, " batch"], *arrays: Any) -> list[Any]:
-    """Rows as numpy arrays: the loop puts them where they belong on the devices."""
-    return [np.asarray(array)[rows] for array in arrays]
+    return [array[rows] for array in arrays]
 
 
 def padded_chunks(

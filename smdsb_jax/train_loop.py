@@ -117,7 +117,8 @@ def _run_stages(run: Run, workdir: Path, last: checkpoint.Info | None) -> Result
         else:
             state, labels = _start_stage(run, parts, stage, state)
         state = run_stage(run, parts, stage, offset, state, labels)
-        if run.stop.is_set():
+        done = stage == stages[-1] and int(state.step) == config[f"stage{stage}"].steps
+        if run.stop.is_set() and not done:
             say(f"Stopped at stage {stage}, step {int(state.step)}; saved. The same command resumes.")
             return Result(workdir, False, state)
         offset += int(state.step)
@@ -135,7 +136,7 @@ def run_stage(
     step_function = jax.jit(functools.partial(train_step, parts), donate_argnums=0)
     sample = functools.partial(
         sample_batch, config.seed, stage, batch=domain_batch_size(config),
-        source=run.source.train, target=run.target.train, pseudo_labels=labels,
+        source=run.source.train, target=run.target.train, pseudo_labels=jax.tree.map(np.asarray, labels),
     )  # fmt: skip
     first, started = int(state.step), time.perf_counter()
     pending: list[dict[str, jax.Array]] = []

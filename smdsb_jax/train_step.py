@@ -6,11 +6,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from smdsb_jax import augment
 from smdsb_jax.combine import Combine
-from smdsb_jax.network import Network, classify, encode
+from smdsb_jax.network import Network, classify, cross_entropy, encode, loss_of_one
 from smdsb_jax.pretext import Pretext, View
 from smdsb_jax.saliency import measure_per_sample, measure_shared
 from smdsb_jax.selection import Selection, gather_kept, kept_count, masked_mean, select
@@ -121,13 +121,6 @@ def look(how: Augment, key: jax.Array, batch: Batch) -> Batch:
     return Batch(half(source_key, batch.source), half(target_key, batch.target))
 
 
-def cross_entropy(
-    logits: Float[Array, "batch classes"], label: Int[Array, " batch"]
-) -> Float[Array, " batch"]:
-    """-log softmax(logits)[label], per sample."""
-    return optax.softmax_cross_entropy_with_integer_labels(logits, label)
-
-
 def class_loss(
     parts: Parts,
     key: jax.Array,
@@ -170,11 +163,7 @@ def measure(
     point_grads: tuple[Float[Array, "batch n 3"], Float[Array, "batch n 3"] | None] | None,
 ) -> tuple[Sample, Sample | None]:
     """What the statistic scores: the saliency of each clean cloud under its own label, and the rest of it."""
-
-    def loss_of_one(points: Float[Array, "n 3"], label: Int[Array, ""]):  # see LossOfOne
-        logits, features, _ = classify(parts.network, variables, points[None])
-        return cross_entropy(logits, label[None])[0], (features.embedding[0], logits[0])
-
+    loss = functools.partial(loss_of_one, parts.network, variables)
     samples: list[Sample | None] = []
     for index, (clouds, half_key) in enumerate(zip(seen, jax.random.split(key), strict=True)):
         if clouds.label is None:
@@ -183,9 +172,7 @@ def measure(
         batch = clouds.points.shape[0]
         keys = jax.random.split(half_key, batch)
         if point_grads is None:
-            samples.append(
-                measure_per_sample(loss_of_one, clouds.points, clouds.label, parts.saliency_alpha, keys)
-            )
+            samples.append(measure_per_sample(loss, clouds.points, clouds.label, parts.saliency_alpha, keys))
             continue
         # from the gradient of the weighted mean back to that of the sum
         gradient = point_grads[index] * (batch / parts.class_weight)  # type: ignore[operator]

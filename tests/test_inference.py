@@ -5,11 +5,10 @@ import pytest
 
 import smdsb_jax
 from smdsb_jax.datasets import embedded
-from smdsb_jax.network import classify
+from smdsb_jax.network import classify, cross_entropy
 from smdsb_jax.saliency import saliency
 from smdsb_jax.statistics.skewness import skewness
 from smdsb_jax.train_loop import train_and_evaluate
-from smdsb_jax.train_step import cross_entropy
 from tests.tiny_run import tiny_config
 
 
@@ -56,6 +55,13 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match="is not the workdir of a run"):
         smdsb_jax.load(tmp_path / "no")
     assert not (tmp_path / "no").exists()
+
+
+def test_predict_refuses_what_is_not_finite_and_names_the_cloud(model, split):
+    clouds = np.array(split.points)
+    clouds[3, 1, 2] = np.nan
+    with pytest.raises(ValueError, match="cloud 3 has a coordinate that is NaN"):
+        smdsb_jax.predict(model, clouds)
 
 
 def test_predict_gives_probabilities_in_any_unit_and_place(model, split):

@@ -146,6 +146,18 @@ def test_a_signal_saves_and_stops_and_the_rest_is_the_same(whole, tmp_path, monk
     assert_same_run(whole.workdir, tmp_path)
 
 
+def test_a_signal_in_the_last_step_finds_the_run_finished(tmp_path, monkeypatch):
+    original = train_loop.sample_batch
+
+    def interrupting(*args, **kwargs):
+        if kwargs["step"] == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(train_loop, "sample_batch", interrupting)
+    assert train_and_evaluate(tiny_config(stages=(1,)), tmp_path).finished
+
+
 def test_more_steps_go_on_and_other_fields_are_refused_with_their_names(tmp_path):
     train_and_evaluate(tiny_config(stages=(1,)), tmp_path)
     other = tiny_config(seed=1, optimizer__learning_rate=1e-4)

@@ -9,12 +9,12 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from smdsb_jax import choose, default_config, resolve
-from smdsb_jax.network import classify
+from smdsb_jax.network import classify, cross_entropy
 from smdsb_jax.parts import build_parts, init_state
 from smdsb_jax.per_sample import DATA_AXIS
 from smdsb_jax.saliency import saliency
 from smdsb_jax.state import Batch, Clouds
-from smdsb_jax.train_step import class_loss, cross_entropy, look, measure, train_step
+from smdsb_jax.train_step import class_loss, look, measure, train_step
 
 BATCH, POINTS, CLASSES = 8, 32, 3
 
