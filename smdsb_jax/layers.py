@@ -32,14 +32,18 @@ class Dense(nn.Module):
     use_bias: bool = True
 
     @nn.compact
+    def weights(self, fan_in: int) -> tuple[Float[Array, "c d"], Float[Array, " d"] | None]:
+        """Kernel and bias for inputs of `fan_in` channels."""
+        kernel = self.param("kernel", torch_uniform, (fan_in, self.features))
+        if not self.use_bias:
+            return kernel, None
+        return kernel, self.param("bias", lambda key: torch_uniform(key, (fan_in, self.features))[0])
+
     def __call__(self, x: Float[Array, "*axes c"]) -> Float[Array, "*axes d"]:
         """Apply to the last axis."""
-        fan_in = x.shape[-1]
-        y = product(x, self.param("kernel", torch_uniform, (fan_in, self.features)))
-        if not self.use_bias:
-            return y
-        bias = self.param("bias", lambda key: torch_uniform(key, (fan_in, self.features))[0])
-        return y + jnp.expand_dims(bias, range(y.ndim - 1))
+        kernel, bias = self.weights(x.shape[-1])
+        y = product(x, kernel)
+        return y if bias is None else y + _like(bias, y)
 
 
 class Moments(NamedTuple):

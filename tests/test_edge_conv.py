@@ -4,10 +4,18 @@ import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import jax.test_util
 import numpy as np
 import pytest
 
-from smdsb_jax.edge_conv import EdgeConv, edge_moments, neighbor_max, neighbor_max_and_sum, neighbor_rows
+from smdsb_jax.edge_conv import (
+    EdgeConv,
+    edge_factors,
+    edge_moments,
+    neighbor_max,
+    neighbor_rows,
+    neighbor_sum,
+)
 from smdsb_jax.encoders.tnet import EdgeBlock
 from smdsb_jax.geometry import knn
 from smdsb_jax.layers import BatchNorm, leaky_relu, moments, torch_uniform
@@ -87,22 +95,88 @@ def test_block_of_all_edges_equals_the_plain_formula():
         chex.assert_trees_all_close(ours, plain, rtol=1e-10, atol=1e-10)
 
 
-def test_moments_of_edges_without_the_edges():
+@pytest.mark.parametrize("n", [9, 300])  # 300: two blocks of points
+def test_moments_of_edges_without_the_edges(n):
     with jax.enable_x64(True):
-        a, b = jnp.asarray(cloud(2, 9, 3)), jnp.asarray(cloud(2, 9, 3, seed=1)) + 5
-        neighbors = jax.vmap(functools.partial(knn, k=4))(jnp.asarray(cloud(2, 9, 3, seed=2)))
-        rows = jax.vmap(neighbor_rows)(b, neighbors)
-        chex.assert_trees_all_close(
-            edge_moments(a, b, rows.sum(2), neighbors), moments(a[:, :, None, :] + rows), rtol=1e-12
-        )
+        x, kernel = jnp.asarray(cloud(2, n, 3)) + 5, jnp.asarray(cloud(6, 4, seed=1))
+        neighbors = jax.vmap(functools.partial(knn, k=4))(x)
+        edges = jax.vmap(functools.partial(edge_features, k=4))(x)
+        found = edge_moments(x, neighbors, *edge_factors(kernel))
+        chex.assert_trees_all_close(found, moments(edges @ kernel), rtol=1e-10)
+
+
+def test_edges_that_are_all_equal_have_no_variance_below_zero():
+    x, kernel = jnp.full((2, 9, 3), 1234.5), jnp.asarray(cloud(6, 4, seed=1), jnp.float32)
+    neighbors = jax.vmap(functools.partial(knn, k=4))(x)
+    assert np.all(edge_moments(x, neighbors, *edge_factors(kernel)).var >= 0)
 
 
 def test_the_gradient_of_equal_maxima_goes_to_one():
     b, neighbors = jnp.array([[2.0], [5], [5]]), jnp.array([[0, 1, 2], [2, 1, 0], [0, 0, 0]])
     gradient = jax.grad(lambda b: neighbor_max(b, neighbors).sum())(b)
     np.testing.assert_array_equal(gradient[:, 0], [1, 2, 0])
-    of_sum = jax.grad(lambda b: neighbor_max_and_sum(b, neighbors)[1].sum())(b)
+    of_sum = jax.grad(lambda b: neighbor_sum(b, neighbors).sum())(b)
     np.testing.assert_array_equal(of_sum[:, 0], [5, 2, 2])  # edges into each point
+
+
+@pytest.mark.parametrize(("of_edges", "order"), [(neighbor_max, 1), (neighbor_sum, 2), (neighbor_rows, 2)])
+def test_forward_and_reverse_mode_equal_finite_differences(of_edges, order):
+    with jax.enable_x64(True):
+        b = jnp.asarray(cloud(2, 9, 3))
+        neighbors = jax.vmap(functools.partial(knn, k=4))(b)
+        batched = jax.jit(lambda b: jax.vmap(of_edges)(b, neighbors))
+        jax.test_util.check_grads(batched, (b,), order=order, modes=["fwd", "rev"])
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_forward_mode_of_the_layer_equals_the_plain_formulas(train):
+    with jax.enable_x64(True):
+        x, direction = jnp.asarray(cloud(2, 30, 4)), jnp.asarray(cloud(2, 30, 4, seed=3))
+        variables = start(EdgeConv(7, 5), x)
+
+        def tangent(module):
+            def apply(x):
+                return module.apply(variables, x, train=train, mutable=["batch_stats"])
+
+            return jax.jit(lambda x, dx: jax.jvp(apply, (x,), (dx,))[1])(x, direction)
+
+        chex.assert_trees_all_close(tangent(EdgeConv(7, 5)), tangent(PlainEdgeConv(7, 5)), rtol=1e-9)
+
+
+def test_gradient_of_each_sample_equals_that_of_the_sum():
+    """As the saliency of each sample is computed: `vmap(grad)` of a batch of one."""
+    x = jnp.asarray(cloud(3, 20, 3), jnp.float32)
+    module = EdgeConv(7, 5)
+    variables = start(module, x)
+
+    def loss(x):
+        return jnp.sum(module.apply(variables, x, train=False) ** 2)
+
+    alone = jax.jit(jax.vmap(lambda p: jax.grad(loss)(p[None])[0]))(x)
+    np.testing.assert_allclose(alone, jax.jit(jax.grad(loss))(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_divided_batch_gives_the_same_and_repeats_no_work():
+    x = jnp.asarray(cloud(8, 20, 3), jnp.float32)
+    module = EdgeConv(7, 5)
+    variables = start(module, x)
+    expected = everything(module, variables, x, True)
+    mesh = jax.sharding.Mesh(jax.devices()[:4], ("data",))
+
+    def loss(params, x):
+        y, updated = module.apply({**variables, "params": params}, x, train=True, mutable=["batch_stats"])
+        weight = jnp.asarray(np.random.default_rng(1).normal(size=y.shape), y.dtype)
+        return jnp.sum(weight * y), (y, updated)
+
+    with jax.set_mesh(mesh):
+        divided = jax.device_put(x, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data")))
+        compiled = jax.jit(jax.grad(loss, (0, 1), has_aux=True)).lower(variables["params"], divided).compile()
+        found = compiled(variables["params"], divided)
+    chex.assert_trees_all_close(jax.device_get(found), jax.device_get(expected), rtol=2e-4, atol=2e-5)
+    # the loops over samples make 2 turns on each of 4 devices, none makes all 8
+    assert 'known_trip_count":{"n":"2"}' in compiled.as_text()
+    assert 'known_trip_count":{"n":"8"}' not in compiled.as_text()
+    assert "all-gather" not in compiled.as_text()
 
 
 @pytest.mark.parametrize("train", [True, False])
@@ -118,9 +192,13 @@ def test_points_that_are_nan_stay_inside_the_arrays():
     assert np.all(np.isfinite(y[1]))
 
 
-TRAINING = {"max_and_sum_over_neighbors", "gradient_of_max_and_sum", "edges_into", "knn_search"}
-INFERENCE = {"max_over_neighbors", "gradient_of_max", "knn_search"}
-EDGES = {"rows_of_neighbors", "gradient_of_rows", "knn_search"}
+MAX, MAX_GRADIENT = "max_over_neighbors", "add_to_winners"
+SUM, SUM_GRADIENT = "sum_over_neighbors", "add_to_neighbors"
+ROWS, ROWS_GRADIENT = "rows_of_neighbors", "add_rows_to_neighbors"
+KERNELS = {MAX, MAX_GRADIENT, SUM, SUM_GRADIENT, ROWS, ROWS_GRADIENT, "edges_into", "knn_search"}
+TRAINING = {MAX, MAX_GRADIENT, SUM, SUM_GRADIENT, "edges_into", "knn_search"}
+INFERENCE = {MAX, MAX_GRADIENT, "knn_search"}  # no statistics
+EDGES = {ROWS, ROWS_GRADIENT, "knn_search"}
 
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu", "cpu"])
@@ -136,7 +214,7 @@ def test_which_kernels_run_and_that_accelerators_get_the_batched_ones(module, tr
         y, _ = module.apply({**variables, "params": params}, x, train=train, mutable=["batch_stats"])
         return y.sum()
 
-    traced = jax.jit(jax.grad(loss)).trace(variables["params"], x)
+    traced = jax.jit(jax.grad(loss, (0, 1))).trace(variables["params"], x)
     text = traced.lower(lowering_platforms=(platform,)).as_text(debug_info=True)
-    for name in TRAINING | INFERENCE | EDGES:  # inference computes no statistics
+    for name in KERNELS:
         assert (f"{name}/batched" in text) == (platform != "cpu" and name in kernels), name

@@ -1,5 +1,6 @@
 import functools
 
+import hypothesis
 import jax
 import jax.numpy as jnp
 import jax.test_util
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
+from smdsb_jax import geometry
 from smdsb_jax.geometry import chamfer_distance, farthest_point_sampling, knn
 
 chamfer = jax.jit(chamfer_distance)  # op by op, most of the time would be compilation
@@ -24,6 +26,62 @@ def test_knn_equals_brute_force(channels):
     expected = np.stack([np.argsort(cdist(p, p), axis=1)[:, :20] for p in points])
     np.testing.assert_array_equal(np.sort(found, -1), np.sort(expected, -1))
     np.testing.assert_array_equal(found[..., 0], np.tile(np.arange(50), (2, 1)))  # the point itself
+
+
+# 700: two blocks of queries, the last one filled up; 704: found by groups of points first
+@pytest.mark.parametrize("n", [63, 64, 700, 704])
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_packed_search_finds_the_neighbors_of_the_plain_one(n, scale):
+    points = (scale * cloud(n, 5)).astype(np.float32)
+    packed, plain = (
+        jax.jit(lambda p, s=search: geometry._by_queries(functools.partial(s, 20), p))(points)
+        for search in (geometry._nearest_packed, geometry._nearest_sorted)
+    )
+    np.testing.assert_array_equal(np.sort(packed, -1), np.sort(plain, -1))
+
+
+@pytest.mark.parametrize("duplicates", [2, 30])
+def test_many_equal_distances_fall_back_to_the_plain_search(duplicates):
+    points = np.repeat(cloud(8, 3), duplicates, axis=0).astype(np.float32)
+    k = min(duplicates, 20)
+    found = np.asarray(jax.jit(functools.partial(knn, k=k))(points))
+    assert all(len(set(row)) == k for row in found.tolist())
+    np.testing.assert_array_equal(
+        found // duplicates, np.repeat(np.arange(8), duplicates)[:, None] + 0 * found
+    )
+
+
+@hypothesis.given(hypothesis.strategies.integers(0, 2**32 - 1), hypothesis.strategies.integers(1, 40))
+@hypothesis.settings(max_examples=15, deadline=None)
+def test_packed_search_on_rounded_clouds_gives_k_of_the_smallest_distances(seed, k):
+    # a coarse grid has many ties: the distances must be the smallest, whichever of the equal points are named
+    points = np.round(3 * np.random.default_rng(seed).normal(size=(40, 3))).astype(np.float32)
+    found = np.asarray(jax.jit(functools.partial(knn, k=k))(points))
+    squared = cdist(points, points, "sqeuclidean")
+    np.testing.assert_array_equal(
+        np.sort(np.take_along_axis(squared, found, 1), 1), np.sort(squared, 1)[:, :k]
+    )
+    assert all(len(set(row)) == k for row in found.tolist())
+
+
+def test_beyond_the_packed_size_and_in_float64_the_plain_search_runs():
+    points = cloud(geometry.PACKED_POINTS + 1, 2).astype(np.float32)
+    found = np.asarray(jax.jit(functools.partial(knn, k=3))(points))
+    rows = [0, 5000, geometry.PACKED_POINTS]
+    np.testing.assert_array_equal(
+        np.sort(found[rows], -1), np.sort(np.argsort(cdist(points[rows], points), axis=1)[:, :3], -1)
+    )
+    with jax.enable_x64(True):
+        close = np.array(
+            [[0.0], [1.0], [1.0 + 1e-6], [1.0 + 3e-6]]
+        )  # squares below float32's digits
+        assert jax.jit(functools.partial(knn, k=2))(close)[2].tolist() == [2, 1]
+
+
+def test_the_distances_of_a_large_cloud_never_exist_together():
+    n = 50_000
+    compiled = jax.jit(functools.partial(knn, k=20)).lower(jnp.zeros((n, 3))).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 64 * 2**20  # n^2 distances: 9.3 GiB
 
 
 def test_knn_of_as_many_neighbors_as_points():
@@ -104,7 +162,7 @@ def test_chamfer_gradient_is_exact_and_zero_outside_the_mask():
     with jax.enable_x64(True):
         original, prediction, mask = cloud(12, 3), cloud(12, 3, seed=1), np.arange(12) < 7
         of_prediction = functools.partial(chamfer, original, mask=mask)
-        jax.test_util.check_grads(of_prediction, (prediction,), order=1, modes=["rev"], rtol=1e-6)
+        jax.test_util.check_grads(of_prediction, (prediction,), order=2, modes=["fwd", "rev"], rtol=1e-6)
         gradient = jax.grad(of_prediction)(prediction)
     moved = np.any(np.asarray(gradient) != 0, axis=1)
     np.testing.assert_array_equal(moved, mask)

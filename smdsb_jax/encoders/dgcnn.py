@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 from smdsb_jax.edge_conv import EdgeConv
 from smdsb_jax.encoders.tnet import EdgeTNet
 from smdsb_jax.heads import ClassificationHead
-from smdsb_jax.layers import DenseBlock
+from smdsb_jax.pooled_dense import PooledDense
 from smdsb_jax.state import Features
 
 
@@ -34,7 +34,7 @@ class DGCNN(nn.Module):
         for i, width in enumerate(self.layers, start=1):
             x = EdgeConv(width, self.k, name=f"edge{i}")(x, train=train)
             outputs.append(x)
-        last = DenseBlock(self.embedding, pool=True, name="agg")
+        last = PooledDense(self.embedding, name="agg")
         return Features(last(jnp.concatenate(outputs, axis=-1), train=train), tuple(outputs))
 
     @nn.nowrap

@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 from smdsb_jax.encoders.tnet import PointTNet
 from smdsb_jax.heads import ClassificationHead
 from smdsb_jax.layers import DenseBlock
+from smdsb_jax.pooled_dense import PooledDense
 from smdsb_jax.state import Features
 
 
@@ -32,7 +33,7 @@ class PointNet(nn.Module):
             outputs.append(x)
             if i == 2 and self.feature_tnet:
                 x = x @ PointTNet(self.embedding, name="tnet2")(x, train=train)
-        last = DenseBlock(self.embedding, negative_slope=0.0, use_bias=True, pool=True, name="agg")
+        last = PooledDense(self.embedding, negative_slope=0.0, use_bias=True, name="agg")
         return Features(last(x, train=train), tuple(outputs))
 
     @nn.nowrap

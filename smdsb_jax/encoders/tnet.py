@@ -9,7 +9,8 @@ from jaxtyping import Array, Float
 
 from smdsb_jax.edge_conv import edge_factors, neighbor_rows
 from smdsb_jax.geometry import knn
-from smdsb_jax.layers import BatchNorm, Dense, DenseBlock, leaky_relu, torch_uniform
+from smdsb_jax.layers import BatchNorm, Dense, DenseBlock, leaky_relu, product, torch_uniform
+from smdsb_jax.pooled_dense import PooledDense
 
 
 class PointTNet(nn.Module):
@@ -26,7 +27,7 @@ class PointTNet(nn.Module):
         block = functools.partial(DenseBlock, negative_slope=0.0, use_bias=True)
         h = block(self.width // 16, name="conv1")(x, train=train)
         h = block(self.width // 8, name="conv2")(h, train=train)
-        h = block(self.width, pool=True, name="conv3")(h, train=train)
+        h = PooledDense(self.width, negative_slope=0.0, use_bias=True, name="conv3")(h, train=train)
         h = block(self.width // 2, name="fc1")(h, train=train)
         h = block(self.width // 4, name="fc2")(h, train=train)
         return _matrix(Dense(x.shape[-1] ** 2, name="out")(h), x.shape[-1])
@@ -47,7 +48,7 @@ class EdgeTNet(nn.Module):
         """A matrix for each cloud."""
         h = EdgeBlock(self.width // 16, self.k, name="conv1")(x, train=train)
         h = DenseBlock(self.width // 8, pool=True, name="conv2")(h, train=train)
-        h = DenseBlock(self.width, pool=True, name="conv3")(h, train=train)
+        h = PooledDense(self.width, name="conv3")(h, train=train)
         h = DenseBlock(self.width // 2, name="fc1")(h, train=train)
         h = DenseBlock(self.width // 4, use_bias=True, name="fc2")(h, train=train)
         return _matrix(Dense(x.shape[-1] ** 2, name="out")(h), x.shape[-1])
@@ -64,8 +65,8 @@ class EdgeBlock(nn.Module):
         """All edges' values."""
         kernel = self.param("kernel", torch_uniform, (2 * x.shape[-1], self.features))
         neighbors = jax.vmap(functools.partial(knn, k=self.k))(x)
-        center, neighbor = edge_factors(x, kernel)
-        y = center[:, :, None, :] + jax.vmap(neighbor_rows)(neighbor, neighbors)
+        of_center, of_neighbor = edge_factors(kernel)
+        y = product(x, of_center)[:, :, None, :] + jax.vmap(neighbor_rows)(product(x, of_neighbor), neighbors)
         return leaky_relu(BatchNorm(self.features, name="norm")(y, train=train), 0.2)
 
 
