@@ -1,15 +1,16 @@
 # Everything runs in .venv; requirements are installed again only when they change.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train test lint clean
+.PHONY: help train test lint benchmark gpu-check clean
 VENV := .venv
 # the first Python that is new enough; or say: make PYTHON=/path/to/python train
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 WORKERS ?= 2
+CUDA ?= cuda13
 ARGS ?=
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 train: $(VENV)/run.stamp  ## train both stages on the embedded data, catalog to scan, in runs/c2s (ARGS=... adds flags)
 	$(VENV)/bin/python launch/train.py --config configs/embedded.py:c2s --workdir runs/c2s $(ARGS)
@@ -20,6 +21,13 @@ test: $(VENV)/test.stamp  ## run the tests with WORKERS=2 processes (ARGS="-k sk
 lint: $(VENV)/test.stamp  ## check style (ruff) and types (pyright)
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
+
+benchmark: $(VENV)/reference.stamp  ## our step beside PyTorch's, 40 minutes, in runs/benchmark (ARGS=... adds flags)
+	$(VENV)/bin/python launch/benchmark.py $(ARGS)
+
+gpu-check: $(VENV)/reference.stamp  ## on a GPU: agreement with the CPU, benchmark, training, memory, in runs/gpu_check
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --upgrade "jax[$(CUDA)]<0.12"
+	$(VENV)/bin/python launch/gpu_check.py $(ARGS)
 
 clean:  ## remove the environment and all caches; runs/ stays
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
@@ -35,3 +43,6 @@ $(VENV)/run.stamp: pyproject.toml requirements.txt | $(VENV)/bin/pip
 
 $(VENV)/test.stamp: pyproject.toml requirements.txt | $(VENV)/bin/pip
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[test]' && touch $@ $(VENV)/run.stamp
+
+$(VENV)/reference.stamp: $(VENV)/test.stamp
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[test,reference]' && touch $@

@@ -71,3 +71,14 @@ def test_the_matrix_multiplies_column_vectors():
     moved = POINTS[:, :, [1, 1, 1]] * np.array([1, 0, 0], np.float32)[None, None, :]
     np.testing.assert_allclose(embed(shift, POINTS), plain(variables, moved), rtol=1e-5, atol=1e-6)
     assert np.abs(embed(variables, POINTS) - plain(variables, POINTS)).max() > 1e-3
+
+
+@pytest.mark.parametrize("input_tnet", [False, True])
+def test_inference_on_50_000_points_needs_little_memory(input_tnet):
+    """Compiled only, and not run: it takes half a minute. The distances alone would be 9.3 GiB."""
+    encoder = DGCNN(input_tnet=input_tnet)
+    small, large = (jax.ShapeDtypeStruct((1, n, 3), jnp.float32) for n in (64, 50_000))
+    variables = jax.eval_shape(lambda p: encoder.init(jax.random.key(0), p, train=False), small)
+    embed = jax.jit(lambda v, p: encoder.apply(v, p, train=False).embedding)
+    memory = embed.lower(variables, large).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < 2**29

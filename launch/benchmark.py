@@ -1,0 +1,72 @@
+"""Our step beside PyTorch's: python launch/benchmark.py (about 40 minutes on 2 CPU cores).
+
+Prints a table and writes it, the raw numbers and a picture to --out. --sweep, --kernels, --loop and --train
+measure something else instead; several of them may be given.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks/ and, if not installed, smdsb_jax/
+
+from absl import app, flags, logging
+
+from benchmarks import run
+from benchmarks.contenders import CONTENDERS, Setting
+from benchmarks.processes import check_threads
+from smdsb_jax.flags import parse_flags, user_errors
+
+names = ", ".join(CONTENDERS)
+CONTENDERS_FLAG = flags.DEFINE_list(
+    "contenders", [], f"Which to compare, of: {names}; if not given, some of them."
+)
+BASELINE = flags.DEFINE_string("baseline", "", "Ratios are to this one; torch eager if not given.")
+BATCH = flags.DEFINE_list("batch", ["16", "32"], "Clouds of each domain; one table each.")
+POINTS = flags.DEFINE_integer("points", 1024, "Points of a cloud.", 2)
+ENCODER = flags.DEFINE_enum("encoder", "dgcnn", ["dgcnn", "pointnet"], "Encoder, at its published width.")
+TNET = flags.DEFINE_boolean("tnet", False, "With the encoder's T-Nets.")
+STAGE = flags.DEFINE_integer("stage", 1, "2: with pseudo-labels of the target.", 1, 2)
+ROUNDS = flags.DEFINE_integer("rounds", 7, "Steps of each contender; those of a sweep take at most 3.", 1)
+WARMUP = flags.DEFINE_integer("warmup", 1, "Steps after the first that are not counted.", 0)
+THREADS = flags.DEFINE_integer("threads", None, "CPU cores of each process; all if not given.")
+PRECISION = flags.DEFINE_enum(
+    "precision",
+    "float32",
+    ["float32", "tensorfloat32", "bfloat16"],
+    "Of matrix products; CPUs: float32 only.",
+)
+DEVICE = flags.DEFINE_enum("device", "cpu", ["cpu", "gpu"], "What computes.")
+OUT = flags.DEFINE_string("out", "runs/benchmark", "Folder for tables, JSON and pictures.")
+SWEEP = flags.DEFINE_boolean("sweep", False, "Step time and memory: batch 8 to 64, 512 to 8,192 points.")
+KERNELS = flags.DEFINE_boolean("kernels", False, "Single kernels beside the plain formula.")
+LOOP = flags.DEFINE_boolean("loop", False, "The share of the training loop in which the device waits.")
+TRAIN = flags.DEFINE_integer(
+    "train", 0, "Train for so many steps from the same weights on the same clouds.", 0
+)
+SEEDS = flags.DEFINE_integer("seeds", 3, "Of --train.", 1)
+
+
+def main(_: list[str]) -> int:
+    """Measure what is asked."""
+    batches = run.batches(BATCH.value)
+    setting = Setting(
+        ENCODER.value, TNET.value, STAGE.value, batches[0], POINTS.value, PRECISION.value, DEVICE.value,
+        check_threads(THREADS.value), WARMUP.value,
+    )  # fmt: skip
+    asked = run.Asked(setting, CONTENDERS_FLAG.value, BASELINE.value, ROUNDS.value, Path(OUT.value))
+    if SWEEP.value:
+        print(run.run_sweep(asked))
+    if KERNELS.value:
+        print(run.run_kernels(asked))
+    if LOOP.value:
+        print(run.run_loop(asked))
+    if TRAIN.value:
+        print(run.run_training(asked, TRAIN.value, SEEDS.value))
+    if not (SWEEP.value or KERNELS.value or LOOP.value or TRAIN.value):
+        print(run.run_comparison(asked, batches))
+    return 0
+
+
+if __name__ == "__main__":
+    logging.set_verbosity(logging.WARNING)
+    app.run(user_errors(main), flags_parser=parse_flags)
