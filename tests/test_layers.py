@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from smdsb_jax.layers import BatchNorm, Dense, DenseBlock, leaky_relu, moments
+from smdsb_jax.layers import BatchNorm, Dense, DenseBlock, Dropout, leaky_relu, moments, random_bits
 
 
 def cloud(*shape, seed=0):
@@ -87,3 +87,27 @@ def test_pooling_before_the_norm_equals_pooling_after_it(train):
         pooled, plain = (value_and_grad(variables["params"], x, pool) for pool in (True, False))
         chex.assert_trees_all_close(pooled, plain, atol=1e-12, rtol=1e-10)
         assert set(np.sign(variables["params"]["norm"]["scale"])) == {-1, 1}
+
+
+@pytest.mark.parametrize("width", [32, 40, 7])  # whole words, and a part of one
+def test_random_bits_are_fair_and_independent(width):
+    bits = np.asarray(jax.jit(random_bits, static_argnums=1)(jax.random.key(0), (4000, width)))
+    assert bits.shape == (4000, width) and bits.dtype == bool
+    np.testing.assert_allclose(bits.mean(0), 0.5, atol=0.04)  # 5 standard deviations
+    np.testing.assert_allclose(bits.mean(), 0.5, atol=0.01)
+    between = np.corrcoef(bits.T) - np.eye(width)
+    assert np.abs(between).max() < 0.09
+    assert not np.array_equal(bits, random_bits(jax.random.key(1), (4000, width)))
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.3])
+def test_dropout_keeps_its_share_and_the_mean(rate):
+    x = jnp.ones((1000, 40))
+    apply = jax.jit(lambda x: Dropout(rate).apply({}, x, train=True, rngs={"dropout": jax.random.key(0)}))
+    y = np.asarray(apply(x))
+    np.testing.assert_allclose(np.unique(y), [0, 1 / (1 - rate)], rtol=1e-6)
+    np.testing.assert_allclose(y.mean(), 1, atol=0.03)
+    np.testing.assert_array_equal(jax.grad(lambda x: apply(x).sum())(x), y)  # linear, as it is drawn
+    np.testing.assert_array_equal(jax.jvp(apply, (x,), (x,))[1], y)
+    for options, train in ((rate, False), (0.0, True)):
+        np.testing.assert_array_equal(Dropout(options).apply({}, x, train=train), x)
