@@ -1,6 +1,7 @@
-"""The published protocol of each host method: what `method=…` in a config file's argument sets."""
+"""What every config file's argument chooses: a host method's published protocol, and parts in its place."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 from ml_collections import ConfigDict
 
@@ -37,19 +38,26 @@ METHODS: dict[str, Callable[[ConfigDict], None]] = {
     "defrec_pcm": defrec_pcm,  # with mixed source clouds
     "source_only": source_only,  # the lower bound
 }
+# options of every config file's argument, for `parse_arg`; empty: the method's own
+OPTIONS = {"method": "defrec", "selection": "", "pretext": "", "combine": "", "pseudo_labels": ""}
 
 
-def apply(config: ConfigDict, name: str, selection: str) -> ConfigDict:
-    """`config` with the method's protocol and, for methods with a pretext task, a selection statistic.
+def apply(config: ConfigDict, given: SimpleNamespace) -> ConfigDict:
+    """`config` with the method's protocol, then with the parts that `given` (of `OPTIONS`) names besides.
 
     Raises:
-      ValueError: an unknown method, or a selection for a method that has nothing to select for.
+      ValueError: an unknown method or part, or a selection where there is no pretext task to select for.
     """
-    lookup(METHODS, name, "config option method")(config)
-    if selection:
-        if config.pretext.name == "none" and selection != "none":
+    lookup(METHODS, given.method, "config option method")(config)
+    for section in ("pretext", "combine", "pseudo_labels"):
+        name = getattr(given, section)
+        if name:
+            choose(config, section, name)
+    if given.selection:
+        if config.pretext.name == "none" and given.selection != "none":
+            task = "pretext=none is" if given.pretext else f"method={given.method} has"
             raise ValueError(
-                f"config option selection={selection}: method={name} has no pretext task to select for."
+                f"config option selection={given.selection}: {task} no pretext task to select for."
             )
-        config.selection.statistic = selection
+        config.selection.statistic = given.selection
     return config

@@ -6,7 +6,8 @@ Published target accuracy, DGCNN (%)  m2s   m2r   s2m   s2r   r2m   r2s
   no adaptation                       83.3  43.8  75.5  42.5  63.8  64.2
   DefRec + PCM                        81.7  51.8  78.6  54.5  73.7  71.1
 The paper's budget is 40,000 steps a stage with DGCNN and 10,000 with PointNet; this configuration has not
-been run to its end here. Options: encoder=pointnet, method=defrec_pcm, selection=none, stages, steps.
+been run to its end here. Options: encoder=pointnet, method=defrec_pcm, selection=none and pretext=, combine=,
+pseudo_labels= for other parts than the method's. Any field: --config.FIELD, as --config.stage1.steps=100.
 """
 
 from ml_collections import ConfigDict
@@ -23,7 +24,7 @@ BUDGETS = {"dgcnn": (64, 40_000), "pointnet": (128, 10_000)}  # clouds a step ov
 
 def get_config(arg: str = "m2s") -> ConfigDict:
     """`m2s,encoder=pointnet,method=defrec_pcm,selection=none`; `m2s*` and `m2r` are the same."""
-    a = parse_arg(arg, direction="m2s", encoder="dgcnn", method="defrec", selection="")
+    a = parse_arg(arg, direction="m2s", encoder="dgcnn", **methods.OPTIONS)
     config = choose(default_config(), "data", "pointda")
     config.data.root = "PointDA_data"
     config.data.source, config.data.target = lookup(
@@ -32,4 +33,4 @@ def get_config(arg: str = "m2s") -> ConfigDict:
     choose(config, "encoder", a.encoder)
     config.batch_size, steps = BUDGETS.get(a.encoder, BUDGETS["dgcnn"])
     config.stage1.steps = config.stage2.steps = steps
-    return methods.apply(config, a.method, a.selection)
+    return methods.apply(config, a)

@@ -1,14 +1,15 @@
 """Configuration: the argument string of a config file, the checks before any work, differences."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import jax
 from ml_collections import ConfigDict
 
-from smdsb_jax.defaults import SECTIONS, default_config
-from smdsb_jax.registry import lookup, options, suggest
+from smdsb_jax.defaults import SECTIONS, choose, default_config, make
+from smdsb_jax.registry import check_range, check_type, suggest
 from smdsb_jax.selection import DENOMINATORS, EXECUTIONS, SCOPES, SIDES
 from smdsb_jax.statistics import Statistic, find_statistic
 
@@ -33,10 +34,10 @@ RANGES: dict[str, tuple[float, float]] = {  # inclusive
     "data.points": (1, 2**24),
     "augment.jitter_std": (0, 1),
     "augment.jitter_clip": (0, 1),
-    "classification.weight": (0, float("inf")),
+    "classification.weight": (0, 1e6),
     "classification.dropout": (0, 0.99),
-    "classification.mixup_alpha": (1e-3, float("inf")),
-    "pretext.weight": (0, float("inf")),
+    "classification.mixup_alpha": (1e-3, 1e6),
+    "pretext.weight": (0, 1e6),
     "saliency.alpha": (0, 100),
     "selection.keep_ratio": (1e-6, 1),
     "optimizer.learning_rate": (0, 10),
@@ -108,10 +109,12 @@ def resolve(config: Config) -> Config:
     """A checked copy in which nothing is left to a default elsewhere.
 
     Raises:
-      ValueError: an unknown or missing field, an unknown name, or a value out of range; the message
-        names each such field and what is allowed.
+      ValueError: an unknown or missing field, an unknown name, a wrong type, or an impossible value; the
+        message names each such field and what is allowed.
     """
-    problems = [*_structure(config)] or [*_values(config), *_combinations(config)]
+    expected, problems = _structure(config)
+    problems = problems or _types(config, expected)
+    problems = problems or [*_values(config), *_combinations(config), *_entries(config)]
     if problems:
         raise ValueError("\n".join(problems))
     config = ConfigDict(config.to_dict())
@@ -122,24 +125,25 @@ def resolve(config: Config) -> Config:
     return config
 
 
-def _structure(config: Config) -> Sequence[str]:
-    """Each section must hold its own fields and the options of its entry, no others."""
+def _structure(config: Config) -> tuple[Config, list[str]]:
+    """The defaults of the chosen entries; each section must have their fields, no others."""
     problems: list[str] = []
     expected: Config = default_config()
-    for section, catalogue in SECTIONS.items():
+    for section in SECTIONS:
         name = config.get(section, {}).get("name", "")
         try:
-            entry = lookup(catalogue, name, f"config.{section}.name")
+            choose(expected, section, name)
         except ValueError as error:
             problems.append(str(error))
             continue
-        own = [k for k in expected[section] if k not in options(catalogue[expected[section].name])]
-        wanted, found = {*own, *options(entry)}, set(config[section])
+        wanted, found = set(expected[section]), set(config[section])
         if wanted != found:
+            how = f"in the config file's argument, as in configs/embedded.py:c2s,{section}={name}"
             problems.append(
                 f"config.{section} has the fields {', '.join(sorted(found))}, but {name!r} takes "
-                f"{', '.join(sorted(wanted))}. Choose it in the config file's argument, as in "
-                f"configs/embedded.py:c2s,{section}={name}, or with smdsb_jax.choose."
+                f"{', '.join(sorted(wanted))}. Choose it "
+                f"{'with the config file of that data set' if section == 'data' else how}, or with "
+                "smdsb_jax.choose."
             )
     own_only = {k: v for k, v in flatten(expected).items() if k.split(".")[0] not in SECTIONS}
     given = {k for k in flatten(config) if k.split(".")[0] not in SECTIONS}
@@ -147,25 +151,52 @@ def _structure(config: Config) -> Sequence[str]:
         f"config.{k} is missing. Start from smdsb_jax.default_config()." for k in own_only.keys() - given
     ]
     problems += [f"config.{k} is not known.{suggest(k, own_only)}" for k in given - own_only.keys()]
+    return expected, problems
+
+
+def _types(config: Config, expected: Config) -> list[str]:
+    given, problems = flatten(config), []
+    for field, default in flatten(expected).items():
+        problems += _error_of(check_type, field, given[field], default)
     return problems
 
 
-def _values(config: Config) -> Sequence[str]:
+def _values(config: Config) -> list[str]:
     flat = flatten(config)
     problems = [
         f"config.{field} = {flat[field]!r}: one of {', '.join(repr(c) for c in choices)}."
         for field, choices in CHOICES.items()
         if flat[field] not in choices
     ]
-    problems += [
-        f"config.{field} = {flat[field]}: between {low} and {high}."
-        for field, (low, high) in RANGES.items()
-        if not low <= flat[field] <= high
-    ]
+    for field, (low, high) in RANGES.items():
+        problems += _error_of(check_range, field, flat[field], low, high)
     return problems
 
 
-def _combinations(config: Config) -> Sequence[str]:
+def _entries(config: Config) -> list[str]:
+    """Each chosen entry is made once, since it knows which of its options are impossible."""
+    problems = _widths(config.encoder)
+    for section in ("pretext", "combine", "pseudo_labels"):
+        problems += _error_of(make, config, section)
+    problems += _error_of(lambda: make(config, "encoder").head(2, config.classification.dropout))
+    if config.selection.statistic != "none":
+        problems += _error_of(find_statistic, config.selection.statistic)
+    return problems
+
+
+def _widths(encoder: Config) -> list[str]:
+    """The integers of an encoder count something, and no layer is empty."""
+    problems = []
+    for name, value in encoder.items():
+        least = 16 if name == "embedding" else 1  # T-Nets and heads have layers of a sixteenth of it
+        counts = value if isinstance(value, tuple | list) else (value,)
+        if not counts or any(type(count) is int and count < least for count in counts):
+            wanted = "one or more numbers of" if isinstance(value, tuple | list) else "give"
+            problems.append(f"config.encoder.{name} = {value!r}: {wanted} at least {least}.")
+    return problems
+
+
+def _combinations(config: Config) -> list[str]:
     selection = config.selection
     devices = jax.device_count()
     checks: list[tuple[bool, str]] = [
@@ -176,6 +207,15 @@ def _combinations(config: Config) -> Sequence[str]:
         (
             tuple(config.stages) == (2,) and not config.init_from,
             "config.stages = (2,) needs config.init_from: the workdir of a finished stage 1.",
+        ),
+        (
+            bool(config.init_from) and not Path(config.init_from).exists(),
+            f"config.init_from = {config.init_from!r} is not the workdir of a run: nothing is there. Give "
+            "one, or one checkpoint of it: workdir/checkpoints/STEP.",
+        ),
+        (
+            config.data.source == config.data.target,
+            f"config.data.source and config.data.target are both {config.data.source!r}: give two domains.",
         ),
         (
             config.batch_is_total and config.batch_size % 2 != 0,
@@ -194,6 +234,11 @@ def _combinations(config: Config) -> Sequence[str]:
             config.classification.mixup == "pcm" and config.saliency.mode == "shared",
             "config.saliency.mode = 'shared' would score mixed clouds under classification.mixup = 'pcm'. "
             "Use per_sample.",
+        ),
+        (
+            config.classification.weight == 0 and config.saliency.mode == "shared",
+            "config.classification.weight = 0 leaves no gradient for config.saliency.mode = 'shared'. Use "
+            "per_sample.",
         ),
         (
             selection.execution == "gather" and selection.scope == "pooled",
@@ -215,15 +260,12 @@ def _combinations(config: Config) -> Sequence[str]:
             f"{config.data.points}: lower k or take more points.",
         ),
     ]
-    problems = [message for wrong, message in checks if wrong]
-    if selection.statistic != "none":
-        problems += _error_of(lambda: find_statistic(selection.statistic))
-    return problems
+    return [message for wrong, message in checks if wrong]
 
 
-def _error_of(check: Callable[[], Any]) -> list[str]:
+def _error_of(check: Callable[..., Any], *arguments: Any) -> list[str]:
     try:
-        check()
+        check(*arguments)
     except ValueError as error:
         return [str(error)]
     return []

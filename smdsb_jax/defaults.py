@@ -22,7 +22,10 @@ SECTIONS: dict[str, Mapping[str, Callable[..., Any]]] = {
 }
 OWN_FIELDS: dict[str, tuple[str, ...]] = {
     "data": ("name", "root", "source", "target", "points", "subsample"),
+    "encoder": ("name",),
     "pretext": ("name", "weight", "on_source"),
+    "combine": ("name",),
+    "pseudo_labels": ("name",),
 }
 
 
@@ -84,7 +87,7 @@ def default_config() -> ConfigDict:
     config.stage1 = ConfigDict({"steps": 40_000})  # optimizer updates; the paper's for DGCNN
     config.stage2 = ConfigDict({"steps": 40_000})
     config.stage2.init = "stage1"  # fine-tune the stage-1 network (SM-DSB); fresh: anew (Self-dist)
-    config.init_from = ""  # workdir whose last checkpoint gives the first parameters
+    config.init_from = ""  # a run's workdir, or one checkpoint of it: workdir/checkpoints/STEP
 
     config.log_every = 50  # steps between records
     config.eval_every = 1000  # steps between evaluations, each with a checkpoint
@@ -108,6 +111,17 @@ def choose(config: ConfigDict, section: str, name: str) -> ConfigDict:
     """
     entry = lookup(SECTIONS[section], name, f"config.{section}.name")
     chosen: Any = config[section]
-    kept = {k: v for k, v in chosen.items() if k in OWN_FIELDS.get(section, ())}
+    kept = {k: v for k, v in chosen.items() if k in OWN_FIELDS[section]}
     config[section] = ConfigDict(kept | {"name": name} | options(entry))
     return config
+
+
+def make(config: Any, section: str) -> Any:
+    """What the chosen entry of a section, not of `data`, makes of its options: an encoder, a task or a rule.
+
+    Raises:
+      ValueError: no such entry, or an option that is impossible for it.
+    """
+    chosen = config[section]
+    entry = lookup(SECTIONS[section], chosen.name, f"config.{section}.name")
+    return entry(**{k: v for k, v in chosen.items() if k not in OWN_FIELDS[section]})

@@ -1,12 +1,14 @@
-"""Find a part by its name, or a user's own by `package.module:name`; options are keyword arguments."""
+"""Find a part by its name, or a user's own by `package.module:name`; its options, their types and ranges."""
 
 import difflib
 import importlib
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+KINDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
 
 
 def lookup(catalogue: Mapping[str, T], name: str, field: str) -> T:
@@ -38,6 +40,41 @@ def options(entry: Callable[..., Any]) -> dict[str, Any]:
     return {
         p.name: p.default for p in parameters if p.default is not p.empty and p.name not in ("parent", "name")
     }
+
+
+def check_type(field: str, value: Any, default: Any) -> None:
+    """Refuse a value of another type than the default's, or one that is not finite; in tuples each member.
+
+    Raises:
+      ValueError: names the field of the configuration, as `pretext.radius`.
+    """
+    several = isinstance(default, tuple)
+    kind = type((default or (0.0,))[0] if several else default)
+    if kind not in KINDS:  # a user's own entry may take anything
+        return
+    values = value if several else (value,)
+    if not isinstance(values, tuple | list) or not all(_is(v, kind) for v in values):
+        raise ValueError(
+            f"config.{field} = {value!r}: give {'a tuple, each member ' if several else ''}{KINDS[kind]}."
+        )
+
+
+def check_range(field: str, value: int | float, low: int | float, high: int | float) -> None:
+    """Refuse a value outside [low, high], and NaN.
+
+    Raises:
+      ValueError: names the field of the configuration, as `pretext.radius`.
+    """
+    if not low <= value <= high:
+        raise ValueError(f"config.{field} = {value}: between {low} and {high}.")
+
+
+def _is(value: Any, kind: type) -> bool:
+    if isinstance(value, bool) or kind is bool:  # to Python, True is an int
+        return isinstance(value, bool) and kind is bool
+    return (
+        isinstance(value, int | float) and math.isfinite(value) if kind is float else isinstance(value, kind)
+    )
 
 
 def _import(name: str, field: str) -> Any:

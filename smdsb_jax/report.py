@@ -13,7 +13,6 @@ from typing import Any, NamedTuple, SupportsFloat
 
 import numpy as np
 from jaxtyping import Int
-from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from smdsb_jax.metrics import accuracy, class_accuracy, mean_class_accuracy
@@ -59,6 +58,8 @@ def open_reporter(
       resumed_from: Stage and global step of the restored checkpoint: records beyond it are dropped.
         (0, 0), a fresh run, drops all.
     """
+    from tensorboardX import SummaryWriter  # here: it imports PyTorch where that is installed
+
     workdir = Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     path = workdir / RECORDS

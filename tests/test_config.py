@@ -1,12 +1,19 @@
+import re
+
 import pytest
 from ml_collections import ConfigDict
 
 from smdsb_jax import choose, default_config, resolve
 from smdsb_jax.config import CHOICES, RANGES, flatten, parse_arg, trajectory_differences
+from smdsb_jax.defaults import SECTIONS
+from smdsb_jax.flags import load_config
+from smdsb_jax.pretext import PRETEXT
 
 
-def changed(**values):
+def changed(entries=(), **values):
     config = default_config()
+    for section, name in entries:
+        choose(config, section, name)
     for path, value in values.items():
         *sections, name = path.split("__")
         section = config
@@ -67,6 +74,8 @@ def test_every_range_is_checked(field):
     kind = type(flatten(default_config())[field])
     with pytest.raises(ValueError, match=rf"config\.{field} = .*: between"):
         resolve(changed(**{field.replace(".", "__"): kind(low - 1)}))
+    with pytest.raises(ValueError, match=rf"config\.{field} = .*: between"):
+        resolve(changed(**{field.replace(".", "__"): kind(2**40)}))
 
 
 @pytest.mark.parametrize(
@@ -84,11 +93,75 @@ def test_every_range_is_checked(field):
         ({"data__points": 10}, "config.encoder.k = 20 neighbors"),
         ({"selection__statistic": "skewnes"}, "Did you mean 'skewness'"),
         ({"encoder__name": "pointnet"}, "Choose it in the config file's argument"),
+        ({"data__name": "pointda"}, "Choose it with the config file of that data set"),
+        ({"data__target": "catalog"}, "are both 'catalog': give two domains"),
+        ({"init_from": "runs/nowhere"}, "'runs/nowhere' is not the workdir of a run: nothing is there"),
+        ({"classification__weight": 0.0, "saliency__mode": "shared"}, "leaves no gradient.*Use per_sample"),
     ],
 )
 def test_impossible_combinations_say_what_to_change(values, words):
     with pytest.raises(ValueError, match=words):
         resolve(changed(**values))
+
+
+@pytest.mark.parametrize(
+    "field, value, words",
+    [
+        ("pseudo_labels.threshold", 1.5, "between 0 and 1"),
+        ("pretext.dropout", 1.0, "between 0 and 0.99"),
+        ("pretext.min_points", 0, "between 1 and"),
+        ("pretext.noise_variance", -0.001, "between 0 and"),
+        ("pretext.scale", -1.0, "between 0 and"),
+        ("pretext.scale", float("inf"), "give a finite number"),
+        ("pretext.weight", float("inf"), "give a finite number"),
+        ("classification.weight", float("nan"), "give a finite number"),
+        ("encoder.k", 0, "at least 1"),
+        ("encoder.embedding", 2, "at least 16"),
+        ("encoder.layers", (), "one or more numbers of at least 1"),
+        ("encoder.layers", (8, 0), "one or more numbers of at least 1"),
+        ("encoder.layers", (8, "a"), "each member a whole number"),
+        ("selection.target_shift", (float("nan"), 0.1), "each member a finite number"),
+        ("selection.target_shift", (0.1, "a"), "each member a finite number"),
+        ("seed", None, "give a whole number"),
+        ("data.root", None, "give text"),
+    ],
+)
+def test_impossible_values_of_any_field_are_refused(field, value, words):
+    with pytest.raises(ValueError, match=re.escape(f"config.{field} = {value!r}: ") + f".*{words}"):
+        resolve(changed(**{field.replace(".", "__"): value}))
+
+
+def task(*, sides: int = 4, order=None):
+    if sides % 2:
+        raise ValueError(f"config.pretext.sides = {sides}: give an even number.")
+    return PRETEXT["none"]()
+
+
+def test_a_users_own_entry_refuses_what_is_impossible_for_it():
+    own = [("pretext", f"{__name__}:task")]
+    assert resolve(changed(own, pretext__sides=6, pretext__order="any")).pretext.sides == 6
+    with pytest.raises(ValueError, match=r"config\.pretext\.sides = 3: give an even number\."):
+        resolve(changed(own, pretext__sides=3))
+    with pytest.raises(ValueError, match=r"config\.pretext\.radius = -0\.1: between 0 and 2"):
+        resolve(changed([("pretext", "defrec_radius")], pretext__radius=-0.1))
+
+
+@pytest.mark.parametrize(
+    "field, name",
+    [(s, n) for s, known in SECTIONS.items() if s != "data" for n in known]
+    + [("pretext", f"{__name__}:task")],
+)
+def test_the_advised_argument_chooses_the_entry(field, name):
+    config = default_config()
+    config[field] = ConfigDict({"name": name, "nonsense": 1})
+    with pytest.raises(ValueError, match="nonsense") as error:
+        resolve(config)
+    advised = re.search(r"as in (\S+), or with", str(error.value)).group(1)
+    assert resolve(load_config(advised))[field].name == name
+
+
+def test_a_run_to_start_from_must_be_there(tmp_path):
+    assert resolve(changed(stages=(2,), init_from=str(tmp_path))).init_from == str(tmp_path)
 
 
 def test_several_problems_are_told_at_once():

@@ -1,6 +1,6 @@
 import pytest
 
-from smdsb_jax.defaults import SECTIONS, choose, default_config
+from smdsb_jax.defaults import OWN_FIELDS, SECTIONS, choose, default_config, make
 from smdsb_jax.registry import options
 
 
@@ -29,3 +29,22 @@ def test_an_unknown_entry_is_refused():
         ValueError, match=r"config\.encoder\.name = 'dgcn' is not known\. Did you mean 'dgcnn'"
     ):
         choose(default_config(), "encoder", "dgcn")
+
+
+def recorder(*, width=3, weights=(1, 2)):
+    return width, weights
+
+
+@pytest.mark.parametrize("section", [s for s in SECTIONS if s != "data"])
+def test_an_entry_is_made_with_its_options_and_without_the_sections_own_fields(section):
+    config = choose(default_config(), section, f"{__name__}:recorder")
+    config[section].width = 5
+    assert make(config, section) == (5, (1, 2))
+    assert set(OWN_FIELDS) == set(SECTIONS)
+
+
+def test_what_an_entry_refuses_is_refused():
+    config = default_config()
+    config.pseudo_labels.threshold = 1.5
+    with pytest.raises(ValueError, match=r"config\.pseudo_labels\.threshold = 1\.5: between 0 and 1"):
+        make(config, "pseudo_labels")

@@ -10,6 +10,7 @@ from smdsb_jax.datasets.read import read_npy
 from smdsb_jax.registry import suggest
 
 LAYOUT = "{train,test}/<class>/*.npy (and val/<class>/*.npy, if you divide the train split yourself)"
+INSTEAD = " Without it, train on the data that comes with the library: --config configs/embedded.py:c2s"
 
 
 def load(root: str, domain: str, *, points: int) -> Domain:
@@ -23,17 +24,19 @@ def load(root: str, domain: str, *, points: int) -> Domain:
     Args:
       root: folder of the domains.
       domain: name of one of them.
-      points: that the network will see; shorter clouds are brought to this count.
+      points: that the network will see; shorter clouds repeat theirs (see `stack`).
 
     Raises:
       ValueError: a missing folder, a bad file, a class that train lacks, an empty class or split.
     """
     if not root:
-        raise ValueError("config.data.root is empty: give the folder that holds your domains.")
+        raise ValueError(
+            f"config.data.root is empty: give the folder that holds {Path(domain, LAYOUT)}.{INSTEAD}"
+        )
     folder = Path(root, domain)
     if not (folder / "train").is_dir() or not (folder / "test").is_dir():
         known = [p.name for p in Path(root).iterdir() if p.is_dir()] if Path(root).is_dir() else []
-        near = suggest(domain, known) if known and domain not in known else ""
+        near = suggest(domain, known) if known and domain not in known else INSTEAD
         raise ValueError(f"{folder} has no train or no test folder. Expected {folder / LAYOUT}.{near}")
     classes = tuple(_subfolders(folder / "train"))
     clouds: list[Float[np.ndarray, "p 3"]] = []
@@ -45,6 +48,8 @@ def load(root: str, domain: str, *, points: int) -> Domain:
         label += [classes.index(path.parts[-2]) for path in files]
         divide = name == "train" and not (folder / "val").is_dir()
         split += train_or_val(len(files)) if divide else [code] * len(files)
+    if not clouds:
+        raise ValueError(f"{folder} holds no clouds. Expected {folder / LAYOUT}.{INSTEAD}")
     return assemble(domain, classes, collect(clouds, label, split, folder), points)
 
 

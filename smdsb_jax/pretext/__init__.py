@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 from smdsb_jax.pretext.base import Pretext, View
-from smdsb_jax.pretext.defrec import defrec
+from smdsb_jax.pretext.defrec import defrec, defrec_radius
 from smdsb_jax.pretext.none import none
 
 PRETEXT: dict[str, Callable[..., Pretext]] = {
     "defrec": defrec,  # rebuild a deformed region: the host of the paper's first tables
+    "defrec_radius": defrec_radius,  # the region is a ball instead of a cell: its PointSegDA variant
     "none": none,  # source_only: no self-supervision
 }
 

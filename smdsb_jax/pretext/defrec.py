@@ -1,6 +1,6 @@
 """DefRec: deform a region of the cloud, rebuild it from the encoder's features."""
 
-import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -10,37 +10,77 @@ from smdsb_jax.geometry import chamfer_distance
 from smdsb_jax.heads import ReconstructionHead
 from smdsb_jax.network import run
 from smdsb_jax.pretext.base import Encode, Pretext, View
+from smdsb_jax.registry import check_range
 from smdsb_jax.state import Features, Tree, Variables
 
 CELLS = 3  # per axis, on [-1, 1]
 
-Deformed = tuple[Float[Array, "n 3"], Bool[Array, " n"]]
+Deformed = tuple[Float[Array, "*clouds n 3"], Bool[Array, "*clouds n"]]  # the cloud, where it was replaced
 
 
 def defrec(
-    *,
-    region: str = "voxel",
-    radius: float = 0.5,
-    min_points: int = 40,
-    noise_variance: float = 0.001,
-    scale: float = 20.0,
-    dropout: float = 0.5,
+    *, min_points: int = 40, noise_variance: float = 0.001, scale: float = 20.0, dropout: float = 0.5
 ) -> Pretext:
-    """Deformation reconstruction   [Achituve et al., arXiv:2003.12641; SM-DSB, arXiv:2504.15796, Table I].
+    """Deform a cell of a 3 x 3 x 3 grid   [Achituve et al., arXiv:2003.12641; SM-DSB, arXiv:2504.15796].
 
     Args:
-      region: `voxel`: a cell of a 3 x 3 x 3 grid (PointDA-10), or `radius`: a ball (PointSegDA).
-      radius: of the ball, in radii of the cloud.
-      min_points: a region with fewer is not deformed; the released radius variant has 20.
+      min_points: a cell with fewer is not deformed.
       noise_variance: of the points that replace the region, per axis.
       scale: of the Chamfer distance (unit: coordinate squared); GAST's copy has 8.
       dropout: in the reconstruction head.
 
     Raises:
-      ValueError: an unknown region.
+      ValueError: an option out of its range.
     """
-    if region not in ("voxel", "radius"):
-        raise ValueError(f"config.pretext.region = {region!r}: one of 'voxel', 'radius'.")
+
+    def deform(key: jax.Array, keys: jax.Array, points: Float[Array, "batch n 3"]) -> Deformed:
+        order = jax.random.permutation(key, CELLS**3)  # one for the batch, as released
+        return jax.vmap(lambda k, p: deform_voxel(order, k, p, min_points, noise_variance))(keys, points)
+
+    return _reconstruction(deform, min_points, noise_variance, scale, dropout)
+
+
+def defrec_radius(
+    *,
+    radius: float = 0.5,
+    min_points: int = 20,
+    noise_variance: float = 0.001,
+    scale: float = 20.0,
+    dropout: float = 0.5,
+) -> Pretext:
+    """Deform a ball about a random point   [Achituve et al., arXiv:2003.12641, as released for PointSegDA].
+
+    Args:
+      radius: of the ball, in radii of the cloud.
+      min_points: a ball with fewer is not deformed.
+      noise_variance: of the points that replace the region, per axis.
+      scale: of the Chamfer distance (unit: coordinate squared).
+      dropout: in the reconstruction head.
+
+    Raises:
+      ValueError: an option out of its range.
+    """
+    check_range("pretext.radius", radius, 0, 2)
+
+    def deform(key: jax.Array, keys: jax.Array, points: Float[Array, "batch n 3"]) -> Deformed:
+        del key
+        return jax.vmap(lambda k, p: deform_ball(radius, k, p, min_points, noise_variance))(keys, points)
+
+    return _reconstruction(deform, min_points, noise_variance, scale, dropout)
+
+
+def _reconstruction(
+    deform: Callable[[jax.Array, jax.Array, Float[Array, "batch n 3"]], Deformed],
+    min_points: int,
+    noise_variance: float,
+    scale: float,
+    dropout: float,
+) -> Pretext:
+    """The task of rebuilding what `deform(key of the batch, key of each cloud, points)` replaced."""
+    check_range("pretext.min_points", min_points, 1, 2**24)
+    check_range("pretext.noise_variance", noise_variance, 0, 1)
+    check_range("pretext.scale", scale, 0, 1e6)
+    check_range("pretext.dropout", dropout, 0, 0.99)
     head = ReconstructionHead(dropout=dropout)
 
     def init(key: jax.Array, features: Features, variables: Variables) -> tuple[dict[str, Tree], Tree]:
@@ -53,12 +93,7 @@ def defrec(
         del state
         region_key, noise_key, encoder_key, head_key = jax.random.split(key, 4)
         keys = jax.random.split(noise_key, view.points.shape[0])
-        if region == "voxel":
-            order = jax.random.permutation(region_key, CELLS**3)  # one for the batch, as released
-            deform = functools.partial(deform_voxel, order)
-        else:
-            deform = functools.partial(deform_ball, radius)
-        deformed, mask = jax.vmap(lambda k, p: deform(k, p, min_points, noise_variance))(keys, view.points)
+        deformed, mask = deform(region_key, keys, view.points)
         features, variables = encode(variables, deformed, encoder_key)
         rebuilt, variables = run(head, variables, "pretext", features, train=True, key=head_key)
         return {"reconstruction": scale * jax.vmap(chamfer_distance)(view.points, rebuilt, mask)}, variables

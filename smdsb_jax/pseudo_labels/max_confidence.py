@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from smdsb_jax.pseudo_labels.base import Assign, PseudoLabels
+from smdsb_jax.registry import check_range
 
 
 def max_confidence(*, threshold: float = 0.0) -> Assign:
@@ -16,8 +17,7 @@ def max_confidence(*, threshold: float = 0.0) -> Assign:
     Raises:
       ValueError: a threshold outside [0, 1].
     """
-    if not 0 <= threshold <= 1:
-        raise ValueError(f"config.pseudo_labels.threshold = {threshold}: a probability, between 0 and 1.")
+    check_range("pseudo_labels.threshold", threshold, 0, 1)  # a probability
 
     def assign(logits: Float[Array, "clouds classes"], embedding: Float[Array, "clouds d"]) -> PseudoLabels:
         del embedding

@@ -1,13 +1,28 @@
 import itertools
+import sys
 
+import numpy as np
 import pytest
 
 import smdsb_jax
-from configs import embedded, methods, pointda
+from configs import embedded, folder, methods, pointda
+from smdsb_jax.defaults import SECTIONS
 from smdsb_jax.encoders import ENCODERS
 from smdsb_jax.flags import load_config
+from smdsb_jax.parts import load_domains
 
 CONFIGS = {"embedded": embedded, "pointda": pointda}
+FIRST = {"embedded": "c2s", "pointda": "m2s", "folder": "source=cad,target=scan"}
+ENCODER = """
+import flax.linen as nn
+
+class Encoder(nn.Module):
+    width: int = 8
+
+    @nn.nowrap
+    def head(self, classes, dropout):
+        return nn.Dense(classes)
+"""
 
 
 @pytest.mark.parametrize("method", methods.METHODS)
@@ -112,3 +127,60 @@ def test_what_pointda_does_not_know_is_told(arg, words):
     with pytest.raises(ValueError) as error:
         pointda.get_config(arg)
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize("name", FIRST)
+@pytest.mark.parametrize("section", ["pretext", "combine", "pseudo_labels"])
+def test_every_part_can_be_chosen_in_place_of_the_methods(name, section):
+    for part in SECTIONS[section]:
+        config = load_config(f"configs/{name}.py:{FIRST[name]},{section}={part}")
+        assert smdsb_jax.resolve(config)[section].name == part
+    with pytest.raises(ValueError, match=rf"config\.{section}\.name = 'nothing' is not known\."):
+        load_config(f"configs/{name}.py:{FIRST[name]},{section}=nothing")
+
+
+def test_a_part_takes_the_place_of_the_methods_with_the_methods_weights():
+    config = pointda.get_config("m2s,pretext=defrec_radius,combine=pcgrad,selection=random")
+    assert (config.pretext.name, config.pretext.weight, config.pretext.min_points) == (
+        "defrec_radius",
+        0.2,
+        20,
+    )
+    assert (config.combine.name, config.selection.statistic) == ("pcgrad", "random")
+    assert embedded.get_config("c2s,method=source_only,pretext=defrec,selection=random").stages == (1,)
+    for task in ("defrec", "defrec_radius"):  # of 512 points
+        assert embedded.get_config(f"c2s,pretext={task}").pretext.min_points == 20
+    with pytest.raises(ValueError, match="selection=random: pretext=none is no pretext task to select for"):
+        pointda.get_config("m2s,pretext=none,selection=random")
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_an_encoder_that_the_files_do_not_know_keeps_its_own_options(name, tmp_path, monkeypatch):
+    (tmp_path / "own_encoder.py").write_text(ENCODER)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = load_config(f"configs/{name}.py:{FIRST[name]},encoder=own_encoder:Encoder")
+    assert smdsb_jax.resolve(config).encoder.to_dict() == {"name": "own_encoder:Encoder", "width": 8}
+    del sys.modules["own_encoder"]
+
+
+def test_a_folder_needs_no_code(tmp_path):
+    for domain, split, name in itertools.product(("cad", "scan"), ("train", "test"), ("jug", "mug")):
+        where = tmp_path / domain / split / name
+        where.mkdir(parents=True)
+        for i in range(10):
+            np.save(where / f"{i}.npy", np.random.default_rng(i).random((30, 3)))
+    config = folder.get_config("source=cad,target=scan,encoder=pointnet")
+    config.data.root, config.data.points = str(tmp_path), 30
+    source, target = load_domains(smdsb_jax.resolve(config))
+    assert (source.name, target.name, source.classes) == ("cad", "scan", ("jug", "mug"))
+    assert (
+        folder.get_config("cad,target=scan").to_dict()
+        == folder.get_config("source=cad,target=scan").to_dict()
+    )
+    assert config.stage1.steps == smdsb_jax.default_config().stage1.steps
+
+
+@pytest.mark.parametrize("arg", ["", ":cad", ":source=cad", ":target=scan"])
+def test_a_folder_needs_both_domains(arg):
+    with pytest.raises(ValueError, match="options source and target: name two folders of --config.data.root"):
+        load_config(f"configs/folder.py{arg}")

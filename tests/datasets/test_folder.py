@@ -41,10 +41,10 @@ def test_a_val_folder_replaces_the_rule(root):
     assert len(domain.train.label) == 21 and domain.val.label.tolist() == [1, 1, 1]
 
 
-def test_mixed_sizes_are_brought_to_the_points_asked(root):
+def test_mixed_sizes_are_brought_to_the_largest_or_to_the_points_asked(root):
     add(root, "train", "mug", 1, points=7)
-    assert load(str(root), "lab", points=16).train.points.shape == (17, 16, 3)
-    assert load(str(root), "lab", points=4).train.points.shape == (17, 7, 3)
+    assert load(str(root), "lab", points=16).train.points.shape == (17, 20, 3)  # as the largest
+    assert load(str(root), "lab", points=32).train.points.shape == (17, 32, 3)
 
 
 def test_hidden_and_foreign_files_do_not_matter(root):
@@ -63,12 +63,16 @@ def test_missing_folders_name_the_layout_and_the_domains_there(root, tmp_path):
         ValueError, match=rf"labb has no train or no test folder.*{layout}.*mean 'lab'. Known: lab\."
     ):
         load(str(root), "labb", points=16)
-    with pytest.raises(ValueError, match=r"config\.data\.root is empty"):
+    instead = r"train on the data that comes with the library: --config configs/embedded\.py:c2s"
+    with pytest.raises(ValueError, match=rf"config\.data\.root is empty: .* lab/{layout}.*{instead}"):
         load("", "lab", points=16)
-    with pytest.raises(ValueError, match=rf"Expected .*nowhere/lab/{layout}"):
+    with pytest.raises(ValueError, match=rf"Expected .*nowhere/lab/{layout}.*{instead}"):
         load(str(tmp_path / "nowhere"), "lab", points=16)
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(ValueError, match=rf"Expected .*bare/lab/{layout}.*{instead}"):
+        load(str(tmp_path / "bare"), "lab", points=16)
     shutil.rmtree(root / "lab" / "test")
-    with pytest.raises(ValueError, match="lab has no train or no test folder"):
+    with pytest.raises(ValueError, match=rf"lab has no train or no test folder.*{instead}"):
         load(str(root), "lab", points=16)
 
 
@@ -101,5 +105,5 @@ def test_too_few_objects_for_the_rule_say_what_to_do(tmp_path):
 def test_empty_splits(tmp_path):
     (tmp_path / "lab" / "train").mkdir(parents=True)
     (tmp_path / "lab" / "test").mkdir()
-    with pytest.raises(ValueError, match="lab holds no clouds"):
+    with pytest.raises(ValueError, match=r"lab holds no clouds\. Expected .*lab/\{train,test\}/<class>/"):
         load(str(tmp_path), "lab", points=16)

@@ -4,7 +4,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from smdsb_jax.pretext.defrec import cell_center, cell_of, deform_ball, deform_voxel, defrec
+from smdsb_jax.pretext import View
+from smdsb_jax.pretext.defrec import (
+    cell_center,
+    cell_of,
+    deform_ball,
+    deform_voxel,
+    defrec,
+    defrec_radius,
+)
+from smdsb_jax.registry import options
 
 CENTERS = {
     0: (-2 / 3, -2 / 3, -2 / 3),
@@ -70,6 +79,54 @@ def test_ball_collapses_what_lies_within_the_radius_inclusive():
     assert not deform_ball(0.05, jax.random.key(0), line, 20, 0.0)[1].any()  # 11 points: too few
 
 
-def test_an_unknown_region_is_refused():
-    with pytest.raises(ValueError, match="config.pretext.region = 'cube'"):
-        defrec(region="cube")
+def masks(task, points):
+    """Which points of each cloud the task deforms, as its encoder pass sees them."""
+    seen = []
+
+    def spy(variables, deformed, key, *, train=True):
+        seen.append(deformed)
+        raise Seen
+
+    view = View(points, points, None, "target", jnp.zeros(()))
+    with pytest.raises(Seen):
+        task.loss(spy, {}, (), view, jax.random.key(3))
+    return np.asarray(jnp.any(seen[0] != points, axis=-1))
+
+
+class Seen(Exception):
+    pass
+
+
+def test_each_variant_has_the_least_count_of_its_release():
+    assert (options(defrec)["min_points"], options(defrec_radius)["min_points"]) == (40, 20)
+    assert "radius" not in options(defrec) and options(defrec_radius)["radius"] == 0.5
+    spread = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (2, 500, 3)), jnp.float32)  # 19 a cell
+    assert not masks(defrec(), spread).any() and masks(defrec(min_points=15), spread).any(axis=1).all()
+    few = spread.at[:, 19:].multiply(1e3)  # far from each other
+    few = few.at[:, :19].set(0.01 * spread[:, :19])
+    assert not masks(defrec_radius(), few).any()
+    assert (masks(defrec_radius(min_points=19), few).sum(axis=1) == 19).all()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"min_points": 0},
+        {"noise_variance": -1e-3},
+        {"scale": -1.0},
+        {"dropout": 1.0},
+        {"scale": float("inf")},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("task", [defrec, defrec_radius])
+def test_impossible_options_are_refused(task, wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=rf"config\.pretext\.{name} = {value}: between"):
+        task(**wrong)
+
+
+@pytest.mark.parametrize("radius", [-0.1, 2.1, float("nan")])
+def test_a_ball_has_a_radius_within_the_cloud(radius):
+    with pytest.raises(ValueError, match=rf"config\.pretext\.radius = {radius}: between 0 and 2"):
+        defrec_radius(radius=radius)
