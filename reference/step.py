@@ -136,8 +136,12 @@ class Reference:
         total.backward()
         if needs_gradient and self.shares_backward:
             gradients[: len(seen)] = [points.grad for points in seen]
-        # from the gradient of the weighted mean back to that of the sum
-        scaled = [None if g is None else g * (len(g) / class_weight) for g in gradients]
+        # from the gradient of the weighted mean back to that of each cloud's own loss
+        scaled: list[Tensor | None] = [None, None]
+        for index, ((_, _, weight), g) in enumerate(zip(domains, gradients, strict=True)):
+            if g is not None:
+                own = torch.ones(len(g), dtype=g.dtype, device=g.device) if weight is None else weight
+                scaled[index] = g * (len(g) / (class_weight * own))[:, None, None]
         return total.detach(), scaled
 
     def per_sample_gradient(self, points: Tensor, label: Tensor | None) -> Tensor | None:
@@ -220,7 +224,6 @@ def check(config: Any) -> None:
     wanted = {
         "encoder.name": models.ENCODERS,
         "pretext.name": ("defrec",),
-        "pretext.region": ("voxel",),
         "selection.statistic": ("skewness", "none"),
         "classification.mixup": ("none",),
         "combine.name": ("sum",),

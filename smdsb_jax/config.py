@@ -241,6 +241,11 @@ def _combinations(config: Config) -> list[str]:
             "per_sample.",
         ),
         (
+            config.pseudo_labels.get("threshold", 0) > 0 and config.saliency.mode == "shared",
+            "config.saliency.mode = 'shared' has no gradient of clouds below config.pseudo_labels.threshold. "
+            "Use per_sample.",
+        ),
+        (
             selection.execution == "gather" and selection.scope == "pooled",
             "config.selection.execution = 'gather' needs a fixed number of samples per domain: set "
             "config.selection.scope = 'per_domain'.",

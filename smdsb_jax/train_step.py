@@ -90,6 +90,7 @@ def train_step(parts: Parts, state: TrainState, batch: Batch) -> tuple[TrainStat
     updates, opt_state = parts.optimizer.update(merged, state.opt_state, params)
     variables = {"params": optax.apply_updates(params, updates), "batch_stats": batch_stats}
     metrics |= {"loss/class": loss, "loss/pretext": pretext, **named}
+    metrics["update/norm"] = optax.tree.norm(updates)  # not finite where a gradient is not, whatever the loss
     metrics |= {
         "selection/kept_source": jnp.mean(keep_source),
         "selection/kept_target": jnp.mean(keep_target),
@@ -174,8 +175,11 @@ def measure(
         if point_grads is None:
             samples.append(measure_per_sample(loss, clouds.points, clouds.label, parts.saliency_alpha, keys))
             continue
-        # from the gradient of the weighted mean back to that of the sum
-        gradient = point_grads[index] * (batch / parts.class_weight)  # type: ignore[operator]
+        # From the gradient of the weighted mean back to that of each cloud's own loss. A cloud of weight 0
+        # has none: what reaches its points through BatchNorm is of the others' losses. NaN ranks it last.
+        weight = jnp.ones(batch) if clouds.weight is None else clouds.weight
+        scale = jnp.where(weight > 0, batch / (parts.class_weight * weight), jnp.nan)
+        gradient = scale[:, None, None] * point_grads[index]  # type: ignore[index]
         of = passed[index]
         samples.append(
             measure_shared(

@@ -72,9 +72,7 @@ def test_beyond_the_packed_size_and_in_float64_the_plain_search_runs():
         np.sort(found[rows], -1), np.sort(np.argsort(cdist(points[rows], points), axis=1)[:, :3], -1)
     )
     with jax.enable_x64(True):
-        close = np.array(
-            [[0.0], [1.0], [1.0 + 1e-6], [1.0 + 3e-6]]
-        )  # squares below float32's digits
+        close = np.array([[0.0], [1.0], [1.0 + 1e-6], [1.0 + 3e-6]])  # squares below float32's digits
         assert jax.jit(functools.partial(knn, k=2))(close)[2].tolist() == [2, 1]
 
 

@@ -1,4 +1,5 @@
 import functools
+import re
 
 import chex
 import jax
@@ -13,8 +14,10 @@ from smdsb_jax.network import classify, cross_entropy
 from smdsb_jax.parts import build_parts, init_state
 from smdsb_jax.per_sample import DATA_AXIS
 from smdsb_jax.saliency import saliency
-from smdsb_jax.state import Batch, Clouds
-from smdsb_jax.train_step import class_loss, look, measure, train_step
+from smdsb_jax.selection import select
+from smdsb_jax.state import Batch, Clouds, TrainState
+from smdsb_jax.train_step import Augment, Passed, class_loss, look, measure, train_step
+from tests.step_by_hand import by_hand
 
 BATCH, POINTS, CLASSES = 8, 32, 3
 
@@ -64,30 +67,72 @@ def after_one_step(stage=1, encoder="pointnet", **fields):
     return jax.jit(functools.partial(train_step, parts))(state, batch_of(stage))
 
 
+# Every way to step, with the (mean number of kept) source and target samples of 8 and 8.
 WAYS = [
-    (1, {}),
-    (2, {}),
-    (2, {"saliency__mode": "shared"}),
-    (2, {"selection__scope": "per_domain", "selection__execution": "gather"}),
-    (2, {"classification__mixup": "pcm", "selection__denominator": "kept"}),
-    (1, {"combine__name": "pcgrad", "selection__statistic": "none"}),
+    (1, {}, (6, 8)),  # floor(0.7 * 8 + 1/2); targets have no labels yet
+    (2, {}, 11),  # of the 16 of both domains
+    (1, {"selection__execution": "gather", "selection__scope": "per_domain"}, (6, 8)),
+    (
+        2,
+        {
+            "selection__execution": "gather",
+            "selection__scope": "per_domain",
+            "selection__keep_ratio": 0.5,
+            "selection__side": "high",
+            "pretext__on_source": False,
+        },
+        (4, 4),
+    ),
+    (2, {"saliency__mode": "shared", "selection__target_shift": (0.0, 0.0)}, 11),
+    (2, {"classification__mixup": "pcm", "selection__denominator": "kept"}, 11),
+    (1, {"combine__name": "pcgrad", "selection__statistic": "none"}, (8, 8)),
 ]
 
 
-@pytest.mark.parametrize("stage, fields", WAYS, ids=str)
-def test_every_way_to_step_is_finite_and_keeps_the_right_number(stage, fields):
-    state, metrics = after_one_step(stage, **fields)
-    chex.assert_tree_all_finite((state.variables, metrics))
-    assert state.step == 1
-    kept = (float(metrics["selection/kept_source"]), float(metrics["selection/kept_target"]))
-    if "selection__statistic" in fields:
-        assert kept == (1, 1)
-    elif stage == 1:
-        assert kept == (0.75, 1)  # floor(0.7 * 8 + 1/2) = 6 of 8; targets have no labels yet
-    elif "selection__scope" in fields:
-        assert kept == (0.75, 0.75)
-    else:
-        assert sum(kept) == pytest.approx(11 / 8)  # 11 of the 16 of both domains
+def exact(stage, encoder="pointnet", **fields):
+    """A step in float64, in the middle of a stage; its passes see the stored clouds and drop nothing out."""
+    none = {"classification__dropout": 0.0, "pretext__dropout": 0.0}
+    config = small(encoder, **(none | fields))
+    parts = build_parts(config, stage, CLASSES)._replace(
+        augment=Augment(POINTS, "first", "none", 0.0, 0.0), optimizer=optax.sgd(1.0)
+    )
+    shapes = jax.eval_shape(functools.partial(init_state, parts), jax.random.key(0))
+    rng = np.random.default_rng(0)
+
+    def draw(leaf):  # scales, biases and running statistics above 0: a network that is not dead
+        above = rng.uniform(0.3, 1.3, leaf.shape)
+        return jnp.asarray(above if leaf.ndim == 1 else rng.normal(scale=0.5, size=leaf.shape))
+
+    variables = jax.tree.map(draw, shapes.variables)
+    params = variables["params"]
+    opt_state, rule_state = parts.optimizer.init(params), parts.combine.init(params["encoder"])
+    state = TrainState(jnp.int32(3), jax.random.key(7), variables, opt_state, (), rule_state)
+    points, label = rng.uniform(-0.6, 0.6, (2, BATCH, 40, 3)), rng.integers(0, CLASSES, (2, BATCH), np.int32)
+    weight = np.array([1, 0, 1, 1, 0.5, 1, 1, 0.25])
+    pseudo = (label[1], weight) if stage == 2 else ()
+    batch = Batch(Clouds(points[0], label[0]), Clouds(points[1], *pseudo))
+    return config, parts, state, jax.tree.map(jnp.asarray, batch)
+
+
+@pytest.mark.parametrize("stage, fields, expected", WAYS, ids=str)
+def test_every_way_to_step_is_the_written_out_one(stage, fields, expected):
+    with jax.enable_x64(True):
+        config, parts, state, batch = exact(stage, **fields)
+        losses, variables, kept = by_hand(config, parts, state, batch)
+        new, metrics = jax.jit(functools.partial(train_step, parts))(state, batch)
+        chex.assert_tree_all_finite((new.variables, losses))
+        chex.assert_trees_all_close((metrics["loss/class"], metrics["loss/pretext"]), losses, rtol=1e-9)
+        chex.assert_trees_all_close(new.variables, variables, rtol=1e-8, atol=1e-9)
+        for part in ("encoder", "head", "pretext"):  # the comparison says something about each
+            moved = jax.tree.map(
+                lambda a, b: np.abs(a - b).max(),
+                *(v["params"][part] for v in (new.variables, state.variables)),
+            )
+            assert max(jax.tree.leaves(moved)) > 1e-4
+    numbers = tuple(len(kept[name]) for name in Batch._fields)
+    assert numbers == expected if isinstance(expected, tuple) else sum(numbers) == expected
+    assert numbers == (BATCH * metrics["selection/kept_source"], BATCH * metrics["selection/kept_target"])
+    assert new.step == 4
 
 
 def test_a_second_step_does_not_compile_again_and_moves_nothing_to_the_host():
@@ -155,6 +200,24 @@ def test_the_shared_gradient_is_that_of_the_summed_loss_of_the_class_pass():
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
 
 
+def test_the_shared_gradient_is_freed_of_the_weights_and_none_of_weight_0_is_kept():
+    parts = build_parts(small(saliency__mode="shared"), 2, CLASSES)
+    weight = jnp.array([1, 0, 0.5, 0.25, 1, 0, 1, 1])
+    own = jax.random.normal(jax.random.key(0), (BATCH, POINTS, 3))  # gradient of each cloud's own loss
+    from_others = 1e-3 * own[::-1]  # what BatchNorm brings, also to a cloud of weight 0
+    mean = parts.class_weight / BATCH
+    gradients = (mean * own, mean * (weight[:, None, None] * own + from_others))
+    seen = jax.tree.map(lambda leaf: leaf[:, :POINTS] if leaf.ndim == 3 else leaf, batch_of(2))
+    seen = seen._replace(target=seen.target._replace(weight=weight))
+    passed = [Passed(jnp.ones(BATCH), jnp.ones((BATCH, CLASSES)), jnp.ones((BATCH, 4)))] * 2
+    source, target = measure(parts, {}, jax.random.key(1), seen, passed, gradients)
+    chex.assert_trees_all_close(source.gradient, own, rtol=1e-5)
+    weighted = np.flatnonzero(weight)
+    chex.assert_trees_all_close(target.gradient[weighted], own[weighted], atol=0.02)
+    _, kept, _ = select(parts.selection, source, target, BATCH, jax.random.key(2))
+    assert not kept[weight == 0].any() and kept.any()
+
+
 def test_the_measurer_changes_nothing_but_the_mask():
     # keep_ratio 1 keeps all: the same update as without any selection
     measured, _ = after_one_step(selection__keep_ratio=1.0)
@@ -218,29 +281,34 @@ KERNELS = (
     "farthest_points",
     "chamfer_nearest",
     "max_over_neighbors",
-    "max_and_sum_over_neighbors",
+    "add_to_winners",
+    "sum_over_neighbors",
+    "max_over_points",
+    "to_points",
+    "to_columns",
 )
 
 
 def test_four_devices_compute_what_one_does_and_divide_the_work():
-    stage = 2
-    parts, state = started(stage, "dgcnn")
-    single, single_metrics = after_one_step(stage, "dgcnn")
     mesh = jax.make_mesh((4,), (DATA_AXIS,), axis_types=(AxisType.Auto,))
     divided = NamedSharding(mesh, PartitionSpec(DATA_AXIS))
     whole = NamedSharding(mesh, PartitionSpec())
-    with jax.set_mesh(mesh):
-        args = (jax.device_put(state, whole), jax.device_put(batch_of(stage), divided))
-        compiled = jax.jit(functools.partial(train_step, parts)).lower(*args).compile()
-        many, metrics = compiled(*args)
-    # sums over the batch are taken in another order; Adam divides small gradients by their own size
-    chex.assert_trees_all_close(metrics, single_metrics, rtol=1e-4, atol=1e-5)
-    chex.assert_trees_all_close(
-        many.variables["batch_stats"], single.variables["batch_stats"], rtol=1e-3, atol=1e-5
-    )
+    with jax.enable_x64(True):
+        _, parts, state, batch = exact(2, "dgcnn", classification__dropout=0.5, pretext__dropout=0.5)
+        step = jax.jit(functools.partial(train_step, parts))
+        expected = jax.device_get(step(state, batch))
+        with jax.set_mesh(mesh):
+            args = (jax.device_put(state, whole), jax.device_put(batch, divided))
+            compiled = step.lower(*args).compile()
+            found = jax.device_get(compiled(*args))
+    # sums over the batch are taken in another order
+    chex.assert_trees_all_close(found[0].variables, expected[0].variables, rtol=1e-9, atol=1e-10)
+    chex.assert_trees_all_close(found[1], expected[1], rtol=1e-9, atol=1e-10)
     text = compiled.as_text()
-    whole_distances = f"f32[{BATCH},{POINTS},{POINTS}]"
-    assert whole_distances not in text and f"f32[{BATCH},{POINTS},5" not in text
+    # loops over the samples of a device, none over the whole batch; of its arrays only scores are gathered
+    assert 'known_trip_count":{"n":"2"}' in text and f'known_trip_count":{{"n":"{BATCH}"}}' not in text
+    gathered = re.findall(r"\w+\[([\d,]*)\]\S* all-gather", text)
+    assert gathered and all(shape in (f"{BATCH}", f"{2 * BATCH}") for shape in gathered), gathered
 
 
 def test_coincident_points_leave_everything_finite():
@@ -252,3 +320,18 @@ def test_coincident_points_leave_everything_finite():
     )
     chex.assert_tree_all_finite((state.variables, metrics))
     assert metrics["selection/source/score"] == 0
+
+
+def test_a_gradient_that_is_not_finite_shows_in_the_norm_of_the_update():
+    parts, state = started(selection__statistic="none")
+
+    def not_a_number(key, gradients, losses, rule_state):
+        del key, losses
+        return jax.tree.map(lambda g: g.at[...].set(jnp.nan), gradients[0]), rule_state
+
+    broken = parts._replace(combine=parts.combine._replace(update=not_a_number))
+    _, metrics = jax.jit(functools.partial(train_step, broken))(state, batch_of(1))
+    assert np.isfinite(metrics["loss/class"] + metrics["loss/pretext"])
+    assert not np.isfinite(metrics["update/norm"])
+    _, metrics = after_one_step(selection__statistic="none")
+    assert 0 < metrics["update/norm"] < np.inf

@@ -63,10 +63,12 @@ def to_count(points: Float[np.ndarray, "p 3"], count: int) -> Float[np.ndarray, 
 def stack(ragged: Ragged, points: int) -> Float[np.ndarray, "n stored 3"]:
     """All clouds as one array, each by `to_count`.
 
-    The common count is the larger of `points` (what the network will see) and the smallest cloud of
-    the domain: clouds of one size are stored whole, and the training step draws its own subset.
+    The common count is that of the largest cloud, or `points` (what the network will see) if that is
+    more: no point is lost, and the training step draws its own subset of all of them at each visit.
+    Shorter clouds repeat theirs. The array takes 12 bytes * clouds * the common count, so one cloud of a
+    million points costs a domain of 1,000 clouds 12 GB: thin out such a file beforehand.
     """
-    stored = max(points, int(ragged.count.min()))
+    stored = max(points, int(ragged.count.max()))
     if (ragged.count == stored).all():
         return ragged.points.reshape(-1, stored, 3)
     clouds = np.split(ragged.points, np.cumsum(ragged.count)[:-1])

@@ -74,13 +74,14 @@ def test_stack_stores_clouds_of_one_size_whole():
     assert stack(ragged, 30).shape == (2, 30, 3)
 
 
-@pytest.mark.parametrize(("points", "stored"), [(8, 12), (12, 12), (16, 16), (64, 64)])
-def test_stack_brings_mixed_sizes_to_the_smallest_or_the_points_asked(points, stored):
+@pytest.mark.parametrize(("points", "stored"), [(8, 40), (16, 40), (40, 40), (64, 64)])
+def test_stack_brings_mixed_sizes_to_the_largest_or_the_points_asked(points, stored):
     parts = clouds(12, 40, 20)
     result = stack(collect(parts, [0, 0, 0], [0, 1, 2], "here"), points)
     assert result.shape == (3, stored, 3)
     for cloud, part in zip(result, parts, strict=True):
         np.testing.assert_array_equal(cloud, to_count(part, stored))
+        np.testing.assert_array_equal(cloud[: len(part)], part)  # no point is lost, whatever the others have
 
 
 def test_every_9th_and_10th_object_validates():

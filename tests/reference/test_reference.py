@@ -57,10 +57,12 @@ def clouds(seed, label, weight=None):
     return Clouds(points, np.arange(BATCH) % CLASSES if label else None, weight)
 
 
-def batch_of(stage):
-    if stage == 1:
+def batch_of(case):
+    if case.stage == 1:
         return Batch(clouds(1, True), clouds(2, False))
-    return Batch(clouds(1, True), clouds(2, True, np.array([1.0, 0.25, 0.0, 0.5])))
+    # a cloud without weight has no gradient of its own in the shared backward pass
+    third = 0.75 if case.fields.get("saliency__mode") == "shared" else 0.0
+    return Batch(clouds(1, True), clouds(2, True, np.array([1.0, 0.25, third, 0.5])))
 
 
 def random_tree(shapes):
@@ -177,7 +179,7 @@ def of_library(name, dtype, steps):
             pretext=(),
             combine=parts.combine.init(variables["params"]["encoder"]),
         )
-        batch = jax.tree.map(jnp.asarray, as_type(batch_of(CASES[name].stage), dtype))
+        batch = jax.tree.map(jnp.asarray, as_type(batch_of(CASES[name]), dtype))
         step = jax.jit(functools.partial(train_step.train_step, parts), compiler_options=QUICK)
         found = []
         for _ in range(steps):
@@ -212,7 +214,7 @@ def of_reference(name, dtype, steps, **options):
     )
     found = []
     for _ in range(steps):
-        metrics = made.step(as_type(batch_of(case.stage), dtype))
+        metrics = made.step(as_type(batch_of(case), dtype))
         measured = [m for m in made.measured if m is not None]
         found.append(
             Step(
@@ -285,7 +287,7 @@ def test_one_step_in_float32(name, factorised):
 def test_inference_by_running_statistics():
     config, parts, variables = start("dgcnn with T-Net, stage 2, per sample")
     variables = as_type(variables, np.float32)
-    points = np.float32(batch_of(1).source.points)
+    points = np.float32(batch_of(CASES["dgcnn, stage 1, shared"]).source.points)
     expected = jax.jit(lambda v, p: classify(parts.network, v, p)[0], compiler_options=QUICK)(
         variables, points
     )
@@ -300,7 +302,7 @@ def test_without_selection_all_samples_take_part_and_the_own_deformation_is_fini
     config.selection.statistic, config.classification.dropout, config.pretext.dropout = "none", 0.5, 0.5
     for factorised in (False, True):
         made = reference.make_step(config, CLASSES, as_type(variables, np.float32), factorised=factorised)
-        metrics = made.step(as_type(batch_of(1), np.float32))
+        metrics = made.step(as_type(batch_of(CASES["dgcnn, stage 1, shared"]), np.float32))
         assert metrics["selection/kept_source"] == metrics["selection/kept_target"] == 1
         assert "selection/source/score" not in metrics and made.measured == [None, None]
         assert all(map(torch.isfinite, metrics.values())) and metrics["loss/pretext"] > 0
@@ -319,7 +321,6 @@ def test_learning_rates(schedule):
     [
         ("encoder.name", "kpconv"),
         ("pretext.name", "none"),
-        ("pretext.region", "radius"),
         ("selection.statistic", "random"),
         ("classification.mixup", "pcm"),
         ("combine.name", "pcgrad"),

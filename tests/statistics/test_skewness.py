@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from smdsb_jax.selection import keep_mask
 from smdsb_jax.state import Sample
 from smdsb_jax.statistics import skewness
 
@@ -67,3 +68,13 @@ def test_one_ulp_of_difference_is_rounding():
     saliency = np.full(1024, 0.3, np.float32)
     saliency[7] = np.nextafter(np.float32(0.3), np.float32(1))
     assert of(saliency) == 0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("others", [[0.0, 0.0, 0.0], [1.0, 2.0, 30.0]])
+def test_a_map_that_is_not_finite_scores_nan_and_its_batch_goes_before_it(bad, others):
+    maps = jnp.asarray([[*others, bad], [1.0, 2.0, 3.0, 40.0], [0.0, 0.0, 0.0, 0.0], [9.0, 3.0, 3.0, 4.0]])
+    scores = jax.vmap(lambda s: skewness(sample(jnp.zeros(4))._replace(saliency=s)))(maps)
+    assert np.isnan(scores).tolist() == [True, False, False, False]
+    for side in ("low", "high"):
+        assert keep_mask(scores, 0.75, side).tolist() == [False, True, True, True]

@@ -1,0 +1,87 @@
+"""How far the two saliency modes keep the same samples, at the same network and mini-batches."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from smdsb_jax.config import domain_batch_size
+from smdsb_jax.datasets.domain import Split
+from smdsb_jax.inference import Model
+from smdsb_jax.parts import build_parts
+from smdsb_jax.sampling import sample_batch
+from smdsb_jax.selection import keep_mask, kept_count, score_samples
+from smdsb_jax.state import Batch, Variables
+from smdsb_jax.train_step import Parts, class_loss, look, measure
+
+
+class Agreement(NamedTuple):
+    """Of the source samples of some mini-batches, under their true labels."""
+
+    per_sample: Float[np.ndarray, "batches batch"]  # scores with saliency.mode = per_sample
+    shared: Float[np.ndarray, "batches batch"]  # … and shared
+    overlap: Float[np.ndarray, " batches"]  # share of the samples kept by one mode that the other keeps too
+    by_chance: float  # the overlap that unrelated scores would have: kept / batch
+    rank_correlation: Float[np.ndarray, " batches"]  # Spearman's, of the scores
+
+
+def saliency_agreement(model: Model, source: Split, batches: int = 20) -> Agreement:
+    """Score the first mini-batches of stage 1 by the run's statistic from the gradients of both modes.
+
+    Args:
+      model: a run's network, as `smdsb_jax.load(workdir, stage=1)` gives it.
+      source: training split of the run's source.
+      batches: how many.
+
+    Raises:
+      ValueError: a run without selection.
+    """
+    config = model.config
+    # without mixup: the gradient of a mixed cloud would be of no sample
+    parts = build_parts(config, 1, len(model.classes))._replace(mixup_alpha=0.0)
+    if parts.selection is None:
+        raise ValueError("config.selection.statistic is 'none' in this run: it scores nothing to compare.")
+    side, ratio, size = parts.selection.side, parts.selection.keep_ratio, domain_batch_size(config)
+    of_both = jax.jit(functools.partial(_score_both, parts))
+    scores = []
+    for step in range(batches):
+        # source twice: stage 1 makes no class pass of the target, which is not looked at
+        batch = sample_batch(config.seed, 1, step, size, source, source, None)
+        scores.append(of_both(model.variables, jax.random.fold_in(jax.random.key(config.seed), step), batch))
+    per_sample, shared = (np.asarray(s) for s in zip(*jax.device_get(scores), strict=True))
+    masks = jax.vmap(lambda scores: keep_mask(scores, ratio, side))
+    kept, other = np.asarray(masks(jnp.asarray(per_sample))), np.asarray(masks(jnp.asarray(shared)))
+    count = kept_count(ratio, size)
+    correlation = np.array([spearman(a, b) for a, b in zip(per_sample, shared, strict=True)])
+    return Agreement(per_sample, shared, (kept & other).sum(axis=1) / count, count / size, correlation)
+
+
+def _score_both(parts: Parts, variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Array]:
+    look_key, pass_key, measure_key = jax.random.split(key, 3)
+    seen = look(parts.augment, look_key, batch)
+    of_points = jax.grad(class_loss, argnums=4, has_aux=True)
+    points = (seen.source.points, None)
+    gradient, (passed, _) = of_points(
+        parts, pass_key, variables["params"], variables["batch_stats"], points, seen
+    )
+    score = parts.selection.score  # type: ignore[union-attr]
+    alone, _ = measure(parts, variables, measure_key, seen, passed, None)
+    shared, _ = measure(parts, variables, measure_key, seen, passed, gradient)
+    return score_samples(score, alone), score_samples(score, shared)
+
+
+def spearman(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
+    """Spearman's rank correlation: Pearson's of the ranks, equal values sharing their mean rank.
+
+    NaN where all values of `a` or of `b` are equal.
+    """
+    with np.errstate(invalid="ignore"):
+        return float(np.corrcoef(_ranks(a), _ranks(b))[0, 1])
+
+
+def _ranks(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
