@@ -97,7 +97,7 @@ def test_every_range_is_checked(field):
         ({"data__target": "catalog"}, "are both 'catalog': give two domains"),
         ({"init_from": "runs/nowhere"}, "'runs/nowhere' is not the workdir of a run: nothing is there"),
         ({"classification__weight": 0.0, "saliency__mode": "shared"}, "leaves no gradient.*Use per_sample"),
-        ({"pseudo_labels__threshold": 0.9, "saliency__mode": "shared"}, "below config.pseudo_labels.threshold"),
+        ({"pseudo_labels__threshold": 0.9, "saliency__mode": "shared"}, "below config.pseudo_labels"),
     ],
 )
 def test_impossible_combinations_say_what_to_change(values, words):
