@@ -23,7 +23,7 @@ from smdsb_jax import augment, resolve
 from smdsb_jax.config import Config, domain_batch_size
 from smdsb_jax.datasets.domain import Domain, Split
 from smdsb_jax.evaluation import predict_split
-from smdsb_jax.parts import build_parts, init_state, jit_eval_step, load_domains, with_variables
+from smdsb_jax.parts import build_parts, init_state, jit_eval_step, load_domains
 from smdsb_jax.sampling import sample_batch
 from smdsb_jax.state import Batch, Variables
 from smdsb_jax.train_step import Augment, Parts, look, train_step
@@ -58,8 +58,7 @@ def build_jax(config: Config, classes: int, variables: Variables) -> tuple[Step,
     """Our step without augmentation, which the clouds already have."""
     parts = build_parts(config, STAGE, classes)
     parts = parts._replace(augment=Augment(config.data.points, "first", "none", 0.0, 0.0))
-    fresh = init_state(parts, jax.random.fold_in(jax.random.key(config.seed), STAGE))
-    state = with_variables(fresh, variables)
+    state = init_state(parts, jax.random.fold_in(jax.random.key(config.seed), STAGE), variables)
     step_function = jax.jit(functools.partial(train_step, parts), donate_argnums=0)
     evaluate = jit_eval_step(config, classes)
 
@@ -99,6 +98,7 @@ def build_torch(
 def train(name: str, setting: Setting, steps: int, seed: int, tick: Callable[[str], None]) -> dict[str, Any]:
     """One contender, one seed: metrics and seconds of every step, accuracy on the target's test split."""
     config = config_for(name, steps, seed)
+    config.matmul_precision = setting.precision
     domains = load_domains(config)
     classes = len(domains[0].classes)
     parts = build_parts(config, STAGE, classes)

@@ -1,7 +1,6 @@
 """Configuration: the argument string of a config file, the checks before any work, differences."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 
@@ -206,12 +205,7 @@ def _combinations(config: Config) -> list[str]:
         ),
         (
             tuple(config.stages) == (2,) and not config.init_from,
-            "config.stages = (2,) needs config.init_from: the workdir of a finished stage 1.",
-        ),
-        (
-            bool(config.init_from) and not Path(config.init_from).exists(),
-            f"config.init_from = {config.init_from!r} is not the workdir of a run: nothing is there. Give "
-            "one, or one checkpoint of it: workdir/checkpoints/STEP.",
+            "config.stages = (2,) needs config.init_from: a run's workdir, or one checkpoint of it.",
         ),
         (
             config.data.source == config.data.target,

@@ -13,9 +13,9 @@ from ml_collections import ConfigDict
 from smdsb_jax import checkpoint
 from smdsb_jax.config import Config
 from smdsb_jax.datasets.domain import normalize
-from smdsb_jax.evaluation import eval_step, predict_split
+from smdsb_jax.evaluation import predict_split
 from smdsb_jax.network import Network, loss_of_one
-from smdsb_jax.parts import build_network
+from smdsb_jax.parts import build_network, jit_at_precision, jit_eval_step
 from smdsb_jax.saliency import measure_per_sample
 from smdsb_jax.selection import score_samples
 from smdsb_jax.state import Sample, Variables
@@ -69,9 +69,7 @@ def predict(model: Model, clouds: Float[np.ndarray, "n p 3"]) -> Float[np.ndarra
     finite = np.isfinite(clouds).all(axis=(1, 2))
     if not finite.all():
         raise ValueError(f"predict: cloud {np.argmin(finite)} has a coordinate that is NaN or infinite.")
-    step = jax.jit(
-        functools.partial(eval_step, model.network, model.config.data.points, model.config.data.subsample)
-    )
+    step = jit_eval_step(model.config, len(model.classes))
     points = _enough(normalize(clouds), model.config.data.points)
     logits = predict_split(step, model.variables, points, min(len(points), 64)).logits
     return np.asarray(jax.nn.softmax(logits, axis=-1))
@@ -82,7 +80,8 @@ def samples(
 ) -> Sample:
     """What a statistic sees of each cloud: its saliency, gradient, embedding, logits and loss, [n …]."""
     keys = jax.random.split(jax.random.key(seed), len(points))
-    return jax.jit(functools.partial(_measure, model.network, float(model.config.saliency.alpha)))(
+    measure = functools.partial(_measure, model.network, float(model.config.saliency.alpha))
+    return jit_at_precision(model.config, measure)(
         model.variables, jnp.asarray(points, jnp.float32), jnp.asarray(label, jnp.int32), keys
     )
 
@@ -95,7 +94,8 @@ def score(
 ) -> Float[np.ndarray, " n"]:
     """Score clouds (as a data set loads them) with a statistic: a name, `module:function` or a function."""
     function = find_statistic(statistic).score if isinstance(statistic, str) else statistic
-    return np.asarray(score_samples(function, samples(model, points, label)))
+    scores = jit_at_precision(model.config, functools.partial(score_samples, function))
+    return np.asarray(scores(samples(model, points, label)))
 
 
 def _measure(

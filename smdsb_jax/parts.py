@@ -1,20 +1,20 @@
 """Configuration → the functions and constants of the step, and the state a stage starts from."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from smdsb_jax.combine import COMBINE
 from smdsb_jax.config import Config
 from smdsb_jax.datasets import DATASETS
 from smdsb_jax.datasets.domain import Domain
-from smdsb_jax.encoders import ENCODERS
+from smdsb_jax.defaults import make
 from smdsb_jax.evaluation import EvalStep, eval_step
 from smdsb_jax.network import Network, init_network
 from smdsb_jax.optimizer import build_optimizer
-from smdsb_jax.pretext import PRETEXT
-from smdsb_jax.pseudo_labels import PSEUDO_LABELS, Assign
+from smdsb_jax.pseudo_labels import Assign
 from smdsb_jax.registry import lookup, options
 from smdsb_jax.selection import Selection
 from smdsb_jax.state import TrainState, Tree, Variables
@@ -22,34 +22,27 @@ from smdsb_jax.statistics import find_statistic
 from smdsb_jax.train_step import Augment, Parts
 
 
-def _options(section: Config) -> dict:
-    return {name: value for name, value in section.items() if name != "name"}
-
-
 def build_network(config: Config, classes: int) -> Network:
     """The encoder of `config.encoder` with its classification head."""
-    encoder = lookup(ENCODERS, config.encoder.name, "config.encoder.name")(**_options(config.encoder))
+    encoder = make(config, "encoder")
     return Network(encoder, encoder.head(classes, config.classification.dropout))
 
 
 def build_assign(config: Config) -> Assign:
     """The pseudo-label rule of `config.pseudo_labels`."""
-    rule = lookup(PSEUDO_LABELS, config.pseudo_labels.name, "config.pseudo_labels.name")
-    return rule(**_options(config.pseudo_labels))
+    return make(config, "pseudo_labels")
 
 
 def build_parts(config: Config, stage: int, classes: int) -> Parts:
     """All that the step of one stage is bound to, from a resolved configuration."""
-    pretext_options = {k: v for k, v in _options(config.pretext).items() if k not in ("weight", "on_source")}
     selects = config.selection.statistic != "none" and config.pretext.name != "none"
     steps = config[f"stage{stage}"].steps
     optimizer = config.optimizer
-    combine_rule = lookup(COMBINE, config.combine.name, "config.combine.name")
     return Parts(
         network=build_network(config, classes),
-        pretext=lookup(PRETEXT, config.pretext.name, "config.pretext.name")(**pretext_options),
+        pretext=make(config, "pretext"),
         selection=build_selection(config) if selects else None,
-        combine=combine_rule(**_options(config.combine)),
+        combine=make(config, "combine"),
         optimizer=build_optimizer(
             optimizer.name, optimizer.learning_rate, optimizer.weight_decay, optimizer.schedule, steps
         ),
@@ -78,15 +71,26 @@ def build_selection(config: Config) -> Selection:
     )
 
 
-def init_state(parts: Parts, key: jax.Array) -> TrainState:
-    """The state a stage starts from: new parameters, optimizer, task and rule states."""
+def init_state(parts: Parts, key: jax.Array, given: Variables | None = None) -> TrainState:
+    """The state a stage starts from: new optimizer, task and rule states; given parameters or new ones.
+
+    The task's state starts from the given parameters too, as an EMA teacher must. The head of another pretext
+    task is not taken.
+
+    Raises:
+      ValueError: the given parameters are of another encoder or head.
+    """
     init_key, pretext_key, step_key = jax.random.split(key, 3)
     points = jax.ShapeDtypeStruct((2, parts.augment.points, 3), jnp.float32)
     variables = init_network(parts.network, init_key, points)
+    if given is not None:
+        variables = _taken(variables, given, ("encoder", "head"))
     own = {kind: tree["encoder"] for kind, tree in variables.items()}
     features = jax.eval_shape(lambda v, p: parts.network.encoder.apply(v, p, train=False), own, points)
     heads, pretext_state = parts.pretext.init(pretext_key, features, variables)
     variables = {kind: trees | {"pretext": heads.get(kind, {})} for kind, trees in variables.items()}
+    if given is not None:
+        variables = _taken(variables, given, ("pretext",))
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         key=step_key,
@@ -97,15 +101,10 @@ def init_state(parts: Parts, key: jax.Array) -> TrainState:
     )
 
 
-def with_variables(state: TrainState, given: Variables) -> TrainState:
-    """`state` with given parameters and batch statistics; those of another pretext task are not taken.
-
-    Raises:
-      ValueError: they are of another encoder or head.
-    """
-    fresh = state.variables
+def _taken(fresh: Variables, given: Variables, parts: tuple[str, ...]) -> Variables:
+    """`fresh` with those parts of `given`."""
     merged = {kind: dict(trees) for kind, trees in fresh.items()}
-    for part in ("encoder", "head", "pretext"):
+    for part in parts:
         if all(_same_shapes(fresh[kind].get(part, {}), given[kind].get(part, {})) for kind in fresh):
             # copies: the step donates the state, and the given ones are still needed
             taken = {kind: jax.tree.map(jnp.copy, given[kind].get(part, {})) for kind in fresh}
@@ -115,7 +114,7 @@ def with_variables(state: TrainState, given: Variables) -> TrainState:
                 f"The given parameters of the {part} do not fit config.encoder or the classes of the data: "
                 "start from a run with the same."
             )
-    return state.replace(variables=merged)
+    return merged
 
 
 def _same_shapes(a: Tree, b: Tree) -> bool:
@@ -158,7 +157,13 @@ def eval_batch_size(config: Config) -> int:
     return -(-config.eval_batch_size // devices) * devices
 
 
+def jit_at_precision(config: Config, function: Callable[..., Any]) -> Any:
+    """`function` compiled with matrix products of `config.matmul_precision`, wherever it is called from."""
+    return jax.jit(jax.default_matmul_precision(config.matmul_precision)(function))
+
+
 def jit_eval_step(config: Config, classes: int) -> EvalStep:
     """The compiled `eval_step` of a configuration."""
     network = build_network(config, classes)
-    return jax.jit(functools.partial(eval_step, network, config.data.points, config.data.subsample))
+    step = functools.partial(eval_step, network, config.data.points, config.data.subsample)
+    return jit_at_precision(config, step)

@@ -1,8 +1,8 @@
 """What a run came to: tables and pictures from its checkpoints, also long after it ended."""
 
+import functools
 from pathlib import Path
 
-import jax
 import numpy as np
 
 from smdsb_jax import checkpoint, pictures
@@ -10,8 +10,9 @@ from smdsb_jax.checkpoint import SELECTIONS, SOURCE_VAL, TARGET_TEST
 from smdsb_jax.datasets.domain import Split, to_count
 from smdsb_jax.evaluation import evaluate
 from smdsb_jax.inference import Model, load, samples
-from smdsb_jax.parts import eval_batch_size, jit_eval_step, load_domain
+from smdsb_jax.parts import eval_batch_size, jit_at_precision, jit_eval_step, load_domain
 from smdsb_jax.report import RECORDS, Selected, per_class_table, summary_table
+from smdsb_jax.selection import score_samples
 from smdsb_jax.statistics import find_statistic
 
 
@@ -76,7 +77,8 @@ def draw_saliency(path: str | Path, model: Model, split: Split, candidates: int 
     # evenly spaced rows: stored orders may follow the shape, so that the first ones are a part of it
     points = np.stack([to_count(cloud, model.config.data.points) for cloud in split.points[rows]])
     seen = samples(model, points, split.label[rows])
-    scores = np.asarray(jax.vmap(find_statistic(name).score)(seen))
+    score = functools.partial(score_samples, find_statistic(name).score)
+    scores = np.asarray(jit_at_precision(model.config, score)(seen))
     order = np.argsort(scores)
     picked = np.concatenate([order[:2], order[-2:]])
     titles = [f"{model.classes[split.label[rows[i]]]}\n{name} {scores[i]:.1f}" for i in picked]

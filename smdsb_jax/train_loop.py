@@ -27,7 +27,6 @@ from smdsb_jax.parts import (
     init_state,
     jit_eval_step,
     load_domains,
-    with_variables,
 )
 from smdsb_jax.per_sample import DATA_AXIS
 from smdsb_jax.pseudo_labels import PseudoLabels
@@ -36,7 +35,7 @@ from smdsb_jax.sampling import sample_batch
 from smdsb_jax.signals import stop_on_signal
 from smdsb_jax.state import TrainState, Variables
 from smdsb_jax.train_step import Parts, train_step
-from smdsb_jax.workdir import load_variables, refuse_other_trajectory, write_config
+from smdsb_jax.workdir import last_checkpoint, load_variables, refuse_other_trajectory, write_config
 
 
 class Result(NamedTuple):
@@ -68,19 +67,35 @@ def train_and_evaluate(config: Config, workdir: str | Path) -> Result:
 
     Raises:
       ValueError: a wrong configuration, data that cannot be read, or a workdir of another run.
-      FloatingPointError: a loss is not finite; names step and term. Checkpoints before it stay.
+      FloatingPointError: a loss or an update is not finite; names step and term. Checkpoints before it stay.
     """
     config = resolve(config)
     workdir = Path(workdir).resolve()
-    source, target = load_domains(config)
+    domains = load_domains(config)
+    last = last_checkpoint(workdir)
+    if last is not None:
+        refuse_other_trajectory(last, config, domains[0].classes, workdir)
+        if last.stage == config.stages[-1] and last.step == config[f"stage{last.stage}"].steps:
+            done = f"stage {last.stage} has all its {last.step} steps"
+            print(f"{workdir} is finished: {done}. Nothing was changed.", flush=True)
+            return Result(workdir, True, None)
+    return _train(config, workdir, domains, last)
+
+
+def _train(
+    config: Config, workdir: Path, domains: tuple[Domain, Domain], last: checkpoint.Info | None
+) -> Result:
+    """From here on the workdir is changed, but not before `config.init_from` has been read."""
+    source, target = domains
     mesh = jax.make_mesh((jax.device_count(),), (DATA_AXIS,), axis_types=(AxisType.Auto,))
+    replicated = NamedSharding(mesh, PartitionSpec())
+    given = None
+    if last is None and config.init_from:
+        given = load_variables(config.init_from, tuple(config.stages), source.classes, replicated)
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.set_mesh(mesh))
         stack.enter_context(jax.default_matmul_precision(config.matmul_precision))
         checkpointer = stack.enter_context(checkpoint.open_checkpoints(workdir, config.keep_checkpoints))
-        last = checkpoint.info(checkpointer) if checkpointer.checkpoints else None
-        if last is not None:
-            refuse_other_trajectory(last, config, source.classes, workdir)
         write_config(config, workdir)
         at = (last.stage, last.total_step) if last else (0, 0)
         run = Run(
@@ -88,21 +103,18 @@ def train_and_evaluate(config: Config, workdir: str | Path) -> Result:
             source,
             target,
             NamedSharding(mesh, PartitionSpec(DATA_AXIS)),
-            NamedSharding(mesh, PartitionSpec()),
+            replicated,
             jit_eval_step(config, len(source.classes)),
             checkpointer,
             stack.enter_context(open_reporter(workdir, at)),
             stack.enter_context(stop_on_signal()),
         )
-        return _run_stages(run, workdir, last)
+        return _run_stages(run, workdir, last, given)
 
 
-def _run_stages(run: Run, workdir: Path, last: checkpoint.Info | None) -> Result:
+def _run_stages(run: Run, workdir: Path, last: checkpoint.Info | None, given: Variables | None) -> Result:
     config, say = run.config, run.reporter.say
     stages = list(config.stages)
-    if last is not None and last.stage == stages[-1] and last.step >= config[f"stage{last.stage}"].steps:
-        say(f"{workdir} is finished: stage {last.stage} has all its {last.step} steps. Nothing was changed.")
-        return Result(workdir, True, None)
     if last is not None:
         say(f"Resuming from stage {last.stage}, step {last.step}.")
     state = None
@@ -115,8 +127,9 @@ def _run_stages(run: Run, workdir: Path, last: checkpoint.Info | None) -> Result
         if last is not None and stage == last.stage:
             state, labels = _restore(run, parts, last)
         else:
-            state, labels = _start_stage(run, parts, stage, state)
+            state, labels = start_stage(run, parts, stage, given)
         state = run_stage(run, parts, stage, offset, state, labels)
+        given = state.variables
         done = stage == stages[-1] and int(state.step) == config[f"stage{stage}"].steps
         if run.stop.is_set() and not done:
             say(f"Stopped at stage {stage}, step {int(state.step)}; saved. The same command resumes.")
@@ -181,17 +194,17 @@ def run_stage(
 
 
 def _finite_means(pending: list[dict[str, jax.Array]], stage: int, step: int) -> dict[str, float]:
-    """Means over the last steps.
+    """Means over the last steps. A loss is of the parameters before its step, `update/` of those after it.
 
     Raises:
-      FloatingPointError: a loss is not finite; names the first such step and its terms.
+      FloatingPointError: a loss or an update is not finite; names the first such step and its terms.
     """
     values = jax.device_get(pending)
     for behind, of_step in zip(range(len(values) - 1, -1, -1), values, strict=True):
         bad = [
             name
             for name, value in of_step.items()
-            if name.startswith(("loss/", "pretext/")) and not np.isfinite(value)
+            if name.startswith(("loss/", "pretext/", "update/")) and not np.isfinite(value)
         ]
         if bad:
             terms = ", ".join(f"{name} = {of_step[name]}" for name in bad)
@@ -223,22 +236,17 @@ def _say_scores(run: Run, stage: int, step: int, scores: Mapping[str, float]) ->
     )
 
 
-def _start_stage(
-    run: Run, parts: Parts, stage: int, before: TrainState | None
+def start_stage(
+    run: Run, parts: Parts, stage: int, given: Variables | None
 ) -> tuple[TrainState, PseudoLabels | None]:
-    """Fresh optimizer and randomness; the network of the stage before, of `init_from`, or a new one."""
-    config = run.config
-    variables = None if before is None else before.variables
-    if before is None and config.init_from:
-        variables = load_variables(Path(config.init_from), run.source.classes, run.replicated)
-    key = jax.random.fold_in(jax.random.key(config.seed), stage)
-    fresh = jax.jit(functools.partial(init_state, parts), out_shardings=run.replicated)(key)
-    # also where it is not used further: a network that does not fit is refused before it labels
-    state = fresh if variables is None else with_variables(fresh, variables)
+    """Fresh optimizer and randomness; the network of the stage before or of `init_from`, or a new one."""
+    key = jax.random.fold_in(jax.random.key(run.config.seed), stage)
+    start = jax.jit(functools.partial(init_state, parts), out_shardings=run.replicated)
     if stage == 1:
-        return state, None
-    labels = assign_pseudo_labels(run, variables)
-    return fresh if config.stage2.init == "fresh" else state, labels
+        return start(key, given), None
+    jax.eval_shape(start, key, given)  # a network that does not fit is refused before it labels
+    labels = assign_pseudo_labels(run, given)
+    return start(key, None if run.config.stage2.init == "fresh" else given), labels
 
 
 def assign_pseudo_labels(run: Run, variables: Variables | None) -> PseudoLabels:

@@ -34,24 +34,46 @@ def refuse_other_trajectory(
         )
 
 
-def load_variables(workdir: Path, classes: tuple[str, ...], sharding: Sharding) -> Variables:
-    """The network of the last checkpoint of another run, for `config.init_from`.
+def last_checkpoint(workdir: Path) -> checkpoint.Info | None:
+    """What the last checkpoint of a run says of itself, None without one; the folder is not changed."""
+    if not (workdir / "checkpoints").is_dir():
+        return None
+    with checkpoint.open_checkpoints(workdir) as checkpointer:
+        return checkpoint.info(checkpointer) if checkpointer.checkpoints else None
+
+
+def load_variables(
+    init_from: str, stages: tuple[int, ...], classes: tuple[str, ...], sharding: Sharding
+) -> Variables:
+    """The network that `config.init_from` names: a run's workdir, or one checkpoint of it.
+
+    Of a workdir it is that of the last checkpoint; for stage 2 alone, the last one of stage 1, since the
+    network then makes the pseudo-labels.
 
     Raises:
-      ValueError: no run there, or one with other classes.
+      ValueError: no such run or checkpoint, or one with other classes.
     """
+    path = Path(init_from).resolve()
+    one = path.parent.name == "checkpoints" and path.name.isdigit()
+    workdir = path.parents[1] if one else path
+    remedy = "Give the workdir of a run, or one checkpoint of it: workdir/checkpoints/STEP."
     if not (workdir / "checkpoints").is_dir():
         raise ValueError(
-            f"config.init_from = {str(workdir)!r} is not the workdir of a run: it has no checkpoints/."
+            f"config.init_from = {init_from!r} is not the workdir of a run: it has no checkpoints/. {remedy}"
         )
     with checkpoint.open_checkpoints(workdir) as checkpointer:
-        last = checkpoint.info(checkpointer)
-        if last.classes != classes:
+        try:
+            of_stage = 1 if stages == (2,) else None
+            step = int(path.name) if one else checkpoint.select(checkpointer, "last", of_stage)
+            found = checkpoint.info(checkpointer, step)
+        except ValueError as error:
+            raise ValueError(f"config.init_from: {error} {remedy}") from None
+        if found.classes != classes:
             raise ValueError(
-                f"config.init_from: that run has the classes {', '.join(last.classes)}, this one "
-                f"{', '.join(classes)}."
+                f"config.init_from: that run has the classes {', '.join(found.classes)}, this one "
+                f"{', '.join(classes)}. Give a run with the same."
             )
-        return checkpoint.restore_variables(checkpointer, last.total_step, sharding)
+        return checkpoint.restore_variables(checkpointer, found.total_step, sharding)
 
 
 def write_config(config: Config, workdir: Path) -> None:

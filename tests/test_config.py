@@ -95,7 +95,6 @@ def test_every_range_is_checked(field):
         ({"encoder__name": "pointnet"}, "Choose it in the config file's argument"),
         ({"data__name": "pointda"}, "Choose it with the config file of that data set"),
         ({"data__target": "catalog"}, "are both 'catalog': give two domains"),
-        ({"init_from": "runs/nowhere"}, "'runs/nowhere' is not the workdir of a run: nothing is there"),
         ({"classification__weight": 0.0, "saliency__mode": "shared"}, "leaves no gradient.*Use per_sample"),
         ({"pseudo_labels__threshold": 0.9, "saliency__mode": "shared"}, "below config.pseudo_labels"),
     ],

@@ -2,12 +2,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 import smdsb_jax
 from smdsb_jax.datasets import embedded
 from smdsb_jax.network import classify, cross_entropy
 from smdsb_jax.saliency import saliency
 from smdsb_jax.statistics.skewness import skewness
+from smdsb_jax.summary import confusion_of
 from smdsb_jax.train_loop import train_and_evaluate
 from tests.tiny_run import tiny_config
 
@@ -107,3 +109,35 @@ def test_score_takes_a_name_or_a_function(model, split):
     np.testing.assert_allclose(own, np.max(seen.saliency, axis=1), rtol=1e-6)
     with pytest.raises(ValueError, match="Did you mean 'skewness'"):
         smdsb_jax.score(model, points, split.label, "skewnes")
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_a_model_is_used_at_the_precision_of_its_run(model, split, monkeypatch, precision):
+    seen = []
+
+    def classify_and_note(*args, **kwargs):
+        seen.append(jax.config.values["jax_default_matmul_precision"])
+        return classify(*args, **kwargs)
+
+    for module in ("network", "evaluation"):
+        monkeypatch.setattr(f"smdsb_jax.{module}.classify", classify_and_note)
+    config = ConfigDict(model.config.to_dict())
+    config.matmul_precision = precision
+    model, points = model._replace(config=config), split.points[:, :32]
+    uses = [
+        lambda: smdsb_jax.predict(model, points),
+        lambda: smdsb_jax.samples(model, points, split.label),
+        lambda: smdsb_jax.score(model, points, split.label),
+        lambda: confusion_of(model, split),
+    ]
+    for use in uses:
+        before = len(seen)
+        use()
+        assert set(seen[before:]) == {precision}
+
+    def matrix_statistic(sample):
+        seen.append(jax.config.values["jax_default_matmul_precision"])
+        return jnp.sum(sample.points @ sample.points.T)
+
+    smdsb_jax.score(model, points, split.label, matrix_statistic)
+    assert seen[-1] == precision

@@ -11,8 +11,8 @@ from smdsb_jax.parts import (
     build_parts,
     eval_batch_size,
     init_state,
+    jit_eval_step,
     load_domains,
-    with_variables,
 )
 from smdsb_jax.pretext import PRETEXT
 from smdsb_jax.statistics.skewness import skewness
@@ -52,12 +52,16 @@ def test_the_start_depends_on_the_key_alone(states):
     assert int(state.step) == 0 and set(state.variables["params"]) == {"encoder", "head", "pretext"}
 
 
-def test_given_variables_are_copied_and_the_rest_stays_fresh(states):
-    (_, fresh), (_, given) = states
-    taken = with_variables(fresh, given.variables)
+def started_from(parts, given):
+    return jax.jit(lambda key, variables: init_state(parts, key, variables))(jax.random.key(0), given)
+
+
+def test_given_variables_are_copied_and_the_rest_is_fresh(states):
+    (parts, fresh), (_, given) = states
+    taken = started_from(parts, given.variables)
     chex.assert_trees_all_equal(taken.variables, given.variables)
     chex.assert_trees_all_equal(taken.opt_state, fresh.opt_state)
-    assert taken.step is fresh.step and taken.key is fresh.key
+    assert taken.key == fresh.key and taken.step == fresh.step
     jax.tree.map(lambda leaf: leaf.delete(), taken.variables)  # as donation does
     chex.assert_tree_all_finite(given.variables)
 
@@ -67,16 +71,16 @@ def test_another_network_is_refused(states, other):
     (_, fresh), _ = states
     _, given = started(1, **other)
     with pytest.raises(ValueError, match="do not fit config.encoder or the classes"):
-        with_variables(fresh, given.variables)
+        jax.eval_shape(lambda variables: init_state(states[0][0], fresh.key, variables), given.variables)
 
 
 def test_the_head_of_another_pretext_task_stays_fresh(states):
-    (_, fresh), (_, given) = states
-    _, bare = started(1, pretext="none", selection__statistic="none")
-    taken = with_variables(fresh, bare.variables)
+    (parts, fresh), (_, given) = states
+    without, bare = started(1, pretext="none", selection__statistic="none")
+    taken = started_from(parts, bare.variables)
     chex.assert_trees_all_equal(taken.variables["params"]["encoder"], bare.variables["params"]["encoder"])
     chex.assert_trees_all_equal(taken.variables["params"]["pretext"], fresh.variables["params"]["pretext"])
-    back = with_variables(bare, given.variables)
+    back = started_from(without, given.variables)
     assert back.variables["params"]["pretext"] == bare.variables["params"]["pretext"] == {}
 
 
@@ -128,3 +132,13 @@ def test_both_domains_and_what_they_may_not_differ_in(tmp_path):
 
 def test_the_evaluation_batch_divides_over_the_devices():
     assert [eval_batch_size(tiny_config(eval_batch_size=n)) for n in (1, 4, 5, 64)] == [4, 4, 8, 64]
+
+
+@pytest.mark.parametrize("precision, operands", [("bfloat16", "DEFAULT"), ("float32", "HIGHEST")])
+def test_the_evaluation_has_the_configured_precision_wherever_it_is_called(states, precision, operands):
+    _, (_, state) = states
+    step = jit_eval_step(resolve(tiny_config(matmul_precision=precision)), 3)
+    with jax.default_matmul_precision("tensorfloat32"):  # of somebody else
+        text = step.lower(state.variables, jnp.zeros((4, 40, 3)), jnp.arange(4)).as_text()
+    products = [line for line in text.splitlines() if "dot_general" in line]
+    assert products and all(f"precision = [{operands}, {operands}]" in line for line in products)

@@ -1,5 +1,7 @@
+import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -18,9 +21,10 @@ from smdsb_jax import checkpoint, resolve, train_loop
 from smdsb_jax.checkpoint import SOURCE_VAL, TARGET_TEST
 from smdsb_jax.datasets import embedded
 from smdsb_jax.evaluation import predict_split
-from smdsb_jax.parts import abstract_state, build_parts, jit_eval_step
-from smdsb_jax.report import read_records
-from smdsb_jax.train_loop import train_and_evaluate
+from smdsb_jax.parts import abstract_state, build_parts, jit_eval_step, load_domains
+from smdsb_jax.pretext import Pretext
+from smdsb_jax.report import Reporter, read_records
+from smdsb_jax.train_loop import Run, start_stage, train_and_evaluate
 from tests.tiny_run import tiny_config
 
 ROOT = Path(__file__).parents[1]
@@ -43,6 +47,18 @@ def saved(workdir):
         found = checkpoint.restore(checkpointer, last.total_step, abstract_state(parts, place), clouds)
     state = found.state.replace(key=jax.random.key_data(found.state.key))
     return state, found.pseudo_labels, last
+
+
+def contents(folder):
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def step_without_network(parts, state, batch, poisoned=-1):
+    """Compiles at once. Its losses are finite even where its update is not: they are of what was before."""
+    update = jnp.where(state.step + 1 == poisoned, jnp.nan, 1e-3)
+    params = jax.tree.map(lambda p: p + update, state.variables["params"])
+    metrics = {"loss/class": jnp.ones(()), "loss/pretext": jnp.ones(()), "update/norm": update}
+    return state.replace(step=state.step + 1, variables=state.variables | {"params": params}), metrics
 
 
 def assert_same_run(a, b):
@@ -85,10 +101,11 @@ def test_pseudo_labels_are_those_of_the_last_stage_1_network(whole):
 
 
 def test_a_finished_run_says_so_and_stays(whole, capsys):
-    before = {p: p.stat().st_mtime_ns for p in (whole.workdir / "checkpoints").rglob("*") if p.is_file()}
-    result = train_and_evaluate(tiny_config(), whole.workdir)
+    before = contents(whole.workdir)
+    other = tiny_config(log_every=1, eval_every=1, keep_checkpoints=1)  # as a run that goes on may have
+    result = train_and_evaluate(other, whole.workdir)
     assert result.finished and result.state is None and "is finished" in capsys.readouterr().out
-    assert before == {p: p.stat().st_mtime_ns for p in before}
+    assert contents(whole.workdir) == before
 
 
 SCRIPT = """
@@ -175,12 +192,63 @@ def test_more_steps_go_on_and_other_fields_are_refused_with_their_names(tmp_path
 
 def test_stage_2_alone_starts_from_another_run(whole, tmp_path):
     config = tiny_config(stages=(2,), init_from=str(whole.workdir), stage2__steps=2, encoder__embedding=16)
-    assert train_and_evaluate(config, tmp_path).finished
-    with pytest.raises(ValueError, match="not the workdir of a run"):
-        train_and_evaluate(tiny_config(stages=(2,), init_from=str(tmp_path / "no")), tmp_path / "b")
+    assert train_and_evaluate(config, tmp_path / "a").finished
+    # the labels are by the network of its stage 1, though that of its stage 2 is later
+    chex.assert_trees_all_equal(saved(tmp_path / "a")[1], saved(whole.workdir)[1])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"config\.init_from = .* not the workdir of a run"):
+        train_and_evaluate(tiny_config(stages=(2,), init_from=str(tmp_path / "empty")), tmp_path / "b")
+    assert not (tmp_path / "b").exists()
     with pytest.raises(ValueError, match="do not fit config.encoder"):
         other = tiny_config(stages=(2,), init_from=str(whole.workdir), encoder__embedding=32)
         train_and_evaluate(other, tmp_path / "c")
+
+
+def test_the_run_that_another_started_from_may_vanish(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_loop, "train_step", step_without_network)
+    origin = shutil.copytree(whole.workdir, tmp_path / "origin")
+    fields = {"stages": (2,), "init_from": str(origin)}
+    train_and_evaluate(tiny_config(stage2__steps=2, **fields), tmp_path / "run")
+    shutil.rmtree(origin)
+    longer = train_and_evaluate(tiny_config(stage2__steps=3, **fields), tmp_path / "run")
+    assert longer.finished and int(longer.state.step) == 3
+
+
+@pytest.mark.parametrize("start", ["stage1", "fresh"])
+def test_a_pretext_task_starts_from_the_network_of_its_stage(whole, start):
+    def init(key, features, variables):
+        return {}, jax.tree.map(jnp.copy, variables["params"]["encoder"])  # as an EMA teacher does
+
+    config = resolve(tiny_config(stage2__init=start))
+    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    silent = Reporter(*[lambda *_: None] * 3)
+    run = Run(
+        config, *load_domains(config), place, place, jit_eval_step(config, 7), None, silent, threading.Event()
+    )
+    given = jax.device_get(whole.state.variables)
+    for stage in (1, 2):
+        parts = build_parts(config, stage, 7)._replace(pretext=Pretext(init, lambda *_: None))
+        state, _ = start_stage(run, parts, stage, given)
+        chex.assert_trees_all_equal(state.pretext, state.variables["params"]["encoder"])
+        kernels = [tree["conv1"]["dense"]["kernel"] for tree in (state.pretext, given["params"]["encoder"])]
+        assert np.array_equal(*kernels) == (stage == 1 or start == "stage1")
+
+
+@pytest.mark.parametrize("ends_by", ["evaluation", "signal"])
+def test_a_non_finite_update_is_refused_before_its_parameters_are_saved(tmp_path, monkeypatch, ends_by):
+    def sampling(*args, **kwargs):
+        if ends_by == "signal" and kwargs["step"] == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(*args, **kwargs)
+
+    original = train_loop.sample_batch
+    monkeypatch.setattr(train_loop, "train_step", functools.partial(step_without_network, poisoned=5))
+    monkeypatch.setattr(train_loop, "sample_batch", sampling)
+    train_and_evaluate(tiny_config(stages=(1,), stage1__steps=3), tmp_path)
+    before = contents(tmp_path / "checkpoints")
+    with pytest.raises(FloatingPointError, match=r"Stage 1, step 5: update/norm = nan"):
+        train_and_evaluate(tiny_config(stages=(1,)), tmp_path)
+    assert contents(tmp_path / "checkpoints") == before
 
 
 def test_a_non_finite_loss_stops_the_run_and_keeps_the_checkpoint_before(tmp_path, monkeypatch):

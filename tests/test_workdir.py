@@ -9,7 +9,7 @@ import pytest
 from smdsb_jax import checkpoint, resolve
 from smdsb_jax.config import flatten
 from smdsb_jax.state import TrainState
-from smdsb_jax.workdir import load_variables, refuse_other_trajectory, write_config
+from smdsb_jax.workdir import last_checkpoint, load_variables, refuse_other_trajectory, write_config
 from tests.tiny_run import tiny_config
 
 CLASSES = ("bed", "chair")
@@ -49,27 +49,82 @@ def test_changes_are_told_together(tmp_path):
     assert "config.seed" in str(error.value) and "classes" in str(error.value)
 
 
-def test_the_network_of_another_runs_last_checkpoint(tmp_path):
-    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    with checkpoint.open_checkpoints(tmp_path) as checkpointer:
-        for step in (1, 2):
-            kernel = {"encoder": {"kernel": np.full((2, 3), step, np.float32)}}
-            variables = {"params": kernel, "batch_stats": {"encoder": {"mean": np.ones(3, np.float32)}}}
-            state = TrainState(
-                np.int32(step), jax.random.key(0), variables, optax.sgd(0.1).init(kernel), (), ()
-            )
-            checkpoint.save(checkpointer, step, 1, jax.device_put(state, sharding), None, {}, {}, CLASSES)
-    found = load_variables(tmp_path, CLASSES, sharding)
-    chex.assert_trees_all_equal(found, variables)
+def variables_of(step):
+    kernel = {"encoder": {"kernel": np.full((2, 3), step, np.float32)}}
+    return {"params": kernel, "batch_stats": {"encoder": {"mean": np.ones(3, np.float32)}}}
+
+
+def write_run(workdir, stages):
+    """A checkpoint per item of `stages`: 1, 2, …"""
+    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    with checkpoint.open_checkpoints(workdir) as checkpointer:
+        for step, stage in enumerate(stages, start=1):
+            variables = variables_of(step)
+            opt_state = optax.sgd(0.1).init(variables["params"])
+            state = TrainState(np.int32(step), jax.random.key(0), variables, opt_state, (), ())
+            checkpoint.save(checkpointer, step, stage, jax.device_put(state, place), None, {}, {}, CLASSES)
+
+
+def loaded(init_from, stages=(1, 2), classes=CLASSES):
+    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return load_variables(str(init_from), stages, classes, place)
+
+
+@pytest.fixture(scope="module")
+def two_stages(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("run")
+    write_run(workdir, (1, 1, 2))
+    return workdir
+
+
+@pytest.mark.parametrize(
+    "named, stages, step",
+    [
+        ("", (1, 2), 3),
+        ("", (1,), 3),
+        ("", (2,), 2),  # its network makes the pseudo-labels
+        ("checkpoints/1", (1, 2), 1),
+        ("checkpoints/1", (2,), 1),
+        ("checkpoints/3", (2,), 3),
+    ],
+)
+def test_the_network_to_start_from(two_stages, named, stages, step):
+    chex.assert_trees_all_equal(loaded(two_stages / named, stages), variables_of(step))
+
+
+def test_a_path_from_here_and_a_link_name_a_network_too(two_stages, tmp_path, monkeypatch):
+    (tmp_path / "best").symlink_to(two_stages / "checkpoints" / "1")
+    monkeypatch.chdir(tmp_path)
+    chex.assert_trees_all_equal(loaded("best"), variables_of(1))
+    monkeypatch.chdir(two_stages / "checkpoints")
+    chex.assert_trees_all_equal(loaded("1"), variables_of(1))
+
+
+def test_another_network_than_there_is_is_refused_with_the_remedy(two_stages, tmp_path):
+    remedy = r"Give the workdir of a run, or one checkpoint of it: workdir/checkpoints/STEP\.$"
+    with pytest.raises(ValueError, match=r"^config\.init_from: .*step 7\. There are: 1, 2, 3\. " + remedy):
+        loaded(two_stages / "checkpoints" / "7")
+    with pytest.raises(ValueError, match=r"^config\.init_from = .* it has no checkpoints/\. " + remedy):
+        loaded(two_stages / "checkpoints")
+    write_run(tmp_path, (2,))
+    with pytest.raises(ValueError, match=r"^config\.init_from: .*no last checkpoint of stage 1\. " + remedy):
+        loaded(tmp_path, (2,))
     with pytest.raises(ValueError, match="that run has the classes bed, chair, this one bed"):
-        load_variables(tmp_path, ("bed",), sharding)
+        loaded(two_stages, classes=("bed",))
 
 
 def test_a_folder_without_a_run_is_refused_and_left_alone(tmp_path):
-    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     with pytest.raises(ValueError, match=r"config\.init_from = .*no checkpoints/"):
-        load_variables(tmp_path, CLASSES, sharding)
+        loaded(tmp_path)
+    assert last_checkpoint(tmp_path) is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_last_checkpoint_is_looked_at_only(two_stages):
+    before = sorted(two_stages.rglob("*"))
+    found = last_checkpoint(two_stages)
+    assert found is not None and (found.total_step, found.stage, found.step) == (3, 2, 3)
+    assert sorted(two_stages.rglob("*")) == before
 
 
 def test_the_configuration_is_written_flat_and_whole(tmp_path):

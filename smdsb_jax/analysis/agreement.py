@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from smdsb_jax.config import domain_batch_size
 from smdsb_jax.datasets.domain import Split
 from smdsb_jax.inference import Model
-from smdsb_jax.parts import build_parts
+from smdsb_jax.parts import build_parts, jit_at_precision
 from smdsb_jax.sampling import sample_batch
 from smdsb_jax.selection import keep_mask, kept_count, score_samples
 from smdsb_jax.state import Batch, Variables
@@ -45,7 +45,7 @@ def saliency_agreement(model: Model, source: Split, batches: int = 20) -> Agreem
     if parts.selection is None:
         raise ValueError("config.selection.statistic is 'none' in this run: it scores nothing to compare.")
     side, ratio, size = parts.selection.side, parts.selection.keep_ratio, domain_batch_size(config)
-    of_both = jax.jit(functools.partial(_score_both, parts))
+    of_both = jit_at_precision(config, functools.partial(_score_both, parts))
     scores = []
     for step in range(batches):
         # source twice: stage 1 makes no class pass of the target, which is not looked at
