@@ -109,6 +109,7 @@ def test_a_finished_run_says_so_and_stays(whole, capsys):
 
 
 SCRIPT = """
+import tests.conftest  # compiled as in this process: else the bits differ
 import sys
 from smdsb_jax import train_loop
 from tests.tiny_run import tiny_config
