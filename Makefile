@@ -22,7 +22,7 @@ lint: $(VENV)/test.stamp  ## check style (ruff) and types (pyright)
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
 
-benchmark: $(VENV)/reference.stamp  ## our step beside PyTorch's, 40 minutes, in runs/benchmark (ARGS=... adds flags)
+benchmark: $(VENV)/reference.stamp  ## our step beside PyTorch's, in runs/benchmark (ARGS=... adds flags)
 	$(VENV)/bin/python launch/benchmark.py $(ARGS)
 
 gpu-check: $(VENV)/reference.stamp  ## on a GPU: agreement with the CPU, benchmark, training, memory, in runs/gpu_check

@@ -1,4 +1,4 @@
-"""Our step beside PyTorch's: python launch/benchmark.py (about 40 minutes on 2 CPU cores).
+"""Our step beside PyTorch's: python launch/benchmark.py (8 minutes for batch 16 on 2 CPU cores).
 
 Prints a table and writes it, the raw numbers and a picture to --out. --sweep, --kernels, --loop and --train
 measure something else instead; several of them may be given.

@@ -1,4 +1,4 @@
-"""Check the library on a GPU: python launch/gpu_check.py (10 minutes on a data center GPU). `make gpu-check`.
+"""Check the library on a GPU: python launch/gpu_check.py, or `make gpu-check`.
 
 Agreement of one step with the CPU, the benchmark, a training run with its rate and memory. Prints and writes
 all of it to --out; ends with 1 where the GPU computes something else.

@@ -1,4 +1,4 @@
-"""The small tables of the README: python launch/study.py --workdir runs/study (2 CPU cores: 20 minutes).
+"""The small tables of the README: python launch/study.py --workdir runs/study (2 CPU cores: 12 minutes).
 
 --table=methods: source_only, DefRec and DefRec + SM-DSB. --table=selection: DefRec + SM-DSB, selecting in
 other ways. --table=agreement: how far the two saliency modes keep the same source samples after its stage 1.

@@ -1,6 +1,6 @@
 """Kernels are written for one sample; this module is the one place that says how a batch of them runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -50,9 +50,7 @@ def per_sample(kernel: Kernel, accelerator: Kernel | None = None) -> Kernel:
             own = [leaf for leaf, b in zip(jax.tree.leaves(args), batched, strict=True) if b]
 
             def sample(own: list[Any]) -> Any:
-                rest = iter(own)
-                all_leaves = zip(jax.tree.leaves(args), batched, strict=True)
-                merged = [next(rest) if b else leaf for leaf, b in all_leaves]
+                merged = _with_own(jax.tree.leaves(args), batched, own)
                 # `mapped`, not `kernel`: a second vmap around this loop must find its own loop again
                 return mapped(*jax.tree.unflatten(structure, merged))
 
@@ -74,6 +72,12 @@ def per_sample(kernel: Kernel, accelerator: Kernel | None = None) -> Kernel:
         return out, jax.tree.map(lambda _: True, out)
 
     return mapped
+
+
+def _with_own(arguments: Sequence[Any], batched: Sequence[bool], own: Sequence[Any]) -> list[Any]:
+    """The arguments of one sample: its own in the places of the batched ones."""
+    rest = iter(own)
+    return [next(rest) if b else argument for argument, b in zip(arguments, batched, strict=True)]
 
 
 def _divides(size: int) -> bool:
@@ -125,7 +129,10 @@ def _shape(*args: Any, kernel: Kernel, transpose: Kernel) -> Any:
 def _jvp(primals: Any, tangents: Any, **kernels: Kernel) -> Any:
     constants, tangent = primals[1:], tangents[0]
     if not all(_is_zero(t) for t in tangents[1:]):
-        raise NotImplementedError("A second derivative of a layer that has per-sample kernels.")
+        raise NotImplementedError(
+            "A second derivative through a per-sample kernel: there are first ones only. Write the layer by its "
+            "plain formula, as the tests have it."
+        )
     out = _linear.bind(*primals, **kernels)
     if isinstance(tangent, ad.Zero):
         return out, ad.Zero.from_primal_value(out)  # type: ignore[attr-defined]
@@ -159,14 +166,10 @@ def _sum_over(kernel: Kernel, axes: tuple[int | None, ...]) -> Kernel:
     """
 
     def one_by_one(*args: Any) -> Any:
-        own = [a for a, axis in zip(args, axes, strict=True) if axis is not None]
-
-        def merged(own: Any) -> Any:
-            rest = iter(own)
-            return [a if axis is None else next(rest) for a, axis in zip(args, axes, strict=True)]
-
-        first = jax.eval_shape(kernel, *merged([a[0] for a in own]))
-        add = lambda total, own: (total + kernel(*merged(own)), None)  # noqa: E731
+        batched = [axis is not None for axis in axes]
+        own = [a for a, b in zip(args, batched, strict=True) if b]
+        first = jax.eval_shape(kernel, *_with_own(args, batched, [a[0] for a in own]))
+        add = lambda total, own: (total + kernel(*_with_own(args, batched, own)), None)  # noqa: E731
         return jax.lax.scan(add, jnp.zeros(first.shape, first.dtype), own)[0]
 
     def together(*args: Any) -> Any:
