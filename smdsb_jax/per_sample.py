@@ -130,8 +130,8 @@ def _jvp(primals: Any, tangents: Any, **kernels: Kernel) -> Any:
     constants, tangent = primals[1:], tangents[0]
     if not all(_is_zero(t) for t in tangents[1:]):
         raise NotImplementedError(
-            "A second derivative through a per-sample kernel: there are first ones only. Write the layer by its "
-            "plain formula, as the tests have it."
+            "A second derivative through a per-sample kernel: there are first ones only. Write the layer by "
+            "its plain formula, as the tests have it."
         )
     out = _linear.bind(*primals, **kernels)
     if isinstance(tangent, ad.Zero):
