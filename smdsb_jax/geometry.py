@@ -14,9 +14,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from smdsb_jax.per_sample import per_sample
 
-PAIRS = 2**18  # distances of one cloud that exist at a time: 1 MiB
+PAIRS = 2**18  # distances of one cloud that exist at a time: 1 MiB, more where QUERIES asks for it
+QUERIES = 64  # least number of points whose neighbors are sought at a time: fewer fill no vectors
 PACKED_POINTS = 2**13  # beyond, too few bits of a distance are left beside the number of its point
-GROUP = 8  # points whose maximum stands for them while the nearest are sought
+GROUP, GROUPS = 8, 512  # points of a group, whose maximum stands for them; with more groups twice as many
 SPARE = 4  # candidates beyond k from which the exact distances choose
 
 
@@ -51,7 +52,7 @@ def knn(points: Float[Array, "n c"], k: int) -> Int[Array, "n k"]:
 def _by_queries(search: Callable[[Array, Array], Array], points: Array) -> Array:
     """`search(points, queries)` with so many queries at a time that their distances fill a fixed memory."""
     n = points.shape[0]
-    queries = min(n, max(PAIRS // n, 1))
+    queries = min(n, max(PAIRS // n, QUERIES))
     blocks = -(-n // queries)
     padded = points[jnp.arange(blocks * queries) % n].reshape(blocks, queries, -1)
     if blocks == 1:
@@ -106,15 +107,16 @@ def _number(keys: Array, bits: int) -> Array:
 def _largest_packed(keys: Array, count: int, bits: int) -> Array:
     """The `count` largest packed keys of each column [n, queries], in decreasing order.
 
-    The keys of a column are distinct, so its largest lie in those groups of GROUP points whose maxima are the
-    largest: the passes run over n / GROUP maxima and then over the chosen groups' GROUP * count keys.
+    The keys of a column are distinct, so its largest lie in those groups of points whose maxima are the
+    largest: the passes run over the groups' maxima and then over the chosen groups' size * count keys.
     """
     n, queries = keys.shape
-    groups = n // GROUP
-    if n % GROUP == 0 and groups > count:
-        best = _number(_decreasing(keys.reshape(GROUP, groups, queries).max(axis=0), count), bits) % groups
-        members = best[None] + groups * jnp.arange(GROUP)[:, None, None]
-        rows = members.reshape(GROUP * count, queries)
+    size = GROUP if n <= GROUP * GROUPS else 2 * GROUP
+    groups = n // size
+    if n % size == 0 and groups > count:
+        best = _number(_decreasing(keys.reshape(size, groups, queries).max(axis=0), count), bits) % groups
+        members = best[None] + groups * jnp.arange(size)[:, None, None]
+        rows = members.reshape(size * count, queries)
         keys = jnp.take_along_axis(keys, rows, axis=0, mode="promise_in_bounds")
     return _decreasing(keys, count)
 
