@@ -18,12 +18,14 @@ from benchmarks.contenders import Setting, random_batch
 from benchmarks.processes import open_progress
 from benchmarks.ratios import paired_ratio, spread
 from benchmarks.report import markdown_table, ratio_cell, times_cells
+from smdsb_jax.curvature import normals_and_curvature
 from smdsb_jax.edge_conv import EdgeConv
 from smdsb_jax.geometry import chamfer_distance, farthest_point_sampling, knn
 from smdsb_jax.layers import random_bits
 from smdsb_jax.pooled_dense import PooledDense
 
 K, SLOPE, EPSILON = 20, 0.2, 1e-5
+NEIGHBORS = 32  # of a curvature
 Variants = dict[str, Callable[..., Any]]  # the first is the library's
 
 
@@ -85,6 +87,14 @@ def plain_sampling(points: Array, count: int, start: Array) -> Array:
     return jax.lax.fori_loop(1, count, choose, (jnp.full(len(points), jnp.inf), first))[1]
 
 
+def plain_curvature(points: Array) -> Array:
+    """The smallest eigenvalue's share by one `eigh` per point."""
+    rows = points[knn(points, NEIGHBORS)]
+    x = rows - jnp.mean(rows, axis=1, keepdims=True)
+    values = jnp.linalg.eigvalsh(jnp.einsum("nki,nkj->nij", x, x))  # covariances up to a factor
+    return values[:, 0] / jnp.sum(values, axis=1)
+
+
 def cases(setting: Setting) -> dict[str, tuple[Variants, tuple[Any, ...]]]:
     """Name → (variants, their arguments)."""
     points = jnp.asarray(random_batch(setting).source.points)
@@ -118,6 +128,13 @@ def cases(setting: Setting) -> dict[str, tuple[Variants, tuple[Any, ...]]]:
         f"farthest_point_sampling, {setting.points // 2}": (
             {"library": sampled(farthest_point_sampling), "all pairs": sampled(plain_sampling)},
             (points, start),
+        ),
+        f"curvature, {NEIGHBORS} neighbors": (
+            {
+                "library": jax.vmap(lambda points: normals_and_curvature(points, NEIGHBORS)[1]),
+                "eigh": jax.vmap(plain_curvature),
+            },
+            (points,),
         ),
         "dropout bits, [batch points, 256]": (
             {

@@ -63,5 +63,8 @@ def _small(config: ConfigDict, steps: int) -> None:
     config.eval_every, config.log_every = steps // 2, 25
     config.eval_batch_size = 32
     config.encoder.update(SMALL.get(config.encoder.name, {}))
-    if config.pretext.name == "defrec":
-        config.pretext.min_points = 20  # 40 of 1,024 points is 20 of 512
+    if config.pretext.name in ("defrec", "gast"):
+        config.pretext.min_points //= 2  # as the points
+    config.stage2.init = "stage1"  # so few steps train no network from nothing
+    if config.pseudo_labels.name == "graph":  # a second each, not a minute
+        config.pseudo_labels.iterations, config.pseudo_labels.refinements = 100, 4

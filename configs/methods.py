@@ -24,6 +24,41 @@ def defrec_pcm(config: ConfigDict) -> None:
     config.classification.mixup = "pcm"
 
 
+def gast(config: ConfigDict) -> None:
+    """Rotations of mixed clouds, distorted cells, rounds of self-paced labels [GAST; Zou et al., ICCV 2021].
+
+    Its release trains stage 2 without pretext tasks; with a selection they stay, or it would have nothing to
+    select for.
+    """
+    defrec(config)
+    choose(config, "pretext", "gast")  # its two weights are its own options
+    config.pretext.weight, config.classification.weight = 1.0, 0.5
+    choose(config, "pseudo_labels", "self_paced")
+    config.stage2.schedule = "waves"
+
+
+def self_distillation(config: ConfigDict) -> None:
+    """Self-distillation, then labels refined on a graph [Cardace et al., WACV 2023, arXiv:2210.08226]."""
+    choose(config, "pretext", "self_distillation")
+    choose(config, "pseudo_labels", "graph")
+    config.pretext.weight = config.classification.weight = 1.0
+    config.optimizer.update(
+        {"name": "adamw", "learning_rate": 1e-3, "weight_decay": 1e-4, "schedule": "one_cycle"}
+    )
+    config.stage2.init = "fresh"
+    config.data.subsample = "uniform"
+    scans = config.data.target in ("scannet", "scan")
+    config.augment.update(
+        {
+            "rotate_target": False,
+            "elastic": 0.95,
+            "scale": (0.7, 1.5),
+            "occlusion": 0.3 if scans else 0.0,  # exactly where the target is of scans
+            "jitter_clip": 0.05,
+        }
+    )
+
+
 def source_only(config: ConfigDict) -> None:
     """No adaptation: classification on the source, stage 1 alone; the lower bound of every table."""
     defrec(config)
@@ -33,10 +68,23 @@ def source_only(config: ConfigDict) -> None:
     config.stages = (1,)
 
 
+def oracle(config: ConfigDict) -> None:
+    """Classification on the *target* with its true labels: the upper bound of every table, no adaptation."""
+    source_only(config)
+    config.data.source = config.data.target
+
+
 METHODS: dict[str, Callable[[ConfigDict], None]] = {
     "defrec": defrec,  # the default host
     "defrec_pcm": defrec_pcm,  # with mixed source clouds
+    "gast": gast,  # rotations and distortions, self-paced labels
+    "self_distillation": self_distillation,  # averaged teacher, labels refined on a graph
     "source_only": source_only,  # the lower bound
+    "oracle": oracle,  # the upper bound: trained with target labels
+}
+PRESETS = {  # selections that are more than a statistic
+    # half of each domain at random, in stage 1 of the target too [SM-DSB, arXiv:2504.15796, I]
+    "pilot": {"statistic": "random", "keep_ratio": 0.5, "scope": "per_domain", "freeze_unlabelled": True},
 }
 # options of every config file's argument, for `parse_arg`; empty: the method's own
 OPTIONS = {"method": "defrec", "selection": "", "pretext": "", "combine": "", "pseudo_labels": ""}
@@ -59,5 +107,6 @@ def apply(config: ConfigDict, given: SimpleNamespace) -> ConfigDict:
             raise ValueError(
                 f"config option selection={given.selection}: {task} no pretext task to select for."
             )
-        config.selection.statistic = given.selection
+        config.selection.update(PRESETS.get(given.selection, {"statistic": given.selection}))
+    config.stage2.pretext = config.pretext.name != "gast" or config.selection.statistic != "none"
     return config

@@ -1,10 +1,14 @@
-"""Views of stored clouds: sub-sampling, rotation, jitter, mixing. Pure, keyed, of one sample unless said."""
+"""Views of stored clouds: cut, turned, distorted, mixed. Pure functions of a key and, mostly, one cloud."""
+
+import itertools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from smdsb_jax.geometry import farthest_point_sampling
+
+ELASTIC = ((0.2, 0.4), (0.8, 1.6))  # (distance of the grid's nodes, magnitude), one after the other
 
 
 def subsample(
@@ -37,6 +41,79 @@ def rotate(key: jax.Array, points: Float[Array, "n 3"], axis: str) -> Float[Arra
     return jnp.stack([x, cos * y - sin * z, sin * y + cos * z], axis=-1)
 
 
+def remove_half_space(
+    key: jax.Array, cloud: Float[Array, "stored 3"], share: float, at_least: int
+) -> Float[Array, "cut 3"]:
+    """Without the `share` of the points that lie lowest along a random direction; share 0: as it is.
+
+    What a sensor on one side misses. The kept number is static; clouds that would be left with fewer than
+    `at_least` points repeat some.   [Cardace et al., WACV 2023, arXiv:2210.08226; theirs cuts last]
+    """
+    if share == 0:
+        return cloud
+    stored = cloud.shape[0]
+    kept = stored - int(share * (stored - 1)) - 1  # strictly above that percentile
+    direction = jax.random.normal(key, (3,), cloud.dtype)  # its length does not matter
+    order = jnp.argsort(-(cloud @ direction))
+    return cloud[order[jnp.arange(max(kept, at_least)) % kept]]
+
+
+def scale(key: jax.Array, points: Float[Array, "n 3"], low: float, high: float) -> Float[Array, "n 3"]:
+    """Times a factor from U(low, high), the same for all coordinates."""
+    if low == high == 1:
+        return points
+    return points * jax.random.uniform(key, (), points.dtype, low, high)
+
+
+def distort_elastically(
+    key: jax.Array, points: Float[Array, "n 3"], probability: float
+) -> Float[Array, "n 3"]:
+    """Move the points by two smooth random fields, fine then coarse, with that probability.
+
+    [Cardace et al., WACV 2023, arXiv:2210.08226, as released; the grids are those of a cloud in the unit
+    ball, so that shapes are static]
+    """
+    if probability == 0:
+        return points
+    coin, *keys = jax.random.split(key, 1 + len(ELASTIC))
+    moved = points
+    for field_key, (distance, magnitude) in zip(keys, ELASTIC, strict=True):
+        nodes = int(2 / distance + 1e-6) + 3
+        noise = jax.random.normal(field_key, (nodes, nodes, nodes, 3), points.dtype)
+        moved = moved + magnitude * smooth_field(noise, moved, distance)
+    return jnp.where(jax.random.uniform(coin) < probability, moved, points)
+
+
+def smooth_field(
+    noise: Float[Array, "g g g 3"], points: Float[Array, "n 3"], distance: float
+) -> Float[Array, "n 3"]:
+    """`noise` on a grid about the points, smoothed, interpolated linearly at each point.
+
+    The grid has floor(extent / distance) + 3 nodes per axis, the first one `distance` below the lowest
+    coordinate; of `noise` so many are used. Two rounds of means over 3 nodes along each axis, zero outside.
+    """
+    nodes = noise.shape[0]
+    lowest = jnp.min(points, axis=0)
+    used = jnp.floor((jnp.max(points, axis=0) - lowest) / distance) + 3
+    inside = jnp.arange(nodes)[:, None] < used[None, :]
+    inside = inside[:, None, None, 0] & inside[None, :, None, 1] & inside[None, None, :, 2]
+    field = jnp.where(inside[..., None], noise, 0)
+    for axis in (0, 1, 2) * 2:
+        padded = jnp.pad(field, [(1, 1) if i == axis else (0, 0) for i in range(4)])
+        parts = (jax.lax.slice_in_dim(padded, i, i + nodes, axis=axis) for i in range(3))
+        field = jnp.where(inside[..., None], sum(parts, jnp.zeros_like(field)) / 3, 0)
+    position = (points - lowest[None, :]) / distance + 1
+    corner = jnp.clip(jnp.floor(position), 0, nodes - 2).astype(jnp.int32)
+    share = position - corner
+    flat = field.reshape(-1, 3)
+    total = jnp.zeros_like(points)
+    for step in itertools.product((0, 1), repeat=3):
+        x, y, z = (corner[:, i] + step[i] for i in range(3))
+        weight = jnp.prod(jnp.where(jnp.array(step)[None, :] == 1, share, 1 - share), axis=1)
+        total += weight[:, None] * flat[(x * nodes + y) * nodes + z]
+    return total
+
+
 def jitter(key: jax.Array, points: Float[Array, "n 3"], std: float, clip: float) -> Float[Array, "n 3"]:
     """Add N(0, std^2) to each coordinate, clipped to ±clip."""
     noise = std * jax.random.normal(key, points.shape, points.dtype)
@@ -52,20 +129,30 @@ def point_cloud_mixup(
     part by farthest point sampling from a random start. The points are not shuffled: the networks treat
     them as a set.   [PCM; Achituve et al., arXiv:2003.12641, 3.3]
     """
-    batch, n, _ = points.shape
+    batch = points.shape[0]
     share_key, partner_key, start_key = jax.random.split(key, 3)
     share = jax.random.beta(share_key, alpha, alpha, dtype=points.dtype)
     partner = jax.random.permutation(partner_key, batch)
-    own = jnp.round(share * n).astype(jnp.int32)
+    spread = spread_order(start_key, points)
+    return join(spread, spread[partner], share), partner, share
 
-    def ordered(start_key: jax.Array) -> Float[Array, "batch n 3"]:
-        start = jax.random.randint(start_key, (batch,), 0, n)
-        order = jax.vmap(lambda p, s: farthest_point_sampling(p, n, s))(points, start)
-        return jnp.take_along_axis(points, order[:, :, None], axis=1)
 
-    # A prefix of a farthest point sampling is one itself, so one full order serves every λ.
-    spread = ordered(start_key)
-    slot = jnp.arange(n)
-    is_own: Bool[Array, " n"] = slot < own
-    from_partner = spread[partner][:, jnp.maximum(slot - own, 0)]
-    return jnp.where(is_own[None, :, None], spread, from_partner), partner, share
+def spread_order(key: jax.Array, points: Float[Array, "batch n 3"]) -> Float[Array, "batch n 3"]:
+    """The points of each cloud in the order of farthest point sampling from a random start.
+
+    A prefix of a farthest point sampling is one itself, so one order serves every number of points.
+    """
+    batch, n, _ = points.shape
+    start = jax.random.randint(key, (batch,), 0, n)
+    order = jax.vmap(lambda p, s: farthest_point_sampling(p, n, s))(points, start)
+    return jnp.take_along_axis(points, order[:, :, None], axis=1)
+
+
+def join(
+    own: Float[Array, "batch n 3"], other: Float[Array, "batch n 3"], share: Float[Array, ""]
+) -> Float[Array, "batch n 3"]:
+    """The first round(share n) points of `own`, then as many of `other` as make n again."""
+    n = own.shape[1]
+    slot, count = jnp.arange(n), jnp.round(share * n).astype(jnp.int32)
+    from_other = other[:, jnp.maximum(slot - count, 0)]
+    return jnp.where((slot < count)[None, :, None], own, from_other)

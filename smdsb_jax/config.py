@@ -8,6 +8,7 @@ import jax
 from ml_collections import ConfigDict
 
 from smdsb_jax.defaults import SECTIONS, choose, default_config, make
+from smdsb_jax.optimizer import SCHEDULES
 from smdsb_jax.registry import check_range, check_type, suggest
 from smdsb_jax.selection import DENOMINATORS, EXECUTIONS, SCOPES, SIDES
 from smdsb_jax.statistics import Statistic, find_statistic
@@ -24,13 +25,17 @@ CHOICES: dict[str, Sequence[str]] = {
     "selection.denominator": DENOMINATORS,
     "selection.execution": EXECUTIONS,
     "optimizer.name": ("adam", "adamw"),
-    "optimizer.schedule": ("cosine", "one_cycle", "constant"),
+    "optimizer.schedule": SCHEDULES,
+    "stage2.schedule": ("", *SCHEDULES),
+    "classification.label_weights": ("per_sample", "batch_mean"),
     "stage2.init": ("stage1", "fresh"),
     "matmul_precision": ("float32", "tensorfloat32", "bfloat16"),
 }
 RANGES: dict[str, tuple[float, float]] = {  # inclusive
     "seed": (0, 2**31 - 1),
     "data.points": (1, 2**24),
+    "augment.elastic": (0, 1),
+    "augment.occlusion": (0, 0.9),
     "augment.jitter_std": (0, 1),
     "augment.jitter_clip": (0, 1),
     "classification.weight": (0, 1e6),
@@ -196,7 +201,7 @@ def _widths(encoder: Config) -> list[str]:
 
 
 def _combinations(config: Config) -> list[str]:
-    selection = config.selection
+    selection, scale = config.selection, tuple(config.augment.scale)
     devices = jax.device_count()
     checks: list[tuple[bool, str]] = [
         (
@@ -208,8 +213,19 @@ def _combinations(config: Config) -> list[str]:
             "config.stages = (2,) needs config.init_from: a run's workdir, or one checkpoint of it.",
         ),
         (
-            config.data.source == config.data.target,
-            f"config.data.source and config.data.target are both {config.data.source!r}: give two domains.",
+            config.data.source == config.data.target
+            and (config.pretext.name != "none" or tuple(config.stages) != (1,)),
+            f"config.data.source and config.data.target are both {config.data.source!r}: give two domains, "
+            "or method=oracle to train on the target's own labels.",
+        ),
+        (
+            len(scale) != 2 or not 0 < scale[0] <= scale[-1],
+            f"config.augment.scale = {scale}: two factors above 0, as (0.7, 1.5), the smaller first.",
+        ),
+        (
+            selection.freeze_unlabelled and selection.scope == "pooled",
+            "config.selection.freeze_unlabelled draws within the target: set config.selection.scope = "
+            "'per_domain'.",
         ),
         (
             config.batch_is_total and config.batch_size % 2 != 0,

@@ -43,12 +43,18 @@ def default_config() -> ConfigDict:
 
     config.augment = ConfigDict()  # of training clouds; evaluation sees them as stored
     config.augment.rotate = "z"  # random angle about this axis: z (up), x (PointDAN's) or none
+    config.augment.rotate_target = True  # False: the source alone, as Self-distillation
+    config.augment.elastic = 0.0  # probability of a smooth random distortion; Self-distillation: 0.95
+    config.augment.scale = (1.0, 1.0)  # range of a random factor; Self-distillation: 0.7 to 1.5
+    config.augment.occlusion = 0.0  # share of each source cloud cut off by a random plane, as a scan's view
     config.augment.jitter_std = 0.01  # per coordinate, in units of the cloud's radius
     config.augment.jitter_clip = 0.02  # largest jitter; PointDAN and Self-dist clip at 0.05
 
     config.encoder = ConfigDict()
     config.classification = ConfigDict()
     config.classification.weight = 0.8  # of the classification loss; DefRec: 1 - pretext.weight
+    config.classification.label_weights = "per_sample"  # how pseudo-labels' weights act; batch_mean: their
+    # mean on all samples of the batch, as Self-distillation's release has it
     config.classification.dropout = 0.5  # in the classification head, all hosts
     config.classification.mixup = "none"  # pcm: DefRec's point cloud mixup on the source
     config.classification.mixup_alpha = 1.0  # the share is drawn from Beta(alpha, alpha), per batch
@@ -72,6 +78,8 @@ def default_config() -> ConfigDict:
     config.selection.target_shift = ()  # (mean, std) added to target scores; empty: the statistic's own
     config.selection.execution = "mask"  # gather runs the kept samples only (other BatchNorm statistics)
 
+    config.selection.freeze_unlabelled = False  # stage 1: keep the ratio of the target too, at random
+
     config.combine = ConfigDict()
     config.pseudo_labels = ConfigDict()
 
@@ -79,7 +87,7 @@ def default_config() -> ConfigDict:
     config.optimizer.name = "adam"  # adam: decay added to the gradient (DefRec); adamw: decoupled
     config.optimizer.learning_rate = 1e-3
     config.optimizer.weight_decay = 5e-5
-    config.optimizer.schedule = "cosine"  # to 0 over the stage; one_cycle or constant
+    config.optimizer.schedule = "cosine"  # to 0 over the stage; one_cycle, waves or constant
 
     config.batch_size = 64  # clouds per step
     config.batch_is_total = True  # over both domains, as Self-dist's 32 + 32; False: per domain
@@ -87,6 +95,8 @@ def default_config() -> ConfigDict:
     config.stage1 = ConfigDict({"steps": 40_000})  # optimizer updates; the paper's for DGCNN
     config.stage2 = ConfigDict({"steps": 40_000})
     config.stage2.init = "stage1"  # fine-tune the stage-1 network (SM-DSB); fresh: anew (Self-dist)
+    config.stage2.pretext = True  # SM-DSB needs it; GAST's release trains stage 2 without
+    config.stage2.schedule = ""  # of the learning rate; empty: optimizer.schedule
     config.init_from = ""  # a run's workdir, or one checkpoint of it: workdir/checkpoints/STEP
 
     config.log_every = 50  # steps between records

@@ -14,7 +14,8 @@ from smdsb_jax.defaults import make
 from smdsb_jax.evaluation import EvalStep, eval_step
 from smdsb_jax.network import Network, init_network
 from smdsb_jax.optimizer import build_optimizer
-from smdsb_jax.pseudo_labels import Assign
+from smdsb_jax.pretext import PRETEXT
+from smdsb_jax.pseudo_labels import PseudoLabelRule
 from smdsb_jax.registry import lookup, options
 from smdsb_jax.selection import Selection
 from smdsb_jax.state import TrainState, Tree, Variables
@@ -28,26 +29,32 @@ def build_network(config: Config, classes: int) -> Network:
     return Network(encoder, encoder.head(classes, config.classification.dropout))
 
 
-def build_assign(config: Config) -> Assign:
-    """The pseudo-label rule of `config.pseudo_labels`."""
-    return make(config, "pseudo_labels")
+def build_labels(config: Config) -> PseudoLabelRule:
+    """The pseudo-label rule of `config.pseudo_labels`, compiled."""
+    rule: PseudoLabelRule = make(config, "pseudo_labels")
+    return rule._replace(
+        assign=jit_at_precision(config, rule.assign), refine=jit_at_precision(config, rule.refine)
+    )
 
 
 def build_parts(config: Config, stage: int, classes: int) -> Parts:
     """All that the step of one stage is bound to, from a resolved configuration."""
-    selects = config.selection.statistic != "none" and config.pretext.name != "none"
+    has_pretext = config.pretext.name != "none" and (stage == 1 or config.stage2.pretext)
+    selects = config.selection.statistic != "none" and has_pretext
     steps = config[f"stage{stage}"].steps
     optimizer = config.optimizer
+    schedule = (config.stage2.schedule if stage == 2 else "") or optimizer.schedule
     return Parts(
         network=build_network(config, classes),
-        pretext=make(config, "pretext"),
+        pretext=make(config, "pretext") if has_pretext else PRETEXT["none"](),
         selection=build_selection(config) if selects else None,
         combine=make(config, "combine"),
         optimizer=build_optimizer(
-            optimizer.name, optimizer.learning_rate, optimizer.weight_decay, optimizer.schedule, steps
+            optimizer.name, optimizer.learning_rate, optimizer.weight_decay, schedule, steps
         ),
         augment=Augment(config.data.points, config.data.subsample, **config.augment),
         class_weight=config.classification.weight,
+        label_weights=config.classification.label_weights,
         pretext_weight=config.pretext.weight,
         pretext_on_source=config.pretext.on_source,
         mixup_alpha=config.classification.mixup_alpha if config.classification.mixup == "pcm" else 0.0,
@@ -68,6 +75,7 @@ def build_selection(config: Config) -> Selection:
         denominator=selection.denominator,
         target_shift=tuple(selection.target_shift),
         execution=selection.execution,
+        freeze_unlabelled=selection.freeze_unlabelled,
     )
 
 

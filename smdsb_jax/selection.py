@@ -26,6 +26,7 @@ class Selection(NamedTuple):
     denominator: str
     target_shift: tuple[float, float]
     execution: str
+    freeze_unlabelled: bool = False
 
 
 def kept_count(keep_ratio: float, samples: int) -> int:
@@ -64,15 +65,18 @@ def score_samples(score: Score, samples: Sample) -> Float[Array, " batch"]:
 def select(
     selection: Selection, source: Sample, target: Sample | None, target_batch: int, key: jax.Array
 ) -> tuple[Bool[Array, " source"], Bool[Array, " target"], dict[str, Array]]:
-    """Keep masks of both domains, and what to log. Without target samples (stage 1) all targets are kept.
+    """Keep masks of both domains, and what to log.
 
+    Without target samples (stage 1) all targets are kept, or with `freeze_unlabelled` the ratio at random.
     In stage 2 the target scores are shifted by noise first   [SM-DSB, V-D: pseudo-label scores deviate].
     """
     source_scores = score_samples(selection.score, source)
     ratio, side = selection.keep_ratio, selection.side
     record = {"source/score": jnp.mean(source_scores)}
     if target is None:
-        return keep_mask(source_scores, ratio, side), jnp.ones(target_batch, bool), record
+        drawn = jax.random.uniform(key, (target_batch,)) if selection.freeze_unlabelled else None
+        of_target = jnp.ones(target_batch, bool) if drawn is None else keep_mask(drawn, ratio, side)
+        return keep_mask(source_scores, ratio, side), of_target, record
     target_scores = score_samples(selection.score, target)
     record["target/score"] = jnp.mean(target_scores)
     mean, std = selection.target_shift

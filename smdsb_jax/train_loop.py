@@ -9,19 +9,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from smdsb_jax import checkpoint
+from smdsb_jax import checkpoint, labelling
 from smdsb_jax.checkpoint import SOURCE_VAL, TARGET_TEST, Checkpointer
 from smdsb_jax.config import Config, domain_batch_size, resolve
 from smdsb_jax.datasets.domain import Domain
-from smdsb_jax.evaluation import EvalStep, evaluate, predict_split
+from smdsb_jax.evaluation import EvalStep, evaluate
 from smdsb_jax.metrics import accuracy
 from smdsb_jax.parts import (
     abstract_state,
-    build_assign,
+    build_labels,
     build_parts,
     eval_batch_size,
     init_state,
@@ -29,7 +28,7 @@ from smdsb_jax.parts import (
     load_domains,
 )
 from smdsb_jax.per_sample import DATA_AXIS
-from smdsb_jax.pseudo_labels import PseudoLabels
+from smdsb_jax.pseudo_labels import PseudoLabelRule, PseudoLabels, Seen
 from smdsb_jax.report import Reporter, open_reporter
 from smdsb_jax.sampling import sample_batch
 from smdsb_jax.signals import stop_on_signal
@@ -55,6 +54,7 @@ class Run(NamedTuple):
     sharded: NamedSharding  # batches, over the devices
     replicated: NamedSharding  # everything else
     eval_step: EvalStep
+    rule: PseudoLabelRule
     checkpointer: Checkpointer
     reporter: Reporter
     stop: threading.Event
@@ -105,6 +105,7 @@ def _train(
             NamedSharding(mesh, PartitionSpec(DATA_AXIS)),
             replicated,
             jit_eval_step(config, len(source.classes)),
+            build_labels(config),
             checkpointer,
             stack.enter_context(open_reporter(workdir, at)),
             stack.enter_context(stop_on_signal()),
@@ -149,12 +150,20 @@ def run_stage(
     step_function = jax.jit(functools.partial(train_step, parts), donate_argnums=0)
     sample = functools.partial(
         sample_batch, config.seed, stage, batch=domain_batch_size(config),
-        source=run.source.train, target=run.target.train, pseudo_labels=jax.tree.map(np.asarray, labels),
+        source=run.source.train, target=run.target.train,
     )  # fmt: skip
+    refinements = {} if labels is None else labelling.refinement_steps(run.rule, steps)
+    host_labels = jax.tree.map(np.asarray, labels)
     first, started = int(state.step), time.perf_counter()
     pending: list[dict[str, jax.Array]] = []
     for step in range(first + 1, steps + 1):
-        state, metrics = step_function(state, jax.device_put(sample(step=step - 1), run.sharded))
+        if labels is not None and step - 1 in refinements:
+            seen = _see_target(run, state.variables)
+            labels = labelling.refine(run.rule, label_key(run), labels, seen, refinements[step - 1])
+            run.reporter.say(labelling.describe(labels, run.target.train.label))
+            host_labels = jax.tree.map(np.asarray, labels)
+        batch = sample(step=step - 1, pseudo_labels=host_labels)
+        state, metrics = step_function(state, jax.device_put(batch, run.sharded))
         pending.append(metrics)
         stopping = run.stop.is_set()
         evaluates = step % config.eval_every == 0 or step == steps
@@ -253,22 +262,22 @@ def assign_pseudo_labels(run: Run, variables: Variables | None) -> PseudoLabels:
     """Labels of the target's training clouds, by the network of stage 1."""
     if variables is None:
         raise ValueError("config.init_from: stage 2 needs a network that labels the target.")
-    predictions = predict_split(
-        run.eval_step, variables, run.target.train.points, eval_batch_size(run.config)
-    )
-    labels = build_assign(run.config)(*map(jnp.asarray, predictions))
-    used = np.asarray(labels.weight) > 0
-    # the true labels are read for this line only
-    right = (np.asarray(labels.label) == run.target.train.label)[used].mean() if used.any() else np.nan
-    run.reporter.say(
-        f"Pseudo-labels: {used.sum()} of {used.size} target clouds, mean confidence "
-        f"{labels.confidence.mean():.2f}; {100 * right:.1f} % are right (known to this line only)."
-    )
-    if not used.any():
+    labels = run.rule.assign(label_key(run), _see_target(run, variables))
+    run.reporter.say(labelling.describe(labels, run.target.train.label))
+    if not np.any(np.asarray(labels.weight) > 0):
         raise ValueError(
             "config.pseudo_labels.threshold leaves no target cloud with a pseudo-label: lower it."
         )
     return labels
+
+
+def label_key(run: Run) -> jax.Array:
+    """Of the pseudo-labels; 1 and 2 are the stages'."""
+    return jax.random.fold_in(jax.random.key(run.config.seed), 3)
+
+
+def _see_target(run: Run, variables: Variables) -> Seen:
+    return labelling.see(run.eval_step, variables, run.target.train, eval_batch_size(run.config))
 
 
 def _restore(run: Run, parts: Parts, last: checkpoint.Info) -> tuple[TrainState, PseudoLabels | None]:

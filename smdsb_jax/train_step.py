@@ -27,6 +27,10 @@ class Augment(NamedTuple):
     rotate: str
     jitter_std: float
     jitter_clip: float
+    rotate_target: bool = True
+    elastic: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+    occlusion: float = 0.0
 
 
 class Parts(NamedTuple):
@@ -39,6 +43,7 @@ class Parts(NamedTuple):
     optimizer: optax.GradientTransformation
     augment: Augment
     class_weight: float
+    label_weights: str  # per_sample or batch_mean: how the labels' weights act
     pretext_weight: float
     pretext_on_source: bool
     mixup_alpha: float  # of PCM; 0: none
@@ -105,21 +110,38 @@ def train_step(parts: Parts, state: TrainState, batch: Batch) -> tuple[TrainStat
 
 
 def look(how: Augment, key: jax.Array, batch: Batch) -> Batch:
-    """The mini-batch as the network sees it: sub-sampled, rotated, jittered."""
+    """The mini-batch as the network sees it: cut, sub-sampled, rotated, distorted, scaled, jittered.
 
-    def one(key: jax.Array, cloud: Float[Array, "stored 3"]) -> Float[Array, "n 3"]:
-        keys = jax.random.split(key, 3)
-        points = augment.subsample(keys[0], cloud, how.points, how.subsample)
-        return augment.jitter(
-            keys[2], augment.rotate(keys[1], points, how.rotate), how.jitter_std, how.jitter_clip
-        )
+    Only source clouds lose a half-space: scans, the usual target, are occluded as they are.
+    """
 
-    def half(key: jax.Array, clouds: Clouds) -> Clouds:
+    def one(axis: str, occlusion: float, key: jax.Array, cloud: Array) -> Float[Array, "n 3"]:
+        keys = jax.random.split(key, 6)
+        cloud = augment.remove_half_space(keys[0], cloud, occlusion, how.points)
+        points = augment.subsample(keys[1], cloud, how.points, how.subsample)
+        points = augment.rotate(keys[2], points, axis)
+        points = augment.distort_elastically(keys[3], points, how.elastic)
+        points = augment.scale(keys[4], points, *how.scale)
+        return augment.jitter(keys[5], points, how.jitter_std, how.jitter_clip)
+
+    def half(key: jax.Array, clouds: Clouds, axis: str, occlusion: float) -> Clouds:
         keys = jax.random.split(key, clouds.points.shape[0])
-        return clouds._replace(points=jax.vmap(one)(keys, clouds.points))
+        return clouds._replace(points=jax.vmap(functools.partial(one, axis, occlusion))(keys, clouds.points))
 
     source_key, target_key = jax.random.split(key)
-    return Batch(half(source_key, batch.source), half(target_key, batch.target))
+    return Batch(
+        half(source_key, batch.source, how.rotate, how.occlusion),
+        half(target_key, batch.target, how.rotate if how.rotate_target else "none", 0.0),
+    )
+
+
+def weights(parts: Parts, clouds: Clouds) -> Float[Array, " batch"]:
+    """Of each cloud's classification loss: its label's own, or their mean over the batch for all."""
+    if clouds.weight is None:
+        return jnp.ones(clouds.points.shape[0], clouds.points.dtype)
+    if parts.label_weights == "batch_mean":
+        return jnp.full_like(clouds.weight, jnp.mean(clouds.weight))
+    return clouds.weight
 
 
 def class_loss(
@@ -150,7 +172,7 @@ def class_loss(
         if mixed:
             loss = share * loss + (1 - share) * cross_entropy(logits, clouds.label[partner])
         # divided by the batch, not by the sum of the weights: few confident labels weigh little
-        total += jnp.mean(loss if clouds.weight is None else clouds.weight * loss)
+        total += jnp.mean(weights(parts, clouds) * loss)
         passed.append(Passed(loss, logits, features.embedding))
     return parts.class_weight * total, (passed, variables["batch_stats"])
 
@@ -177,7 +199,7 @@ def measure(
             continue
         # From the gradient of the weighted mean back to that of each cloud's own loss. A cloud of weight 0
         # has none: what reaches its points through BatchNorm is of the others' losses. NaN ranks it last.
-        weight = jnp.ones(batch) if clouds.weight is None else clouds.weight
+        weight = weights(parts, clouds)
         scale = jnp.where(weight > 0, batch / (parts.class_weight * weight), jnp.nan)
         gradient = scale[:, None, None] * point_grads[index]  # type: ignore[index]
         of = passed[index]
@@ -210,6 +232,7 @@ def pretext_loss(
     variables = {"params": params, "batch_stats": batch_stats}
     encoder = functools.partial(encode, parts.network)
     denominator = "batch" if parts.selection is None else parts.selection.denominator
+    freezes = parts.selection is not None and parts.selection.freeze_unlabelled
     total, named = jnp.zeros((), seen.source.points.dtype), {}
     for index, (domain, domain_key) in enumerate(zip(Batch._fields, jax.random.split(key), strict=True)):
         if domain == "source" and not parts.pretext_on_source:
@@ -218,7 +241,7 @@ def pretext_loss(
         view = View(
             seen[index].points, stored[index].points, seen[index].label, domain, state.step / parts.steps
         )
-        selected = domain == "source" or seen[index].label is not None
+        selected = domain == "source" or seen[index].label is not None or freezes
         if selected and parts.selection is not None and parts.selection.execution == "gather":
             count = kept_count(parts.selection.keep_ratio, batch)
             take = gather_kept(mask, count)

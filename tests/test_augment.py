@@ -2,8 +2,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.interpolate
+import scipy.ndimage
 
-from smdsb_jax.augment import jitter, point_cloud_mixup, rotate, subsample
+from smdsb_jax.augment import (
+    distort_elastically,
+    jitter,
+    point_cloud_mixup,
+    remove_half_space,
+    rotate,
+    scale,
+    smooth_field,
+    subsample,
+)
 
 CLOUD = jax.random.normal(jax.random.key(0), (50, 3))
 
@@ -75,3 +86,64 @@ def test_a_share_of_one_is_the_cloud_itself():
     assert share > 0.97
     for a, b in zip(np.asarray(mixed), np.asarray(points), strict=True):
         np.testing.assert_array_equal(np.unique(a, axis=0), np.unique(b, axis=0))
+
+
+def test_a_half_space_is_removed():
+    cloud = jax.random.normal(jax.random.key(3), (2048, 3))
+    cut = remove_half_space(jax.random.key(0), cloud, 0.3, 1024)
+    assert cut.shape == (1433, 3)  # 70 %, strictly above the 30th percentile
+    kept = {tuple(p) for p in np.asarray(cut)}
+    is_kept = np.array([tuple(p) in kept for p in np.asarray(cloud)])
+    assert is_kept.sum() == 1433
+    # a plane separates what stays from what goes: least squares finds it
+    inputs = np.column_stack([cloud, np.ones(2048)])
+    normal = np.linalg.lstsq(inputs, np.where(is_kept, 1.0, -1.0), rcond=None)[0][:3]
+    height = np.asarray(cloud) @ normal / np.linalg.norm(normal)
+    assert height[is_kept].min() > height[~is_kept].max() - 0.1
+    other = remove_half_space(jax.random.key(1), cloud, 0.3, 1024)
+    assert not np.array_equal(other, cut)
+
+
+def test_a_cut_cloud_repeats_points_where_too_few_are_left():
+    cut = remove_half_space(jax.random.key(0), CLOUD, 0.5, 40)
+    assert cut.shape == (40, 3) and len({tuple(p) for p in np.asarray(cut)}) == 25
+    np.testing.assert_array_equal(remove_half_space(jax.random.key(0), CLOUD, 0.0, 40), CLOUD)
+
+
+def test_scaling_keeps_the_shape():
+    factors = [scale(jax.random.key(s), CLOUD, 0.7, 1.5) / CLOUD for s in range(200)]
+    np.testing.assert_allclose(factors[0], float(factors[0][0, 0]), rtol=1e-5)
+    found = np.array([float(f[0, 0]) for f in factors])
+    assert found.min() > 0.699 and found.max() < 1.501 and np.ptp(found) > 0.7
+    assert scale(jax.random.key(0), CLOUD, 1.0, 1.0) is CLOUD
+
+
+@pytest.mark.parametrize("distance", [0.2, 0.8])
+def test_the_smooth_field_equals_scipys(distance):
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-1, 1, (60, 3)).astype(np.float32) * [1.0, 0.6, 0.3]
+    nodes = int(2 / distance + 1e-6) + 3
+    noise = rng.normal(size=(nodes, nodes, nodes, 3)).astype(np.float32)
+    lowest = points.min(axis=0)
+    used = (np.floor((points.max(axis=0) - lowest) / distance) + 3).astype(int)
+    field = noise[: used[0], : used[1], : used[2]]
+    for axis in (0, 1, 2, 0, 1, 2):
+        field = scipy.ndimage.convolve1d(field, np.ones(3) / 3, axis=axis, mode="constant")
+    axes = [low - distance + distance * np.arange(n) for low, n in zip(lowest, used, strict=True)]
+    expected = scipy.interpolate.RegularGridInterpolator(axes, field, bounds_error=False, fill_value=0)(
+        points
+    )
+    found = smooth_field(jnp.asarray(noise), jnp.asarray(points, jnp.float32), distance)
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_elastic_distortion_is_smooth_and_as_likely_as_asked():
+    points = jax.random.uniform(jax.random.key(5), (200, 3), minval=-0.57, maxval=0.57)
+    distort = jax.jit(distort_elastically, static_argnums=2)
+    moved = [distort(jax.random.key(s), points, 0.5) for s in range(100)]
+    share = np.mean([not np.array_equal(m, points) for m in moved])
+    assert 0.35 < share < 0.65
+    near = jnp.concatenate([points[:1], points[:1] + 1e-3])
+    both = distort(jax.random.key(0), jnp.concatenate([near, points]), 1.0)
+    assert jnp.linalg.norm(both[0] - both[1]) < 0.01 and float(jnp.abs(both[2:] - points).max()) > 0.02
+    assert distort_elastically(jax.random.key(0), points, 0.0) is points

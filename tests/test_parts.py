@@ -7,7 +7,7 @@ import pytest
 from smdsb_jax import choose, resolve
 from smdsb_jax.parts import (
     abstract_state,
-    build_assign,
+    build_labels,
     build_parts,
     eval_batch_size,
     init_state,
@@ -15,6 +15,7 @@ from smdsb_jax.parts import (
     load_domains,
 )
 from smdsb_jax.pretext import PRETEXT
+from smdsb_jax.pseudo_labels import Seen
 from smdsb_jax.statistics.skewness import skewness
 from tests.tiny_run import tiny_config
 
@@ -108,9 +109,9 @@ def test_without_mixup_or_a_statistic_there_is_none():
 
 
 def test_the_rule_of_pseudo_labels_has_its_options():
-    assign = build_assign(resolve(tiny_config(pseudo_labels__threshold=0.9)))
+    rule = build_labels(resolve(tiny_config(pseudo_labels__threshold=0.9)))
     logits = jnp.array([[5.0, 0.0, 0.0], [0.1, 0.0, 0.0]])
-    found = assign(logits, jnp.zeros((2, 4)))
+    found = rule.assign(jax.random.key(0), Seen(logits, jnp.zeros((2, 4))))
     np.testing.assert_array_equal(found.weight, [1, 0])
 
 

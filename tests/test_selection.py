@@ -76,6 +76,14 @@ def test_stage_1_keeps_every_target():
     assert source.sum() == 4 and target.shape == (6,) and target.all()
 
 
+@pytest.mark.parametrize("side", ["low", "high"])
+def test_the_pilot_freezes_unlabelled_targets_at_random(side):
+    pilot = SELECTION._replace(scope="per_domain", side=side, freeze_unlabelled=True)
+    kept = np.array([select(pilot, samples(8, 16), None, 10, jax.random.key(s))[1] for s in range(60)])
+    assert (kept.sum(axis=1) == 5).all()
+    assert (np.abs(kept.mean(axis=0) - 0.5) < 0.25).all() and len(np.unique(kept, axis=0)) > 40
+
+
 def test_pooled_ranking_pushes_shifted_targets_out_and_per_domain_does_not():
     source, target = samples(8, 16), samples(8, 16, seed=1)
     far = SELECTION._replace(target_shift=(10.0, 0.0))

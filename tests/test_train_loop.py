@@ -21,7 +21,7 @@ from smdsb_jax import checkpoint, resolve, train_loop
 from smdsb_jax.checkpoint import SOURCE_VAL, TARGET_TEST
 from smdsb_jax.datasets import embedded
 from smdsb_jax.evaluation import predict_split
-from smdsb_jax.parts import abstract_state, build_parts, jit_eval_step, load_domains
+from smdsb_jax.parts import abstract_state, build_labels, build_parts, jit_eval_step, load_domains
 from smdsb_jax.pretext import Pretext
 from smdsb_jax.report import Reporter, read_records
 from smdsb_jax.train_loop import Run, start_stage, train_and_evaluate
@@ -124,26 +124,33 @@ if len(sys.argv) > 2:  # kill ourselves after that many steps of both stages
             os.kill(os.getpid(), signal.SIGKILL)
         return original(*args, **kwargs)
     train_loop.sample_batch = counting
-train_loop.train_and_evaluate(tiny_config(), sys.argv[1])
+train_loop.train_and_evaluate(tiny_config({method!r}), sys.argv[1])
 """
 
 
-def run_script(workdir, *kill):
+def run_script(method, workdir, *kill):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", SCRIPT, str(workdir), *map(str, kill)]
+    script = SCRIPT.replace("{method!r}", repr(method))
+    command = [sys.executable, "-c", script, str(workdir), *map(str, kill)]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
-def test_killed_in_both_stages_and_resumed_it_is_bitwise_the_same_run(whole, tmp_path):
+@pytest.mark.parametrize("method", ["defrec", "gast", "self_distillation"])
+def test_killed_in_both_stages_and_resumed_it_is_bitwise_the_same_run(method, whole, tmp_path):
+    uninterrupted, tmp_path = tmp_path / "whole", tmp_path / "killed"
+    if method == "defrec":
+        uninterrupted = whole.workdir
+    else:
+        train_and_evaluate(tiny_config(method), uninterrupted)
     for steps, after, stage in ((4, 3, 1), (7, 9, 2)):  # from checkpoint 3 on, 7 more are in stage 2
-        assert run_script(tmp_path, steps, after).returncode == -signal.SIGKILL
+        assert run_script(method, tmp_path, steps, after).returncode == -signal.SIGKILL
         with checkpoint.open_checkpoints(tmp_path) as checkpointer:
             assert checkpoint.info(checkpointer).stage == stage
-    done = run_script(tmp_path)
+    done = run_script(method, tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "Resuming from stage 2, step 3" in done.stdout
-    assert_same_run(whole.workdir, tmp_path)
-    records = [p.joinpath("metrics.jsonl").read_text() for p in (whole.workdir, tmp_path)]
+    assert_same_run(uninterrupted, tmp_path)
+    records = [p.joinpath("metrics.jsonl").read_text() for p in (uninterrupted, tmp_path)]
     assert records[0] == records[1]
 
 
@@ -224,8 +231,9 @@ def test_a_pretext_task_starts_from_the_network_of_its_stage(whole, start):
     place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     silent = Reporter(*[lambda *_: None] * 3)
     run = Run(
-        config, *load_domains(config), place, place, jit_eval_step(config, 7), None, silent, threading.Event()
-    )
+        config, *load_domains(config), place, place, jit_eval_step(config, 7), build_labels(config), None,
+        silent, threading.Event(),
+    )  # fmt: skip
     given = jax.device_get(whole.state.variables)
     for stage in (1, 2):
         parts = build_parts(config, stage, 7)._replace(pretext=Pretext(init, lambda *_: None))

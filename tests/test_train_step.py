@@ -16,7 +16,7 @@ from smdsb_jax.per_sample import DATA_AXIS
 from smdsb_jax.saliency import saliency
 from smdsb_jax.selection import select
 from smdsb_jax.state import Batch, Clouds, TrainState
-from smdsb_jax.train_step import Augment, Passed, class_loss, look, measure, train_step
+from smdsb_jax.train_step import Augment, Passed, class_loss, look, measure, train_step, weights
 from tests.step_by_hand import by_hand
 
 BATCH, POINTS, CLASSES = 8, 32, 3
@@ -244,6 +244,16 @@ def test_stage_1_makes_no_target_class_pass_and_weights_of_pseudo_labels_weigh_i
     none, half, full = map(float, weighted)
     assert half == pytest.approx((none + full) / 2, rel=1e-5) and none < full
     assert none == pytest.approx(float(source_alone), rel=1e-5)
+
+
+def test_weights_of_labels_act_per_sample_or_by_their_mean():
+    parts, _ = started(2)
+    clouds = Clouds(jnp.zeros((2, POINTS, 3)), jnp.zeros(2, jnp.int32), jnp.array([1.0, 0.2]))
+    loss = jnp.array([1.0, 3.0])
+    assert float(jnp.mean(weights(parts, clouds) * loss)) == pytest.approx((1 + 0.6) / 2)
+    released = parts._replace(label_weights="batch_mean")
+    assert float(jnp.mean(weights(released, clouds) * loss)) == pytest.approx(2 * 0.6)
+    np.testing.assert_array_equal(weights(parts, clouds._replace(weight=None)), [1, 1])
 
 
 def test_the_encoder_gradient_goes_through_the_rule_and_heads_keep_their_own():

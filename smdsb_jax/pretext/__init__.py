@@ -4,11 +4,15 @@ from collections.abc import Callable
 
 from smdsb_jax.pretext.base import Pretext, View
 from smdsb_jax.pretext.defrec import defrec, defrec_radius
+from smdsb_jax.pretext.gast import gast
 from smdsb_jax.pretext.none import none
+from smdsb_jax.pretext.self_distillation import self_distillation
 
 PRETEXT: dict[str, Callable[..., Pretext]] = {
     "defrec": defrec,  # rebuild a deformed region: the host of the paper's first tables
     "defrec_radius": defrec_radius,  # the region is a ball instead of a cell: its PointSegDA variant
+    "self_distillation": self_distillation,  # agree with an averaged teacher: host of its best row
+    "gast": gast,  # tell the rotations of a mixed cloud and which cell was distorted
     "none": none,  # source_only: no self-supervision
 }
 

@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 
-from smdsb_jax.pseudo_labels.base import Assign, PseudoLabels
+from smdsb_jax.pseudo_labels.base import PseudoLabelRule, PseudoLabels, Seen
+from smdsb_jax.pseudo_labels.graph import graph
 from smdsb_jax.pseudo_labels.max_confidence import max_confidence
+from smdsb_jax.pseudo_labels.self_paced import self_paced
 
-PSEUDO_LABELS: dict[str, Callable[..., Assign]] = {
+PSEUDO_LABELS: dict[str, Callable[..., PseudoLabelRule]] = {
     "max_confidence": max_confidence,  # the most probable class, if probable enough: SM-DSB
+    "self_paced": self_paced,  # anew in every round, above a threshold that moves: GAST
+    "graph": graph,  # refined by a network on the graph of similar embeddings: Self-distillation
 }
 
-__all__ = ["PSEUDO_LABELS", "Assign", "PseudoLabels"]
+__all__ = ["PSEUDO_LABELS", "PseudoLabelRule", "PseudoLabels", "Seen"]

@@ -1,8 +1,9 @@
 """What a pseudo-label rule is."""
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
+import jax
 from jaxtyping import Array, Float, Int
 
 
@@ -14,5 +15,27 @@ class PseudoLabels(NamedTuple):
     confidence: Float[Array, " clouds"]  # probability of the label
 
 
-Assign: TypeAlias = Callable[[Float[Array, "clouds classes"], Float[Array, "clouds d"]], PseudoLabels]
-"""`assign(logits, embedding)` of all training clouds of the target, seen in inference mode."""
+class Seen(NamedTuple):
+    """What the network makes of all training clouds of the target, in inference mode."""
+
+    logits: Float[Array, "clouds classes"]
+    embedding: Float[Array, "clouds d"]
+
+
+def unchanged(key: jax.Array, labels: PseudoLabels, seen: Seen, progress: Float[Array, ""]) -> PseudoLabels:
+    """The refinement of a rule that labels once."""
+    del key, seen, progress
+    return labels
+
+
+class PseudoLabelRule(NamedTuple):
+    """Pure functions; options are bound when it is made.
+
+    - `assign(key, seen) -> labels`: by the network of stage 1, before stage 2.
+    - `refine(key, labels, seen, progress) -> labels`: by the network as it is then, `refinements` times,
+      evenly spaced within stage 2; `progress` is the share of the stage that is done, above 0 and below 1.
+    """
+
+    assign: Callable[[jax.Array, Seen], PseudoLabels]
+    refine: Callable[[jax.Array, PseudoLabels, Seen, Float[Array, ""]], PseudoLabels] = unchanged
+    refinements: int = 0

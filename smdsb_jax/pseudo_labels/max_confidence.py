@@ -2,13 +2,12 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
-from smdsb_jax.pseudo_labels.base import Assign, PseudoLabels
+from smdsb_jax.pseudo_labels.base import PseudoLabelRule, PseudoLabels, Seen
 from smdsb_jax.registry import check_range
 
 
-def max_confidence(*, threshold: float = 0.0) -> Assign:
+def max_confidence(*, threshold: float = 0.0) -> PseudoLabelRule:
     """Label = argmax_c p_c, weight 1 where p_label >= threshold, else 0   [SM-DSB, arXiv:2504.15796, III-A].
 
     Args:
@@ -19,10 +18,16 @@ def max_confidence(*, threshold: float = 0.0) -> Assign:
     """
     check_range("pseudo_labels.threshold", threshold, 0, 1)  # a probability
 
-    def assign(logits: Float[Array, "clouds classes"], embedding: Float[Array, "clouds d"]) -> PseudoLabels:
-        del embedding
-        confidence = jnp.max(jax.nn.softmax(logits, axis=-1), axis=-1)
-        weight = (confidence >= threshold).astype(logits.dtype)
-        return PseudoLabels(jnp.argmax(logits, axis=-1).astype(jnp.int32), weight, confidence)
+    def assign(key: jax.Array, seen: Seen) -> PseudoLabels:
+        del key
+        labels = most_probable(seen)
+        return labels._replace(weight=(labels.confidence >= threshold).astype(seen.logits.dtype))
 
-    return assign
+    return PseudoLabelRule(assign)
+
+
+def most_probable(seen: Seen) -> PseudoLabels:
+    """The most probable class of each cloud, with weight 1."""
+    confidence = jnp.max(jax.nn.softmax(seen.logits, axis=-1), axis=-1)
+    label = jnp.argmax(seen.logits, axis=-1).astype(jnp.int32)
+    return PseudoLabels(label, jnp.ones_like(confidence), confidence)

@@ -9,7 +9,7 @@ from configs import embedded, folder, methods, pointda
 from smdsb_jax.defaults import SECTIONS
 from smdsb_jax.encoders import ENCODERS
 from smdsb_jax.flags import load_config
-from smdsb_jax.parts import load_domains
+from smdsb_jax.parts import build_parts, load_domains
 
 CONFIGS = {"embedded": embedded, "pointda": pointda}
 FIRST = {"embedded": "c2s", "pointda": "m2s", "folder": "source=cad,target=scan"}
@@ -34,7 +34,8 @@ def test_every_direction_encoder_and_budget_resolves(name, method):
         config = load_config(f"configs/{name}.py:{direction},encoder={encoder},method={method}{budget}")
         config = smdsb_jax.resolve(config)  # on 4 devices: the batch divides
         letters = direction.split("2")
-        assert (config.data.source, config.data.target) == tuple(module.DOMAINS[c] for c in letters)
+        source, target = (module.DOMAINS[c] for c in letters)
+        assert (config.data.source, config.data.target) == (target if method == "oracle" else source, target)
         assert config.encoder.name == encoder and config.data.name == name
 
 
@@ -62,7 +63,8 @@ def test_the_published_budgets_of_pointda():
 
 
 def test_the_methods_are_the_hosts_protocols():
-    defrec, pcm, source_only = (pointda.get_config(f"m2s,method={m}") for m in methods.METHODS)
+    names = ("defrec", "defrec_pcm", "source_only", "oracle")
+    defrec, pcm, source_only, oracle = (pointda.get_config(f"m2s,method={m}") for m in names)
     for config in (defrec, pcm):
         assert (config.pretext.name, config.pretext.weight, config.classification.weight) == (
             "defrec",
@@ -75,6 +77,57 @@ def test_the_methods_are_the_hosts_protocols():
     assert (defrec.classification.mixup, pcm.classification.mixup) == ("none", "pcm")
     assert source_only.pretext.name == "none" and source_only.selection.statistic == "none"
     assert source_only.classification.weight == 1.0 and source_only.stages == (1,)
+    assert oracle.data.source == oracle.data.target == "shapenet"
+    oracle.data.source = "modelnet"
+    assert oracle.to_dict() == source_only.to_dict()
+
+
+def test_self_distillation_as_published():
+    config = pointda.get_config("m2s,method=self_distillation")
+    assert config.optimizer.to_dict() == {
+        "name": "adamw", "learning_rate": 1e-3, "weight_decay": 1e-4, "schedule": "one_cycle",
+    }  # fmt: skip
+    assert (config.pretext.weight, config.classification.weight, config.stage2.init) == (1.0, 1.0, "fresh")
+    assert (config.data.subsample, config.augment.scale, config.augment.elastic) == (
+        "uniform",
+        (0.7, 1.5),
+        0.95,
+    )
+    assert config.augment.rotate == "z" and not config.augment.rotate_target
+    graph = config.pseudo_labels
+    assert (graph.name, graph.unsure_weight, graph.correlation, graph.degree) == ("graph", 0.2, 0.95, 10)
+    assert (graph.iterations, graph.refinements) == (1000, 19)
+    occluded = {
+        d: pointda.get_config(f"{d},method=self_distillation").augment.occlusion for d in pointda.DIRECTIONS
+    }
+    assert {d for d, share in occluded.items() if share == 0.3} == {"m2r", "s2r"}
+    assert {share for d, share in occluded.items() if d not in ("m2r", "s2r")} == {0.0}
+
+
+def test_gast_as_published_keeps_its_tasks_in_stage_2_only_to_select_for_them():
+    alone, selected = (pointda.get_config(f"m2s,method=gast,selection={s}") for s in ("none", "skewness"))
+    assert (alone.stage2.pretext, selected.stage2.pretext) == (False, True)
+    for config in (alone, selected):
+        weights = (
+            config.classification.weight,
+            config.pretext.distortion_weight,
+            config.pretext.rotation_weight,
+        )
+        assert weights == (0.5, 0.5, 0.2) and config.pretext.weight == 1.0
+        assert (config.stage2.schedule, config.stage2.init) == ("waves", "stage1")
+        assert (config.pseudo_labels.name, config.pseudo_labels.threshold) == ("self_paced", 0.8)
+    for config, stage, tasks in ((alone, 1, True), (alone, 2, False), (selected, 2, True)):
+        parts = build_parts(smdsb_jax.resolve(config), stage, 10)
+        assert ("gast" in parts.pretext.loss.__qualname__) == tasks
+        assert (parts.selection is not None) == (config is selected)
+
+
+def test_the_pilot_is_random_selection_of_half_of_each_domain():
+    config = embedded.get_config("c2s,selection=pilot").selection
+    assert (config.statistic, config.keep_ratio, config.scope) == ("random", 0.5, "per_domain")
+    assert config.freeze_unlabelled
+    with pytest.raises(ValueError, match="no pretext task"):
+        embedded.get_config("c2s,method=oracle,selection=pilot")
 
 
 def test_the_embedded_budgets():

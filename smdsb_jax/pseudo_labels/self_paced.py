@@ -1,0 +1,46 @@
+"""Self-paced pseudo-labels: in every round those of which the network of that round is sure enough."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from smdsb_jax.pseudo_labels.base import PseudoLabelRule, PseudoLabels, Seen
+from smdsb_jax.pseudo_labels.max_confidence import most_probable
+from smdsb_jax.registry import check_range
+
+
+def self_paced(*, threshold: float = 0.8, step: float = 0.005, rounds: int = 10) -> PseudoLabelRule:
+    """Label = argmax_c p_c where p_label > threshold + step * round   [GAST; Zou et al., ICCV 2021].
+
+    A cloud that is not chosen has weight 0; a chosen one clouds / chosen, so that the mean over mini-batches
+    is the mean over the chosen clouds, among which the release draws. The release *raises* the threshold by
+    0.005 a round; the paper's, exp(-gamma) with growing gamma, falls: a negative `step`. The release's
+    falling class weights (1 to 0.5 on both domains) are left out: Adam does not see a common factor.
+
+    Args:
+      threshold: of the first round.
+      step: by which the threshold moves with each round.
+      rounds: of equal length; the first one's labels are those of stage 1.
+
+    Raises:
+      ValueError: an option out of its range.
+    """
+    check_range("pseudo_labels.threshold", threshold, 0, 1)
+    check_range("pseudo_labels.step", step, -1, 1)
+    check_range("pseudo_labels.rounds", rounds, 1, 1000)
+
+    def choose(seen: Seen, bar: float | Float[Array, ""]) -> PseudoLabels:
+        labels = most_probable(seen)
+        chosen = labels.confidence > bar  # strictly, as released
+        share = jnp.sum(chosen) / chosen.shape[0]
+        return labels._replace(weight=jnp.where(chosen, 1 / jnp.where(share > 0, share, 1), 0.0))
+
+    def assign(key: jax.Array, seen: Seen) -> PseudoLabels:
+        del key
+        return choose(seen, threshold)
+
+    def refine(key: jax.Array, labels: PseudoLabels, seen: Seen, progress: Float[Array, ""]) -> PseudoLabels:
+        del key, labels
+        return choose(seen, threshold + step * jnp.round(progress * rounds))
+
+    return PseudoLabelRule(assign, refine, rounds - 1)

@@ -1,0 +1,70 @@
+"""Every method's step, small: it lowers for GPUs, stays finite, and lowers its own loss."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs.methods import METHODS
+from smdsb_jax import resolve
+from smdsb_jax.optimizer import build_optimizer
+from smdsb_jax.parts import build_parts, init_state
+from smdsb_jax.state import Batch, Clouds
+from smdsb_jax.train_step import train_step
+from tests.tiny_run import tiny_config
+
+BATCH = 8
+
+
+def started(method, stage, **changes):
+    """Parts, first state and a mini-batch of clouds of 64 points, of which the network sees 32."""
+    parts = build_parts(resolve(tiny_config(method)), stage, 7)._replace(**changes)
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(2, BATCH, 64, 3)).astype(np.float32)
+    points /= np.linalg.norm(points, axis=-1).max()
+    label = jnp.arange(BATCH, dtype=jnp.int32) % 7
+    weight = jnp.where(jnp.arange(BATCH) % 2 == 0, 1.0, 0.2)
+    target = Clouds(jnp.asarray(points[1]), *((label, weight) if stage == 2 else ()))
+    return parts, init_state(parts, jax.random.key(0)), Batch(Clouds(jnp.asarray(points[0]), label), target)
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_methods_step_lowers_for_gpus_in_every_stage_that_it_has(method, stage):
+    if stage not in tiny_config(method).stages:
+        return
+    parts, state, batch = started(method, stage)
+    step = jax.jit(functools.partial(train_step, parts), donate_argnums=0)
+    step.trace(state, batch).lower(lowering_platforms=("cuda",))
+
+
+@pytest.mark.parametrize("method", ["gast", "self_distillation"])
+def test_a_method_lowers_its_own_loss_and_stays_finite(method):
+    optimizer = build_optimizer("adam", 3e-3, 0.0, "constant", 100)
+    alone = {"class_weight": 0.0, "steps": 10**9, "optimizer": optimizer}  # a ramp that does not move
+    parts, state, batch = started(method, 2, **alone)
+    step = jax.jit(functools.partial(train_step, parts), donate_argnums=0)
+    losses = []
+    for _ in range(60):
+        state, metrics = step(state, batch)
+        losses.append(metrics["loss/pretext"])
+    chex.assert_tree_all_finite((state.variables, metrics))
+    assert np.mean(losses[-10:]) < 0.9 * np.mean(losses[:10])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_contradicts_a_method_is_refused(method):
+    config = tiny_config(method)
+    config.saliency.mode = "shared"
+    if config.classification.mixup == "pcm":
+        words = "would score mixed clouds"
+    elif config.pseudo_labels.name == "self_paced":
+        config.pseudo_labels.threshold, words = 0.8, "below config.pseudo_labels.threshold"
+    else:
+        resolve(config)
+        return
+    with pytest.raises(ValueError, match=words):
+        resolve(config)
