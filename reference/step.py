@@ -71,6 +71,7 @@ class Reference:
         )
         rate = learning_rate(optimizer.schedule, config[f"stage{stage}"].steps)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, rate)
+        self.momentum = momentum(optimizer.schedule, config[f"stage{stage}"].steps)
 
         released = deform_vectorised if factorised else deform_released
         options = {"min_points": config.pretext.min_points, "variance": config.pretext.noise_variance}
@@ -105,6 +106,8 @@ class Reference:
         if selects:
             metrics |= self.measure_and_select(domains, gradients)
         metrics |= self.pretext_pass(domains)
+        for group in self.optimizer.param_groups:
+            group["betas"] = (self.momentum(self.schedule.last_epoch), 0.999)
         self.optimizer.step()
         self.schedule.step()
         for domain, kept in zip(("source", "target"), self.kept, strict=True):
@@ -227,6 +230,11 @@ def check(config: Any) -> None:
         "selection.statistic": ("skewness", "none"),
         "classification.mixup": ("none",),
         "combine.name": ("sum",),
+        "optimizer.schedule": ("cosine", "one_cycle", "constant"),
+        "stage2.schedule": ("",),
+        "stage2.pretext": (True,),
+        "classification.label_weights": ("per_sample",),
+        "selection.freeze_unlabelled": (False,),
     }
     for field, known in wanted.items():
         section, name = field.split(".")
@@ -253,6 +261,20 @@ def learning_rate(schedule: str, steps: int) -> Callable[[int], float]:
             else between(1.0, 1 / 25e4, (step - top) / (steps - top))
         )
     return lambda step: 1.0
+
+
+def momentum(schedule: str, steps: int) -> Callable[[int], float]:
+    """Update -> beta_1 of Adam: with `one_cycle` 0.95, 0.85 at 30 % of the steps and 0.95 again."""
+    if schedule != "one_cycle":
+        return lambda step: 0.9
+    rate = learning_rate(schedule, steps)  # the same half cosines, from other ends
+    top = int(0.3 * steps)
+
+    def beta(step: int) -> float:
+        low = 1 / 25 if step < top else 1 / 25e4
+        return 0.95 - 0.1 * (rate(step) - low) / (1 - low)
+
+    return beta
 
 
 def saliency(points: Tensor, gradient: Tensor, alpha: float) -> Tensor:

@@ -30,7 +30,8 @@ def build_optimizer(
     decay = optax.add_decayed_weights(weight_decay)
     adam = optax.scale_by_adam()
     if schedule == "one_cycle":
-        adam = optax.inject_hyperparams(optax.scale_by_adam)(b1=momentum_cycle(steps))
+        constants = ("b2", "eps", "eps_root")  # else they become arrays, of less precision
+        adam = optax.inject_hyperparams(optax.scale_by_adam, constants)(b1=momentum_cycle(steps))
     order = (decay, adam) if name == "adam" else (adam, decay)
     return optax.chain(*order, optax.scale_by_learning_rate(rate))
 
@@ -61,7 +62,7 @@ def momentum_cycle(steps: int) -> optax.Schedule:
     top = int(0.3 * steps)
 
     def beta(count: jax.typing.ArrayLike) -> jax.Array:
-        step = jnp.asarray(count)
+        step = jnp.asarray(count, float)
         rising = (step - top) / max(steps - top, 1)
         share = jnp.where(step < top, 1 - step / max(top, 1), jnp.clip(rising, 0, 1))  # 0 at the peak
         return 0.85 + 0.1 * (1 - jnp.cos(jnp.pi * share)) / 2

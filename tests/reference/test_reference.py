@@ -19,10 +19,10 @@ import torch
 
 import reference
 from reference import deform as torch_deform
-from reference.step import learning_rate
+from reference.step import learning_rate, momentum
 from smdsb_jax import choose, default_config, resolve, train_step
 from smdsb_jax.network import classify
-from smdsb_jax.optimizer import learning_rate_schedule
+from smdsb_jax.optimizer import learning_rate_schedule, momentum_cycle
 from smdsb_jax.parts import build_parts, init_state
 from smdsb_jax.selection import score_samples
 from smdsb_jax.selection import select as select_samples
@@ -316,6 +316,12 @@ def test_learning_rates(schedule):
     )
 
 
+def test_the_momentum_of_one_cycle():
+    expected, found = momentum_cycle(10), momentum("one_cycle", 10)
+    np.testing.assert_allclose([found(i) for i in range(11)], [expected(i) for i in range(11)], rtol=1e-6)
+    assert momentum("cosine", 10)(5) == 0.9
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -324,6 +330,8 @@ def test_learning_rates(schedule):
         ("selection.statistic", "random"),
         ("classification.mixup", "pcm"),
         ("combine.name", "pcgrad"),
+        ("optimizer.schedule", "waves"),
+        ("stage2.pretext", False),
     ],
 )
 def test_refusals_are_one_line_and_name_the_field(field, value):
