@@ -1,0 +1,121 @@
+"""Tables of runs for launch/sweep.py.
+
+python launch/sweep.py --table configs/tables.py:table1 --field data.root=PointDA_data --workdir runs/table1
+python launch/sweep.py --table configs/tables.py:table1,data=embedded --workdir runs/small
+
+table1, table3: those of the paper [SM-DSB, arXiv:2504.15796], beside its printed values. hosts: each host
+with other selections, and with a smaller pretext weight instead. methods, selection, agreement: the README's.
+data=pointda takes the published protocol in six directions; data=embedded the same rows on the embedded
+clouds, at budget=study, in two. A row is the options of the configuration file's argument, then fields.
+"""
+
+from collections.abc import Callable, Sequence
+
+from configs import embedded, pointda
+from smdsb_jax.config import parse_arg
+from smdsb_jax.registry import lookup
+from smdsb_jax.sweep.grid import Grid
+from smdsb_jax.sweep.published import published
+
+Rows = dict[str, Sequence[str]]
+HOSTS = {"DefRec": "defrec", "GAST": "gast", "Self-dist GCN": "self_distillation"}
+SMDSB, APART = "method=defrec,selection=skewness", "selection.scope=per_domain"
+GATHER, SHARED = "selection.execution=gather", "saliency.mode=shared"
+
+
+def get_grid(arg: str = "table1") -> Grid:
+    """`table1,data=embedded`."""
+    a = parse_arg(arg, table="table1", data="")
+    make, data = lookup(TABLES, a.table, "table")
+    return make(lookup({"pointda": True, "embedded": False}, a.data or data, "table option data"))
+
+
+def table1(full: bool) -> Grid:
+    """Both stages. The paper's GAST rows are of PointNet, as its text says and their level shows."""
+    network = ",encoder=pointnet" if full else ""  # the study has a PointNet for all
+    rows: Rows = {
+        "No Adaptation": ["method=source_only"],
+        "DefRec+PCM": ["method=defrec_pcm,selection=none"],
+        "GAST": [f"method=gast,selection=none{network}"],
+        "GAST+SM-DSB": [f"method=gast,selection=skewness{network}"],
+        "Self-dist GCN": ["method=self_distillation,selection=none"],
+        "Self-dist GCN+SM-DSB": ["method=self_distillation,selection=skewness"],
+        "oracle (trained with target labels)": ["method=oracle"],
+    }
+    grid = _grid("Table I", rows, full)
+    return grid._replace(encoders=("dgcnn",), published=published("table1")) if full else grid
+
+
+def table3(full: bool) -> Grid:
+    """Stage 1 alone, with two encoders; the paper trains PointNet with its block at other values."""
+    host = "method=self_distillation,selection"
+    longer = ["selection.keep_ratio=0.8", *(["stage1.steps=20000"] if full else [])]
+    rows: Rows = {
+        "Self-dist GCN, DGCNN": [f"{host}=none,encoder=dgcnn"],
+        "Self-dist GCN+SM-DSB, DGCNN": [f"{host}=skewness,encoder=dgcnn"],
+        "Self-dist GCN, PointNet": [f"{host}=none,encoder=pointnet"],
+        "Self-dist GCN+SM-DSB, PointNet": [f"{host}=skewness,encoder=pointnet", *longer],
+    }
+    grid = _grid("Table III", rows, full)._replace(stages=(1,))
+    return grid._replace(published=published("table3")) if full else grid
+
+
+def hosts(full: bool) -> Grid:
+    """Is it the selection, or the smaller weight that it gives the pretext task?"""
+    rows: Rows = {}
+    for name, method in HOSTS.items():
+        file, options = (pointda, "") if full else (embedded, ",budget=study")
+        config = file.get_config(f"method={method}{options}")
+        weight = config.pretext.weight * config.selection.keep_ratio
+        stays = "stage2.pretext=True"  # GAST alone would drop its tasks in stage 2, and differ in two things
+        rows |= {
+            name: [f"method={method},selection=none", stays],
+            f"{name}, smaller weight": [f"method={method},selection=none", stays, f"pretext.weight={weight:g}"],
+            f"{name}, random": [f"method={method},selection=random"],
+            f"{name}, low skewness": [f"method={method},selection=skewness", "selection.side=low"],
+            f"{name}, high skewness": [f"method={method},selection=skewness", "selection.side=high"],
+        }
+    return _grid("Hosts and selections", rows, full)
+
+
+def methods(full: bool) -> Grid:
+    rows: Rows = {
+        "source_only": ["method=source_only"],
+        "DefRec": ["method=defrec,selection=none"],
+        "DefRec + SM-DSB": [SMDSB],
+    }
+    return _grid("Methods", rows, full)
+
+
+def selection(full: bool) -> Grid:
+    rows: Rows = {
+        "mask, pooled, per_sample": [SMDSB],
+        "mask, per_domain, per_sample": [SMDSB, APART],
+        "gather, per_domain, per_sample": [SMDSB, APART, GATHER],
+        "mask, pooled, shared": [SMDSB, SHARED],
+        "gather, per_domain, shared": [SMDSB, APART, GATHER, SHARED],
+    }
+    return _grid("Ways of selecting", rows, full)
+
+
+def agreement(full: bool) -> Grid:
+    """How far the two saliency modes keep the same source samples after stage 1."""
+    rows: Rows = {"DefRec + SM-DSB": [SMDSB]}
+    return _grid("Agreement of the saliency modes", rows, full)._replace(measure="agreement")
+
+
+def _grid(title: str, rows: Rows, full: bool) -> Grid:
+    if full:
+        return Grid(f"{title}, PointDA-10", "configs/pointda.py", rows, tuple(pointda.DIRECTIONS))
+    title = f"{title}, embedded clouds, budget=study"
+    return Grid(title, "configs/embedded.py", rows, ("c2b", "c2s"), options="budget=study")
+
+
+TABLES: dict[str, tuple[Callable[[bool], Grid], str]] = {  # name → table, its own data
+    "table1": (table1, "pointda"),
+    "table3": (table3, "pointda"),
+    "hosts": (hosts, "pointda"),
+    "methods": (methods, "embedded"),
+    "selection": (selection, "embedded"),
+    "agreement": (agreement, "embedded"),
+}

@@ -1,0 +1,63 @@
+"""One run as a process of its own: its log, its seconds, and a stop that lets it save."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from smdsb_jax.sweep.grid import Run
+from smdsb_jax.sweep.plan import read_times, write_times
+
+LOG = "train.log"
+
+
+def train_command(run: Run, script: Path) -> list[str]:
+    """The command line of a run."""
+    words = [sys.executable, str(script), "--config", f"{run.file}:{run.argument}", "--workdir"]
+    return [*words, str(run.workdir), *(f"--config.{field}" for field in run.fields)]
+
+
+def train(run: Run, script: Path, stop: threading.Event | None = None) -> str:
+    """Start the run, or go on with it, and wait for its end; `stop` lets it save and end early.
+
+    What it says goes to `train.log` in its folder, the seconds of this start to `sweep.json`.
+
+    Returns:
+      The last line of its error; empty if it ended well, or early because it was asked to.
+    """
+    times = read_times(run.workdir)
+    write_times(run.workdir, [*times, None])  # in case the end is not seen
+    started = time.perf_counter()
+    with (run.workdir / LOG).open("a", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            train_command(run, script),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},  # the error is then the last line
+            process_group=0,  # Ctrl-C reaches it once, from here
+        )
+        asked = _wait(process, stop)
+    write_times(run.workdir, [*times, time.perf_counter() - started])
+    return "" if asked or not process.returncode else last_line(run.workdir / LOG, process.returncode)
+
+
+def _wait(process: subprocess.Popen, stop: threading.Event | None) -> bool:
+    """Whether the process was asked to stop."""
+    asked = False
+    while True:
+        try:
+            process.wait(timeout=0.2)
+            return asked
+        except subprocess.TimeoutExpired:
+            if stop is not None and stop.is_set() and not asked:
+                asked = True
+                process.send_signal(signal.SIGINT)  # a cluster may have sent it a SIGTERM
+
+
+def last_line(log: Path, code: int) -> str:
+    """What a failed process said last."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1].strip() if lines else f"exit {code}"

@@ -1,0 +1,48 @@
+"""What a finished run adds to a table: numbers in %, by row, stage and selection of the checkpoint."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from smdsb_jax.analysis.agreement import saliency_agreement
+from smdsb_jax.inference import load
+from smdsb_jax.parts import load_domain
+from smdsb_jax.report import TITLES
+from smdsb_jax.summary import selected_rows
+
+Values = dict[tuple[str, int, str], list[float]]  # (row, stage, selection) → numbers of one run, in %
+
+
+class Measure(NamedTuple):
+    """A kind of number that a table can hold."""
+
+    title: str
+    of_run: Callable[[str, Path], Values]  # (row, the run's folder)
+    selections: Mapping[str, str]  # of checkpoint.SELECTIONS → title
+
+
+def accuracies(row: str, workdir: Path) -> Values:
+    """Target test accuracy of each stage, for every way of choosing its checkpoint."""
+    return {(row, r.stage, r.selection): [100 * r.target_test] for r in selected_rows(workdir)}
+
+
+def agreement(_: str, workdir: Path) -> Values:
+    """Of the two saliency modes by the network at the end of stage 1, one number per source mini-batch."""
+    model = load(workdir, stage=1)
+    found = saliency_agreement(model, load_domain(model.config, "source").train)
+    return {
+        ("kept by both saliency modes", 1, "last"): list(100 * found.overlap),
+        ("the same by chance", 1, "last"): [100 * found.by_chance],
+        ("rank correlation of scores", 1, "last"): list(100 * found.rank_correlation),
+    }
+
+
+ORACLE = "oracle_target_test"
+MEASURES = {
+    "accuracy": Measure(
+        "target test accuracy, %",
+        accuracies,
+        TITLES | {"last": "last step (headline)", ORACLE: "oracle: best on target test; uses target labels"},
+    ),
+    "agreement": Measure("source mini-batches of all runs together, %", agreement, {"last": "last step"}),
+}

@@ -1,0 +1,165 @@
+"""The table of a sweep: Markdown for readers, CSV for programs; one part per way of choosing checkpoints."""
+
+import csv
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from smdsb_jax.sweep.grid import Grid, Run, rows_by_encoder
+from smdsb_jax.sweep.measure import MEASURES
+from smdsb_jax.sweep.picture import draw_table
+from smdsb_jax.sweep.published import Published, average_text
+
+MISSING = "\u2013"  # an en dash
+AVERAGE = "average"
+Cell = tuple[str, int, str, str]  # row, stage, selection, direction
+
+
+class Found:
+    """The numbers of the finished runs."""
+
+    def __init__(self) -> None:
+        self.values: dict[Cell, dict[int, list[float]]] = {}  # cell → seed → numbers of that run
+        self.runs = 0
+
+
+def add(found: Found, run: Run, values: Mapping[tuple[str, int, str], list[float]]) -> None:
+    """Add what one run measured."""
+    found.runs += 1
+    for (row, stage, selection), numbers in values.items():
+        found.values.setdefault((row, stage, selection, run.direction), {})[run.seed] = numbers
+
+
+def cell_values(found: Found, cell: Cell, directions: Sequence[str]) -> list[float]:
+    """All numbers of a cell; of the average, one per seed that has every direction."""
+    row, stage, selection, direction = cell
+    if direction != AVERAGE:
+        return [number for numbers in found.values.get(cell, {}).values() for number in numbers]
+    parts = [found.values.get((row, stage, selection, d), {}) for d in directions]
+    seeds = sorted(set.intersection(*(set(part) for part in parts)))
+    return [float(np.mean([np.mean(part[seed]) for part in parts])) for seed in seeds]
+
+
+def mean_and_deviation(values: Sequence[float]) -> str:
+    """Mean ± sample standard deviation; a single value has none, and no value is a dash."""
+    if not len(values):
+        return MISSING
+    spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.1f}{spread}"
+
+
+def row_names(grid: Grid, found: Found, rows: Sequence[str], selection: str) -> list[tuple[str, int | None]]:
+    """(row, stage) in the grid's order; stage None: no run of the row is finished.
+
+    A measure that names its own rows has them in the order they came.
+    """
+    there = [(row, stage) for row, stage, chosen, _ in found.values if chosen == selection]
+    of_grid = grid.measure == "accuracy"
+    names: list[tuple[str, int | None]] = []
+    for row in dict.fromkeys(rows if of_grid else (row for row, _ in there)):
+        stages = sorted({stage for name, stage in there if name == row})
+        names += [(row, stage) for stage in stages] or [(row, None)]
+    return names
+
+
+def markdown(grid: Grid, found: Found, rows: Sequence[str], total: int) -> str:
+    """All parts of the table.
+
+    Args:
+      grid: the table's declaration.
+      found: the numbers so far.
+      rows: names of the rows that have runs, in order.
+      total: runs of the whole grid.
+    """
+    measure = MEASURES[grid.measure]
+    columns = [*grid.directions, AVERAGE]
+    parts = [
+        f"# {grid.title}",
+        f"{measure.title[0].upper()}{measure.title[1:]}: mean ± sample standard deviation over the runs of "
+        f"different seeds; {found.runs} of {total} runs are done. {MISSING}: no run yet. The average is over "
+        "the directions, of the seeds that have all of them.",
+    ]
+    for selection, title in measure.selections.items():
+        lines = [["row", "stage", *columns, "runs"]]
+        last = selection == "last"
+        names = row_names(grid, found, rows, selection)
+        for row, stage in names:
+            cells = [cell_values(found, (row, stage or 0, selection, c), grid.directions) for c in columns]
+            runs = sum(len(found.values.get((row, stage or 0, selection, d), {})) for d in grid.directions)
+            count = f"{runs}/{grid.seeds * len(grid.directions)}"
+            lines.append([row, str(stage or MISSING), *map(mean_and_deviation, cells), count])
+            if last and row in grid.published and (row, stage) == [n for n in names if n[0] == row][-1]:
+                lines.append(_published_line(grid, row))
+        if last:
+            lines += [_published_line(grid, row) for row in grid.published if row not in rows]
+        parts += [f"## Checkpoint: {title}", _pipes(lines)]
+    if grid.published:
+        parts.append(
+            "*published*: as printed in the paper [SM-DSB, arXiv:2504.15796]; a row that has no other was "
+            "not run here."
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def _published_line(grid: Grid, row: str) -> list[str]:
+    printed = grid.published[row]
+    cells = (f"{printed.values[d]:.1f}" if d in printed.values else MISSING for d in grid.directions)
+    return [f"*{row}, published*", "", *cells, average_text(printed) if whole(grid, printed) else MISSING, ""]
+
+
+def whole(grid: Grid, printed: Published) -> bool:
+    """Whether the grid has the directions of a printed average."""
+    return set(grid.directions) == set(printed.values)
+
+
+def _pipes(lines: Sequence[Sequence[str]]) -> str:
+    rule = ["---"] * len(lines[0])
+    return "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], rule, *lines[1:]])
+
+
+def csv_text(grid: Grid, found: Found, rows: Sequence[str]) -> str:
+    """One line per cell: `row,stage,checkpoint,direction,mean,std,count`, then the printed values.
+
+    Empty: not there. `checkpoint` is one of smdsb_jax.checkpoint.SELECTIONS, or `published`; the printed
+    averages are `average` and, computed anew, `average_recomputed`.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", "stage", "checkpoint", "direction", "mean", "std", "count"])
+    for selection in MEASURES[grid.measure].selections:
+        for row, stage in row_names(grid, found, rows, selection):
+            for column in [*grid.directions, AVERAGE]:
+                values = cell_values(found, (row, stage or 0, selection, column), grid.directions)
+                mean = f"{np.mean(values):.4f}" if values else ""
+                spread = f"{np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
+                writer.writerow([row, stage or "", selection, column, mean, spread, len(values)])
+    for row, printed in grid.published.items():
+        averages = {AVERAGE: printed.average, f"{AVERAGE}_recomputed": round(printed.recomputed, 4)}
+        for column, value in (printed.values | averages).items():
+            writer.writerow([row, "", "published", column, value, "", ""])
+    return text.getvalue()
+
+
+def write_tables(grid: Grid, found: Found, total: int, workdir: Path) -> None:
+    """Write table.md, table.csv and table.png into the folder, each whole or not at all."""
+    rows = list(rows_by_encoder(grid))
+    workdir.mkdir(parents=True, exist_ok=True)
+    for name, text in (("md", markdown(grid, found, rows, total)), ("csv", csv_text(grid, found, rows))):
+        part = workdir / f"table.{name}.part"
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, workdir / f"table.{name}")
+    columns = [*grid.directions, AVERAGE]
+    names = row_names(grid, found, rows, "last")
+    points = [
+        (row, stage, [cell_values(found, (row, stage or 0, "last", c), grid.directions) for c in columns])
+        for row, stage in names
+    ]
+    printed = {
+        row: [*(p.values.get(d) for d in grid.directions), p.average if whole(grid, p) else None]
+        for row, p in grid.published.items()
+    }
+    title = f"{grid.title}: {MEASURES[grid.measure].title}, last step, {found.runs} of {total} runs"
+    draw_table(workdir / "table.png", title, columns, points, printed)

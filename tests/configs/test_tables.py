@@ -1,0 +1,110 @@
+import pytest
+
+from configs import embedded
+from configs.methods import METHODS
+from configs.tables import TABLES, get_grid
+from smdsb_jax.sweep.grid import grid_runs, run_config
+from smdsb_jax.sweep.plan import make_plan
+from tests.sweep.tiny_sweep import ROOT
+
+SMALL = ("c2b", "c2s")
+SIX = ("m2s", "m2r", "s2m", "s2r", "r2m", "r2s")
+
+
+def configs(argument, tmp_path):
+    """row → configuration in the first direction, of the first seed."""
+    grid = get_grid(argument)._replace(seeds=1)
+    runs = grid_runs(grid, tmp_path, ROOT)
+    return {run.row: run_config(run) for run in reversed(runs) if run.direction == grid.directions[0]}
+
+
+@pytest.mark.parametrize("data", ["pointda", "embedded"])
+@pytest.mark.parametrize("name", list(TABLES))
+def test_every_run_of_every_table_is_possible(name, data, tmp_path):
+    grid = get_grid(f"{name},data={data}")
+    plan = make_plan(grid_runs(grid._replace(seeds=1), tmp_path, ROOT))
+    assert len(plan) == len(grid.rows) * len(grid.directions)
+    assert {p.config.data.name for p in plan} == {data}
+    assert set(grid.directions) == set(SIX if data == "pointda" else SMALL) and grid.seeds == 3
+    if data == "embedded":
+        assert not grid.published and {p.config.stage1.steps for p in plan} == {100}
+
+
+def test_table1_at_the_published_protocol(tmp_path):
+    found = configs("table1", tmp_path)
+    assert [(c.pretext.name, c.selection.statistic, c.encoder.name) for c in reversed(found.values())] == [
+        ("none", "none", "dgcnn"),
+        ("defrec", "none", "dgcnn"),
+        ("gast", "none", "pointnet"),
+        ("gast", "skewness", "pointnet"),
+        ("self_distillation", "none", "dgcnn"),
+        ("self_distillation", "skewness", "dgcnn"),
+        ("none", "none", "dgcnn"),
+    ]
+    oracle = found["oracle (trained with target labels)"]
+    assert oracle.data.source == oracle.data.target == "shapenet"
+    assert found["DefRec+PCM"].classification.mixup == "pcm" and found["GAST"].stage1.steps == 10_000
+    grid = get_grid("table1")
+    assert set(grid.rows) - set(grid.published) == {"oracle (trained with target labels)"}
+    assert set(grid.published) - set(grid.rows) == {"PointDAN", "ImplicitPCDA", "DFAN", "MLSP"}
+
+
+def test_table3_is_stage_1_alone_with_the_papers_values_for_pointnet(tmp_path):
+    found = configs("table3", tmp_path)
+    assert set(found) == set(get_grid("table3").published)
+    assert {tuple(c.stages) for c in found.values()} == {(1,)}
+    own = found.pop("Self-dist GCN+SM-DSB, PointNet")
+    assert (own.selection.keep_ratio, own.stage1.steps, own.encoder.name) == (0.8, 20_000, "pointnet")
+    assert found["Self-dist GCN, PointNet"].stage1.steps == 10_000
+    assert {c.selection.keep_ratio for c in found.values()} == {0.7}
+    assert configs("table3,data=embedded", tmp_path)["Self-dist GCN+SM-DSB, PointNet"].stage1.steps == 100
+
+
+@pytest.mark.parametrize(
+    "name, method", [("DefRec", "defrec"), ("GAST", "gast"), ("Self-dist GCN", "self_distillation")]
+)
+def test_each_host_is_set_against_a_smaller_weight_and_other_selections(name, method, tmp_path):
+    assert method in METHODS
+    found = configs("hosts,data=embedded", tmp_path)
+    weight = embedded.get_config(f"c2b,method={method},budget=study").pretext.weight
+    ways = [(c.selection.statistic, c.selection.side) for row, c in found.items() if row.startswith(name)]
+    assert ways[::-1] == [
+        ("none", ""), ("none", ""), ("random", found[f"{name}, random"].selection.side),
+        ("skewness", "low"), ("skewness", "high"),
+    ]  # fmt: skip
+    assert found[f"{name}, smaller weight"].pretext.weight == pytest.approx(0.7 * weight)
+    others = {c.pretext.weight for row, c in found.items() if row.startswith(name) and "smaller" not in row}
+    assert others == {weight}
+
+
+def test_the_ways_of_selecting_vary_execution_scope_and_saliency_alone(tmp_path):
+    found = configs("selection", tmp_path)
+    base = found["mask, pooled, per_sample"]
+    for row, config in found.items():
+        assert f"{config.selection.execution}, {config.selection.scope}, {config.saliency.mode}" == row
+        config.selection.update({"execution": "mask", "scope": "pooled"})
+        config.saliency.mode = "per_sample"
+        assert config == base
+    assert len(found) == 5
+
+
+def test_the_small_tables_share_their_runs(tmp_path):
+    folders = {
+        name: {run.workdir for run in grid_runs(get_grid(name), tmp_path, ROOT)}
+        for name in ("methods", "selection", "agreement")
+    }
+    assert (
+        folders["agreement"] == folders["methods"] & folders["selection"] and len(folders["agreement"]) == 6
+    )
+    assert [(c.pretext.name, c.selection.statistic) for c in configs("methods", tmp_path).values()][::-1] == [
+        ("none", "none"), ("defrec", "none"), ("defrec", "skewness"),
+    ]  # fmt: skip
+
+
+def test_an_unknown_table_or_option_names_the_known():
+    with pytest.raises(ValueError, match="Did you mean 'table1'"):
+        get_grid("tabel1")
+    with pytest.raises(ValueError, match="Known: embedded, pointda"):
+        get_grid("table1,data=modelnet")
+    with pytest.raises(ValueError, match="Known: data, table"):
+        get_grid("table1,seeds=3")

@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import pytest
+
+from smdsb_jax.checkpoint import SELECTIONS
+from smdsb_jax.summary import selected_rows
+from smdsb_jax.sweep.measure import MEASURES
+
+
+def test_accuracies_of_each_stage_and_selection_apart(tiny_runs):
+    values = MEASURES["accuracy"].of_run("a", Path(tiny_runs[0]))
+    assert set(values) == {("a", stage, selection) for stage in (1, 2) for selection in SELECTIONS}
+    for row in selected_rows(tiny_runs[0]):
+        assert values["a", row.stage, row.selection] == [pytest.approx(100 * row.target_test)]
+    titles = MEASURES["accuracy"].selections
+    assert list(titles) == list(SELECTIONS) and "uses target labels" in titles["oracle_target_test"]
+
+
+def test_agreement_of_the_saliency_modes(tiny_runs):
+    values = MEASURES["agreement"].of_run("", Path(tiny_runs[0]))
+    assert values["the same by chance", 1, "last"] == [75.0]  # 6 of 8
+    kept = values["kept by both saliency modes", 1, "last"]
+    assert len(kept) == 20 and all(
+        100 * 4 / 6 <= share + 1e-3 <= 101 for share in kept
+    )  # 6 and 6 of 8 share 4
+    assert len(values["rank correlation of scores", 1, "last"]) == 20

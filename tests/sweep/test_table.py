@@ -1,0 +1,110 @@
+import csv
+import statistics
+
+import pytest
+
+from smdsb_jax.checkpoint import SELECTIONS
+from smdsb_jax.sweep.grid import Run
+from smdsb_jax.sweep.published import Published
+from smdsb_jax.sweep.table import (
+    Found,
+    add,
+    cell_values,
+    markdown,
+    mean_and_deviation,
+    row_names,
+    write_tables,
+)
+from tests.sweep.tiny_sweep import tiny_grid
+
+PRINTED = {
+    "first": Published({"c2b": 50.0, "c2s": 70.0}, 66.0),
+    "other": Published({"c2b": 1.0, "c2s": 2.0}, 1.5),
+}
+
+
+def found_of(*runs):
+    """(row, direction, seed, accuracy of stage 1): stage 2 has 10 more, other selections 1 and 2 more."""
+    found = Found()
+    for row, direction, seed, value in runs:
+        values = {
+            (row, stage, selection): [value + 10 * (stage - 1) + i]
+            for stage in (1, 2)
+            for i, selection in enumerate(SELECTIONS)
+        }
+        add(found, Run(row, direction, seed, "", "", (), None), values)
+    return found
+
+
+FOUND = found_of(("first", "c2b", 0, 10.0), ("first", "c2s", 0, 20.0), ("first", "c2b", 1, 16.0))
+
+
+def part(text, title):
+    section = next(s for s in text.split("## Checkpoint: ") if s.startswith(title))
+    return [line[2:-2].split(" | ") for line in section.splitlines() if line.startswith("| ")]
+
+
+def test_the_deviation_is_that_of_a_sample_and_a_single_value_has_none():
+    assert mean_and_deviation([1.0, 2.0, 6.0]) == "3.0 ± 2.6"  # sqrt(14 / 2); by 3 it would be 2.2
+    assert mean_and_deviation([66.666]) == "66.7"
+    assert mean_and_deviation([]) == "\u2013"
+
+
+def test_the_average_is_of_the_seeds_that_have_every_direction():
+    assert cell_values(FOUND, ("first", 1, "last", "c2b"), ["c2b", "c2s"]) == [10, 16]
+    assert cell_values(FOUND, ("first", 1, "last", "average"), ["c2b", "c2s"]) == [15]  # not (13 + 20) / 2
+    assert cell_values(FOUND, ("second", 1, "last", "average"), ["c2b", "c2s"]) == []
+
+
+def test_stages_and_missing_rows_apart():
+    names = row_names(tiny_grid(), FOUND, ["first", "second"], "last")
+    assert names == [("first", 1), ("first", 2), ("second", None)]
+
+
+def test_the_markdown_has_a_part_per_selection_and_printed_values_in_the_headline_alone():
+    text = markdown(tiny_grid(published=PRINTED), FOUND, ["first", "second"], 8)
+    assert "3 of 8 runs are done" in text
+    dash = "\u2013"
+    assert part(text, "last step (headline)") == [
+        ["row", "stage", "c2b", "c2s", "average", "runs"],
+        ["---"] * 6,
+        ["first", "1", "13.0 ± 4.2", "20.0", "15.0", "3/4"],
+        ["first", "2", "23.0 ± 4.2", "30.0", "25.0", "3/4"],
+        ["*first, published*", "", "50.0", "70.0", "66.0 (recomputed 60.00)", ""],
+        ["second", dash, dash, dash, dash, "0/4"],
+        ["*other, published*", "", "1.0", "2.0", "1.5", ""],
+    ]
+    source, oracle = (
+        part(text, "best on source"),
+        part(text, "oracle: best on target test; uses target labels"),
+    )
+    assert [row[2] for row in source] == ["c2b", "---", "14.0 ± 4.2", "24.0 ± 4.2", dash]
+    assert [row[2] for row in oracle] == ["c2b", "---", "15.0 ± 4.2", "25.0 ± 4.2", dash]
+
+
+def test_a_printed_average_is_not_set_beside_that_of_fewer_directions():
+    grid = tiny_grid(published=PRINTED, directions=("c2b",))
+    assert part(markdown(grid, FOUND, ["first"], 4), "last")[-1] == [
+        "*other, published*",
+        "",
+        "1.0",
+        "\u2013",
+        "",
+    ]
+
+
+def test_the_files_hold_the_same_numbers(tmp_path):
+    write_tables(tiny_grid(published=PRINTED), FOUND, 8, tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["table.csv", "table.md", "table.png"]
+    lines = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
+    cells = {(x["row"], x["stage"], x["checkpoint"], x["direction"]): x for x in lines}
+    cell = cells["first", "2", "oracle_target_test", "c2b"]
+    assert (float(cell["mean"]), int(cell["count"])) == (25, 2)
+    assert float(cell["std"]) == pytest.approx(statistics.stdev([22, 28]), abs=1e-4)
+    assert cells["first", "1", "last", "c2s"]["std"] == ""  # one seed
+    assert (
+        cells["second", "", "last", "c2b"]["mean"] == ""
+        and cells["second", "", "last", "c2b"]["count"] == "0"
+    )
+    assert cells["first", "", "published", "average"]["mean"] == "66.0"
+    assert float(cells["first", "", "published", "average_recomputed"]["mean"]) == 60
