@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from benchmarks import kernels, loop, report, training
+from benchmarks import kernels, loop, methods, report, training
 from benchmarks.compare import ALONE, compare
 from benchmarks.contenders import CONTENDERS, WITHOUT_TORCH, Setting, choose_contenders, has_torch
 from benchmarks.machine import describe
@@ -85,6 +85,16 @@ def run_kernels(asked: Asked) -> str:
     head = report.machine_lines(machine, setting, setting.device)
     text = f"{head}\n- Batch {setting.batch}, {setting.points} points.\n\n{kernels.kernels_table(records)}"
     return _write(asked, "kernels", text, machine, records)
+
+
+def run_methods(asked: Asked) -> str:
+    """The step of every method, at the first --batch."""
+    machine, setting = describe(), asked.setting
+    records = run_module("benchmarks.methods", setting, {"rounds": asked.rounds})
+    head = report.machine_lines(machine, setting, setting.device)
+    what = f"{setting.encoder}, batch {setting.batch} per domain, {setting.points} points"
+    text = f"{head}\n- {what}.\n\n{methods.methods_table(records)}"
+    return _write(asked, "methods", text, machine, records)
 
 
 def run_loop(asked: Asked, steps: int = 5) -> str:

@@ -67,7 +67,7 @@ def hosts(full: bool) -> Grid:
         file, options = (pointda, "") if full else (embedded, ",budget=study")
         config = file.get_config(f"method={method}{options}")
         weight = config.pretext.weight * config.selection.keep_ratio
-        stays = "stage2.pretext=True"  # GAST alone would drop its tasks in stage 2, and differ in two things
+        stays = "stage2.pretext=True"  # else GAST's rows without selection differ in that too
         rows |= {
             name: [f"method={method},selection=none", stays],
             f"{name}, smaller weight": [f"method={method},selection=none", stays, f"pretext.weight={weight:g}"],

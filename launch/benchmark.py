@@ -1,7 +1,7 @@
 """Our step beside PyTorch's: python launch/benchmark.py (8 minutes for batch 16 on 2 CPU cores).
 
-Prints a table and writes it, the raw numbers and a picture to --out. --sweep, --kernels, --loop and --train
-measure something else instead; several of them may be given.
+Prints a table and writes it, the raw numbers and a picture to --out. --sweep, --kernels, --methods,
+--loop and --train measure something else instead; several of them may be given.
 """
 
 import sys
@@ -39,6 +39,7 @@ DEVICE = flags.DEFINE_enum("device", "cpu", ["cpu", "gpu"], "What computes.")
 OUT = flags.DEFINE_string("out", "runs/benchmark", "Folder for tables, JSON and pictures.")
 SWEEP = flags.DEFINE_boolean("sweep", False, "Step time and memory: batch 8 to 64, 512 to 8,192 points.")
 KERNELS = flags.DEFINE_boolean("kernels", False, "Single kernels beside the plain formula.")
+METHODS = flags.DEFINE_boolean("methods", False, "The step of every method beside source_only's.")
 LOOP = flags.DEFINE_boolean("loop", False, "The share of the training loop in which the device waits.")
 TRAIN = flags.DEFINE_integer(
     "train", 0, "Train for so many steps from the same weights on the same clouds.", 0
@@ -58,11 +59,13 @@ def main(_: list[str]) -> int:
         print(run.run_sweep(asked))
     if KERNELS.value:
         print(run.run_kernels(asked))
+    if METHODS.value:
+        print(run.run_methods(asked))
     if LOOP.value:
         print(run.run_loop(asked))
     if TRAIN.value:
         print(run.run_training(asked, TRAIN.value, SEEDS.value))
-    if not (SWEEP.value or KERNELS.value or LOOP.value or TRAIN.value):
+    if not (SWEEP.value or KERNELS.value or METHODS.value or LOOP.value or TRAIN.value):
         print(run.run_comparison(asked, batches))
     return 0
 

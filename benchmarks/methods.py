@@ -1,0 +1,103 @@
+"""`--methods`: one step of every method in every stage, beside `source_only`'s, interleaved in one process.
+
+Runs by itself: `python -m benchmarks.methods SETTING ARGUMENTS` prints its record as JSON.
+"""
+
+import functools
+import json
+import sys
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+
+from benchmarks.contenders import CLASSES, Setting, random_batch
+from benchmarks.processes import open_progress
+from benchmarks.ratios import paired_ratio, spread
+from benchmarks.report import markdown_table, ratio_cell, times_cells
+from configs import methods
+from smdsb_jax import choose, default_config, resolve
+from smdsb_jax.config import Config
+from smdsb_jax.parts import build_parts, init_state
+from smdsb_jax.train_step import train_step
+
+BASELINE = ("source_only", "none", 1)  # method, selection, stage
+Case = tuple[str, str, int]
+
+
+def config_of_method(setting: Setting, method: str, selection: str) -> Config:
+    """A method's published configuration at the setting's encoder, batch and points."""
+    config: Config = choose(default_config(), "encoder", setting.encoder)
+    for name in ("input_tnet", "feature_tnet"):
+        if name in config.encoder:
+            config.encoder[name] = setting.tnet
+    config.data.source, config.data.target = "modelnet", "scannet"  # the direction with occlusion
+    chosen = {**methods.OPTIONS, "method": method, "selection": selection}
+    methods.apply(config, SimpleNamespace(**chosen))
+    config.data.points, config.batch_size, config.batch_is_total = setting.points, setting.batch, False
+    config.matmul_precision = setting.precision
+    return resolve(config)
+
+
+def cases() -> list[Case]:
+    """Every method with and without selection, where it has a pretext task to select for, in its stages."""
+    found: list[Case] = [BASELINE]
+    for method in methods.METHODS:
+        selections = ("none",) if method in ("source_only", "oracle") else ("none", "skewness")
+        stages = config_of_method(Setting(), method, "none").stages
+        found += [(method, s, stage) for stage in stages for s in selections]
+    return [case for case in dict.fromkeys(found) if case[0] != "oracle"]  # the step of source_only
+
+
+def build_step(setting: Setting, case: Case) -> Callable[[], float]:
+    """Compiles a case's step; each call makes one and returns its seconds."""
+    method, selection, stage = case
+    parts = build_parts(config_of_method(setting, method, selection), stage, CLASSES)
+    batch = jax.device_put(random_batch(setting._replace(stage=stage)))
+    state = jax.jit(functools.partial(init_state, parts))(jax.random.key(0))
+    step = jax.jit(functools.partial(train_step, parts), donate_argnums=0).lower(state, batch).compile()
+
+    def seconds() -> float:
+        nonlocal state
+        begun = time.perf_counter()
+        state, _ = jax.block_until_ready(step(state, batch))
+        return time.perf_counter() - begun
+
+    return seconds
+
+
+def measure(setting: Setting, rounds: int) -> list[dict[str, Any]]:
+    """Seconds of every case; in each round each runs once, in rotated order."""
+    listed = cases()
+    tick = open_progress(len(listed) + rounds + 1)
+    steps = {}
+    for case in listed:
+        steps[case] = build_step(setting, case)
+        tick(f"{case} compiled")
+    times: dict[Case, list[float]] = {case: [] for case in listed}
+    for r in range(-1, rounds):  # the first round warms up
+        for case in listed[r % len(listed) :] + listed[: r % len(listed)]:
+            taken = steps[case]()
+            if r >= 0:
+                times[case].append(taken)
+        tick(f"round {r + 1} of {rounds}")
+    return [
+        {"case": case, "seconds": s, "slower": paired_ratio(s, times[BASELINE])} for case, s in times.items()
+    ]
+
+
+def methods_table(records: list[dict[str, Any]]) -> str:
+    """A row per method, selection and stage."""
+    rows = [
+        [*map(str, r["case"]), *times_cells(spread(r["seconds"])), ratio_cell(r["slower"])] for r in records
+    ]
+    head = ["method", "selection", "stage", "median, s", "min to max", "times source_only's [95 %]"]
+    return markdown_table(head, rows)
+
+
+if __name__ == "__main__":
+    setting, given = Setting(**json.loads(sys.argv[1])), json.loads(sys.argv[2])
+    jax.config.update("jax_default_matmul_precision", setting.precision)
+    print(json.dumps(measure(setting, given["rounds"])))

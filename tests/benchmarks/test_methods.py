@@ -1,0 +1,42 @@
+"""The step of every method, measured."""
+
+import pytest
+
+from benchmarks import methods
+from benchmarks.contenders import Setting
+from benchmarks.methods import BASELINE, build_step, cases, config_of_method, measure, methods_table
+from configs.methods import METHODS
+
+SMALL = Setting("pointnet", batch=4, points=64)
+
+
+def test_every_method_is_there_in_every_stage_that_it_has():
+    listed = cases()
+    assert listed[0] == BASELINE and {method for method, _, _ in listed} == set(METHODS) - {"oracle"}
+    for method in ("defrec", "gast", "self_distillation"):
+        assert {(s, stage) for m, s, stage in listed if m == method} == {
+            (s, stage) for s in ("none", "skewness") for stage in (1, 2)
+        }
+    assert [case for case in listed if case[0] == "source_only"] == [BASELINE]
+
+
+def test_a_case_is_the_published_configuration_at_the_setting():
+    config = config_of_method(SMALL, "self_distillation", "none")
+    assert (config.data.points, config.batch_size, config.augment.occlusion) == (64, 4, 0.3)
+    assert (config.encoder.name, config.selection.statistic) == ("pointnet", "none")
+
+
+@pytest.mark.parametrize("case", [BASELINE, ("self_distillation", "skewness", 2)], ids=str)
+def test_a_step_takes_time_again_and_again(case):
+    step = build_step(SMALL, case)
+    assert step() > 0 and step() > 0
+
+
+def test_a_record_compares_with_source_only(monkeypatch):
+    times = {BASELINE: 1.0, ("gast", "none", 1): 3.0}
+    monkeypatch.setattr(methods, "cases", lambda: list(times))
+    monkeypatch.setattr(methods, "build_step", lambda setting, case: lambda: times[case])
+    records = measure(SMALL, 3)
+    assert [r["slower"]["median"] for r in records] == [1.0, 3.0]
+    last = [cell.strip() for cell in methods_table(records).splitlines()[-1].split("|")[1:-1]]
+    assert last == ["gast", "none", "1", "3.00", "3.00 to 3.00", "3.00 [3.00, 3.00]"]
