@@ -70,7 +70,11 @@ def hosts(full: bool) -> Grid:
         stays = "stage2.pretext=True"  # else GAST's rows without selection differ in that too
         rows |= {
             name: [f"method={method},selection=none", stays],
-            f"{name}, smaller weight": [f"method={method},selection=none", stays, f"pretext.weight={weight:g}"],
+            f"{name}, smaller weight": [
+                f"method={method},selection=none",
+                stays,
+                f"pretext.weight={weight:g}",
+            ],
             f"{name}, random": [f"method={method},selection=random"],
             f"{name}, low skewness": [f"method={method},selection=skewness", "selection.side=low"],
             f"{name}, high skewness": [f"method={method},selection=skewness", "selection.side=high"],

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from smdsb_jax.pseudo_labels import PSEUDO_LABELS, Seen
+from smdsb_jax.pseudo_labels.base import unchanged
 
 KEY = jax.random.key(0)
 LABEL = np.arange(24) % 3
@@ -35,3 +36,8 @@ def test_every_rule_lowers_for_gpus(name):
     labels = jax.eval_shape(rule.assign, KEY, SEEN)
     progress = jax.ShapeDtypeStruct((), jnp.float32)
     jax.jit(rule.refine).trace(KEY, labels, SEEN, progress).lower(lowering_platforms=("cuda",))
+
+
+def test_a_rule_that_labels_once_keeps_its_labels():
+    labels = PSEUDO_LABELS["max_confidence"]().assign(KEY, SEEN)
+    assert unchanged(KEY, labels, SEEN, jnp.asarray(0.5)) is labels
