@@ -61,9 +61,15 @@ def test_what_failed_is_named_at_the_end_and_tried_again(folder):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_sweep_lets_its_run_save_and_leaves_the_table(folder, number):
     (folder / "mode").write_text("wait")  # in runs of seed 1
-    process = subprocess.Popen(
-        **command(folder, "--directions=c2b"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    before = signal.signal(
+        number, signal.SIG_DFL
+    )  # a process inherits what its parent ignores, as under nohup
+    try:
+        process = subprocess.Popen(
+            **command(folder, "--directions=c2b"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+    finally:
+        signal.signal(number, before)
     waits = folder / "runs" / "tiny,c2b,row=a,seed=1" / "waits"
     end = time.monotonic() + 60
     while not waits.exists():
