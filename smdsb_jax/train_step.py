@@ -116,13 +116,14 @@ def look(how: Augment, key: jax.Array, batch: Batch) -> Batch:
     """
 
     def one(axis: str, occlusion: float, key: jax.Array, cloud: Array) -> Float[Array, "n 3"]:
-        keys = jax.random.split(key, 6)
-        cloud = augment.remove_half_space(keys[0], cloud, occlusion, how.points)
-        points = augment.subsample(keys[1], cloud, how.points, how.subsample)
-        points = augment.rotate(keys[2], points, axis)
-        points = augment.distort_elastically(keys[3], points, how.elastic)
-        points = augment.scale(keys[4], points, *how.scale)
-        return augment.jitter(keys[5], points, how.jitter_std, how.jitter_clip)
+        keys = jax.random.split(key, 3)  # of what every host does; what some do has keys of its own
+        cut_key, distort_key, scale_key = jax.random.split(jax.random.fold_in(key, 3), 3)
+        cloud = augment.remove_half_space(cut_key, cloud, occlusion, how.points)
+        points = augment.subsample(keys[0], cloud, how.points, how.subsample)
+        points = augment.rotate(keys[1], points, axis)
+        points = augment.distort_elastically(distort_key, points, how.elastic)
+        points = augment.scale(scale_key, points, *how.scale)
+        return augment.jitter(keys[2], points, how.jitter_std, how.jitter_clip)
 
     def half(key: jax.Array, clouds: Clouds, axis: str, occlusion: float) -> Clouds:
         keys = jax.random.split(key, clouds.points.shape[0])
