@@ -79,19 +79,30 @@ def load_config(name: str) -> ConfigDict:
     Raises:
       ValueError: no such file, or one without `get_config`.
     """
-    path, _, argument = name.partition(":")
+    path = name.partition(":")[0]
     if not Path(path).is_file():
         raise ValueError(
             f"--config {path}: no such file. configs/ has some; add an argument as in {path}:c2s."
         )
-    spec = importlib.util.spec_from_file_location("config_file", path)
+    return call_of_file(name, "get_config", "--config")
+
+
+def call_of_file(name: str, function: str, flag: str) -> Any:
+    """`function(argument)` of `path/to/file.py:argument`; without an argument its default.
+
+    Raises:
+      ValueError: a file without that function; names the flag that gave it.
+    """
+    path, _, argument = name.partition(":")
+    spec = importlib.util.spec_from_file_location(function, path)
     if spec is None or spec.loader is None:
-        raise ValueError(f"--config {path}: give a Python file with a function get_config.")
+        raise ValueError(f"{flag} {path}: give a Python file with a function {function}.")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    if not hasattr(module, "get_config"):
-        raise ValueError(f"--config {path}: it has no function get_config.")
-    return module.get_config(argument) if argument else module.get_config()
+    if not hasattr(module, function):
+        raise ValueError(f"{flag} {path}: it has no function {function}.")
+    made = getattr(module, function)
+    return made(argument) if argument else made()
 
 
 def cache_compilation() -> None:

@@ -39,7 +39,7 @@ def graph(
     Raises:
       ValueError: an option out of its range.
     """
-    check_range("pseudo_labels.unsure_weight", unsure_weight, 0, 1)
+    check_range("pseudo_labels.unsure_weight", unsure_weight, 1e-6, 1)  # at 0 no label would be left
     check_range("pseudo_labels.correlation", correlation, -1, 1)
     check_range("pseudo_labels.degree", degree, 1, 1000)
     check_range("pseudo_labels.iterations", iterations, 1, 10**6)

@@ -1,7 +1,6 @@
 """A table as rows of options; the runs it needs, each checked before any of them starts."""
 
 import ast
-import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +8,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from smdsb_jax.config import FREE_FIELDS, Config, resolve
-from smdsb_jax.flags import load_config
+from smdsb_jax.flags import call_of_file, load_config
 from smdsb_jax.registry import suggest
 from smdsb_jax.sweep.published import Published
 
@@ -51,15 +50,7 @@ def load_grid(name: str, root: Path) -> Grid:
       ValueError: no such file, one without `get_grid`, or what that raises.
     """
     path, _, argument = name.partition(":")
-    file = Path(find_file(path, root, "--table"))
-    spec = importlib.util.spec_from_file_location("table_file", file)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"--table {path}: give a Python file with a function get_grid.")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, "get_grid"):
-        raise ValueError(f"--table {path}: it has no function get_grid. configs/tables.py has one.")
-    return module.get_grid(argument) if argument else module.get_grid()
+    return call_of_file(f"{find_file(path, root, '--table')}:{argument}", "get_grid", "--table")
 
 
 def find_file(path: str, root: Path, flag: str) -> str:
