@@ -252,7 +252,8 @@ def pretext_loss(
                 label=None if view.label is None else take(view.label),
             )
             mask = jnp.ones(count, bool)
-        losses, variables = parts.pretext.loss(encoder, variables, state.pretext, view, domain_key)
+        prepared = parts.pretext.prepare(view, domain_key)
+        losses, variables = parts.pretext.loss(encoder, variables, state.pretext, prepared, domain_key)
         for name, loss in losses.items():
             # in gather mode the rows are fewer than the batch that `denominator = "batch"` divides by
             share = mask.shape[0] / batch if denominator == "batch" else 1.0

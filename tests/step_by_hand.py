@@ -55,7 +55,8 @@ def by_hand(config, parts, state, batch):
             label = None if half.label is None else half.label[rows]
             view = View(clouds[name][rows], half.points[rows], label, name, state.step / parts.steps)
             encoder = functools.partial(encode, parts.network)
-            losses, variables = parts.pretext.loss(encoder, variables, state.pretext, view, key)
+            prepared = parts.pretext.prepare(view, key)
+            losses, variables = parts.pretext.loss(encoder, variables, state.pretext, prepared, key)
             own = sum(losses["reconstruction"][i] for i, row in enumerate(rows) if row in kept[name])
             total += own / (batch_size if selection.denominator == "batch" else len(kept[name]))
         return config.pretext.weight * total, variables["batch_stats"]

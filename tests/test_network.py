@@ -51,6 +51,31 @@ def test_training_changes_the_batch_statistics_of_its_part_alone_and_nothing_in_
         assert not np.allclose(old["mean"], norm["mean"]) and not np.allclose(old["var"], norm["var"])
 
 
+def test_constant_statistics_give_the_values_of_training_and_gradients_that_do_not_mix_clouds(made, points):
+    network, variables = made
+    key = jax.random.key(2)
+
+    def first(points, train):
+        features, after = encode(network, variables, points, key, train=train)
+        return features.embedding[0].sum(), (features, after)
+
+    found, expected = (jax.grad(first, has_aux=True)(points, train) for train in ("constant", True))
+    chex.assert_trees_all_close(found[1], expected[1], rtol=1e-6)  # features and new statistics
+    assert np.abs(found[0][0]).max() > 0 and not np.asarray(found[0][1:]).any()
+    assert np.abs(expected[0][1:]).max() > 1e-3
+    # the gradient of a network whose running statistics are those of the batch, without the 1 / (n - 1)
+    layer = BatchNorm(3)
+    x = jax.random.normal(key, (5, 3))
+    norm = jax.tree.map(jnp.asarray, layer.init(key, x, train=True))
+    of_batch = {"mean": jnp.mean(x, 0), "var": jnp.var(x, 0)}
+    apart = norm | {"batch_stats": of_batch}
+    weight = jnp.arange(15.0).reshape(5, 3)
+    variables = {kind: {"encoder": tree} for kind, tree in norm.items()}
+    own = jax.grad(lambda x: jnp.sum(weight * run(layer, variables, "encoder", x, train="constant")[0]))(x)
+    other = jax.grad(lambda x: jnp.sum(weight * layer.apply(apart, x, train=False)))(x)
+    np.testing.assert_allclose(own, other, rtol=1e-4)
+
+
 def test_inference_changes_nothing_and_does_not_see_the_other_clouds(made, points):
     network, variables = made
     logits, features, after = classify(network, variables, points)

@@ -236,7 +236,7 @@ def test_a_pretext_task_starts_from_the_network_of_its_stage(whole, start):
     )  # fmt: skip
     given = jax.device_get(whole.state.variables)
     for stage in (1, 2):
-        parts = build_parts(config, stage, 7)._replace(pretext=Pretext(init, lambda *_: None))
+        parts = build_parts(config, stage, 7)._replace(pretext=Pretext(init, lambda *_: None, lambda *_: None))
         state, _ = start_stage(run, parts, stage, given)
         chex.assert_trees_all_equal(state.pretext, state.variables["params"]["encoder"])
         kernels = [tree["conv1"]["dense"]["kernel"] for tree in (state.pretext, given["params"]["encoder"])]

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import jax
 from jaxtyping import Array, Float, Int
 
+from smdsb_jax.network import Train
 from smdsb_jax.state import Features, Tree, Variables
 
 
@@ -14,7 +15,7 @@ class Encode(Protocol):
     """One encoder pass: normalized by its own batch when `train`, by running statistics otherwise."""
 
     def __call__(  # noqa: D102
-        self, variables: Variables, points: Float[Array, "batch n 3"], key: jax.Array, *, train: bool = True
+        self, variables: Variables, points: Float[Array, "batch n 3"], key: jax.Array, *, train: Train = True
     ) -> tuple[Features, Variables]: ...
 
 
@@ -34,6 +35,21 @@ def unchanged(state: Tree, variables: Variables) -> Tree:
     return state
 
 
+class PretextLoss(Protocol):
+    """The losses of prepared samples, each [batch], and the variables with new batch statistics."""
+
+    def __call__(  # noqa: D102
+        self,
+        encode: Encode,
+        variables: Variables,
+        state: Tree,
+        prepared: Tree,
+        key: jax.Array,
+        *,
+        train: Train = True,
+    ) -> tuple[dict[str, Float[Array, " batch"]], Variables]: ...
+
+
 class Pretext(NamedTuple):
     """Pure functions, as an optax transformation; options are bound when it is made.
 
@@ -41,14 +57,18 @@ class Pretext(NamedTuple):
       `batch_stats`) of the task's heads; `state` what else it remembers, such as an EMA teacher.
       `variables` are those of encoder and head, `features` the shapes of an encoder output
       (`jax.ShapeDtypeStruct`, for `lazy_init`).
-    - `loss(encode, variables, state, view, key) -> ({name: loss [batch]}, variables)`: one or several
-      losses **per sample**, scaled relative to each other; the step masks, averages and weighs their sum.
-      It may call `encode` as often as it likes; the task's own variables are `variables[…]["pretext"]`.
+    - `prepare(view, key) -> prepared`: all that is drawn, deformed or mixed, before any parameter: what the
+      encoder is to see and what is to be told of it. Each array has the samples along its first axis, so
+      that one sample's pretext loss, and its gradient, can be had apart from the others.
+    - `loss(encode, variables, state, prepared, key, *, train=True) -> ({name: loss [batch]}, variables)`: one
+      or several losses **per sample**, scaled relative to each other; the step masks, averages and weighs
+      their sum. It may call `encode` as often as it likes; the task's own variables are
+      `variables[…]["pretext"]`. `train` says how its passes normalize, heads included, and is passed on.
+      `key` is the one that `prepare` got: each takes its own parts of it.
     - `update(state, variables) -> state`: once per step, after the optimizer.
     """
 
     init: Callable[[jax.Array, Features, Variables], tuple[dict[str, Tree], Tree]]
-    loss: Callable[
-        [Encode, Variables, Tree, View, jax.Array], tuple[dict[str, Float[Array, " batch"]], Variables]
-    ]
+    prepare: Callable[[View, jax.Array], Tree]
+    loss: PretextLoss
     update: Callable[[Tree, Variables], Tree] = unchanged

@@ -1,6 +1,7 @@
 """DefRec: deform a region of the cloud, rebuild it from the encoder's features."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from smdsb_jax.geometry import chamfer_distance
 from smdsb_jax.heads import ReconstructionHead
-from smdsb_jax.network import run
+from smdsb_jax.network import Train, run
 from smdsb_jax.pretext.base import Encode, Pretext, View
 from smdsb_jax.registry import check_range
 from smdsb_jax.state import Features, Tree, Variables
@@ -16,6 +17,14 @@ from smdsb_jax.state import Features, Tree, Variables
 CELLS = 3  # per axis, on [-1, 1]
 
 Deformed = tuple[Float[Array, "*clouds n 3"], Bool[Array, "*clouds n"]]  # the cloud, where it was replaced
+
+
+class Prepared(NamedTuple):
+    """Clouds with the region that was replaced."""
+
+    points: Float[Array, "batch n 3"]
+    deformed: Float[Array, "batch n 3"]
+    mask: Bool[Array, "batch n"]
 
 
 def defrec(
@@ -87,18 +96,28 @@ def _reconstruction(
         del variables
         return dict(head.lazy_init(key, features, train=False)), ()
 
+    def prepare(view: View, key: jax.Array) -> Prepared:
+        region_key, noise_key, *_ = jax.random.split(key, 4)
+        keys = jax.random.split(noise_key, view.points.shape[0])
+        return Prepared(view.points, *deform(region_key, keys, view.points))
+
     def loss(
-        encode: Encode, variables: Variables, state: Tree, view: View, key: jax.Array
+        encode: Encode,
+        variables: Variables,
+        state: Tree,
+        prepared: Prepared,
+        key: jax.Array,
+        *,
+        train: Train = True,
     ) -> tuple[dict[str, Float[Array, " batch"]], Variables]:
         del state
-        region_key, noise_key, encoder_key, head_key = jax.random.split(key, 4)
-        keys = jax.random.split(noise_key, view.points.shape[0])
-        deformed, mask = deform(region_key, keys, view.points)
-        features, variables = encode(variables, deformed, encoder_key)
-        rebuilt, variables = run(head, variables, "pretext", features, train=True, key=head_key)
-        return {"reconstruction": scale * jax.vmap(chamfer_distance)(view.points, rebuilt, mask)}, variables
+        *_, encoder_key, head_key = jax.random.split(key, 4)
+        points, deformed, mask = prepared
+        features, variables = encode(variables, deformed, encoder_key, train=train)
+        rebuilt, variables = run(head, variables, "pretext", features, train=train, key=head_key)
+        return {"reconstruction": scale * jax.vmap(chamfer_distance)(points, rebuilt, mask)}, variables
 
-    return Pretext(init, loss)
+    return Pretext(init, prepare, loss)
 
 
 def cell_of(points: Float[Array, "n 3"]) -> Int[Array, " n"]:

@@ -9,15 +9,13 @@ from jaxtyping import Array, Bool, Float, Int
 from smdsb_jax.augment import join, spread_order
 from smdsb_jax.curvature import ROUNDEST, normals_and_curvature
 from smdsb_jax.layers import Dense
-from smdsb_jax.network import cross_entropy
+from smdsb_jax.network import Train, cross_entropy
 from smdsb_jax.pretext.base import Encode, Pretext, View
 from smdsb_jax.pretext.defrec import CELLS, cell_of, deform_voxel
 from smdsb_jax.registry import check_range
 from smdsb_jax.state import Features, Tree, Variables
 
 TURNS = 4  # by 0, 90, 180 and 270 degrees
-
-Losses = tuple[Float[Array, " batch"], Variables]
 
 
 class Mixed(NamedTuple):
@@ -26,7 +24,22 @@ class Mixed(NamedTuple):
     points: Float[Array, "batch n 3"]
     about_x: Int[Array, " batch"]  # quarter turns of the first part
     about_y: Int[Array, " batch"]  # of the other
-    share: Float[Array, ""]
+    share: Float[Array, " batch"]  # the same for all
+
+
+class Distorted(NamedTuple):
+    """Clouds with one cell distorted, which one, and the weight of telling it; 0 where none was."""
+
+    points: Float[Array, "batch n 3"]
+    cell: Int[Array, " batch"]
+    weight: Float[Array, " batch"]
+
+
+class Prepared(NamedTuple):
+    """The two views; None where a task is left out."""
+
+    distorted: Distorted | None
+    mixed: Mixed | None
 
 
 def gast(
@@ -88,41 +101,52 @@ def gast(
         out: Any = Dense(classes[name]).apply({"params": own}, features.embedding)
         return out
 
-    def distortion(encode: Encode, variables: Variables, view: View, key: jax.Array) -> Losses:
-        order_key, noise_key, encoder_key = jax.random.split(key, 3)
+    def distort(points: Float[Array, "batch n 3"], key: jax.Array) -> Distorted:
+        order_key, noise_key, _ = jax.random.split(key, 3)
         order = jax.random.permutation(order_key, CELLS**3)  # one for the batch, as released
-        keys = jax.random.split(noise_key, view.points.shape[0])
+        keys = jax.random.split(noise_key, points.shape[0])
         distorted, mask = jax.vmap(lambda k, p: deform_voxel(order, k, p, min_points, noise_variance))(
-            keys, view.points
+            keys, points
         )
-        features, variables = encode(variables, distorted, encoder_key)
-        loss = cross_entropy(logits(variables, "cell", features), jax.vmap(cell_within)(view.points, mask))
+        weight = jnp.where(jnp.any(mask, axis=1), distortion_weight, 0.0)
         if curvature_factor:
-            curvature = jax.vmap(normals_and_curvature)(view.points)[1]
-            loss = loss * curvature_factor * jax.vmap(share_of_curvature)(curvature, mask)
-        return distortion_weight * jnp.where(jnp.any(mask, axis=1), loss, 0), variables
+            curvature = jax.vmap(normals_and_curvature)(points)[1]
+            weight = weight * curvature_factor * jax.vmap(share_of_curvature)(curvature, mask)
+        return Distorted(distorted, jax.vmap(cell_within)(points, mask), weight)
 
-    def rotation(encode: Encode, variables: Variables, view: View, key: jax.Array) -> Losses:
-        mix_key, encoder_key = jax.random.split(key)
-        mixed = mix_turned(mix_key, view.points)
-        features, variables = encode(variables, mixed.points, encoder_key)
-        first = cross_entropy(logits(variables, "about_x", features), mixed.about_x)
-        other = cross_entropy(logits(variables, "about_y", features), mixed.about_y)
-        return rotation_weight * (mixed.share * first + (1 - mixed.share) * other), variables
+    def prepare(view: View, key: jax.Array) -> Prepared:
+        distortion_key, rotation_key = jax.random.split(key)
+        return Prepared(
+            distort(view.points, distortion_key) if distortion_weight else None,
+            mix_turned(jax.random.split(rotation_key)[0], view.points) if rotation_weight else None,
+        )
 
     def loss(
-        encode: Encode, variables: Variables, state: Tree, view: View, key: jax.Array
+        encode: Encode,
+        variables: Variables,
+        state: Tree,
+        prepared: Prepared,
+        key: jax.Array,
+        *,
+        train: Train = True,
     ) -> tuple[dict[str, Float[Array, " batch"]], Variables]:
         del state
         distortion_key, rotation_key = jax.random.split(key)
         losses = {}
-        if distortion_weight:
-            losses["distortion"], variables = distortion(encode, variables, view, distortion_key)
-        if rotation_weight:
-            losses["rotation"], variables = rotation(encode, variables, view, rotation_key)
+        if distorted := prepared.distorted:
+            encoder_key = jax.random.split(distortion_key, 3)[2]
+            features, variables = encode(variables, distorted.points, encoder_key, train=train)
+            of_cell = cross_entropy(logits(variables, "cell", features), distorted.cell)
+            losses["distortion"] = distorted.weight * of_cell
+        if mixed := prepared.mixed:
+            encoder_key = jax.random.split(rotation_key)[1]
+            features, variables = encode(variables, mixed.points, encoder_key, train=train)
+            first = cross_entropy(logits(variables, "about_x", features), mixed.about_x)
+            other = cross_entropy(logits(variables, "about_y", features), mixed.about_y)
+            losses["rotation"] = rotation_weight * (mixed.share * first + (1 - mixed.share) * other)
         return losses, variables
 
-    return Pretext(init, loss)
+    return Pretext(init, prepare, loss)
 
 
 def cell_within(points: Float[Array, "n 3"], mask: Bool[Array, " n"]) -> Int[Array, ""]:
@@ -157,7 +181,7 @@ def mix_turned(key: jax.Array, points: Float[Array, "batch n 3"]) -> Mixed:
     spread = spread_order(start_key, points)
     first = jax.vmap(turn_about_x)(spread, about_x)
     other = jax.vmap(turn_about_y)(spread[partner], about_y)
-    return Mixed(join(first, other, share), about_x, about_y, share)
+    return Mixed(join(first, other, share), about_x, about_y, jnp.full(batch, share))
 
 
 def turn_about_x(points: Float[Array, "n 3"], quarters: Int[Array, ""]) -> Float[Array, "n 3"]:

@@ -1,6 +1,11 @@
 """No pretext task."""
 
-from smdsb_jax.pretext.base import Pretext
+import jax
+from jaxtyping import Array, Float
+
+from smdsb_jax.network import Train
+from smdsb_jax.pretext.base import Encode, Pretext
+from smdsb_jax.state import Tree, Variables
 
 
 def none() -> Pretext:
@@ -10,5 +15,13 @@ def none() -> Pretext:
     """
     return Pretext(
         init=lambda key, features, variables: ({"params": {}, "batch_stats": {}}, ()),
-        loss=lambda encode, variables, state, view, key: ({}, variables),
+        prepare=lambda view, key: (),
+        loss=_loss,
     )
+
+
+def _loss(
+    encode: Encode, variables: Variables, state: Tree, prepared: Tree, key: jax.Array, *, train: Train = True
+) -> tuple[dict[str, Float[Array, " batch"]], Variables]:
+    del encode, state, prepared, key, train
+    return {}, variables

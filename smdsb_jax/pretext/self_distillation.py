@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from smdsb_jax import augment
+from smdsb_jax.network import Train
 from smdsb_jax.pretext.base import Encode, Pretext, View
 from smdsb_jax.registry import check_range
 from smdsb_jax.state import Features, Tree, Variables
@@ -17,6 +18,15 @@ class Teacher(NamedTuple):
 
     encoder: dict[str, Tree]  # {"params" | "batch_stats": …}
     updates: Int[Array, ""]
+
+
+class Prepared(NamedTuple):
+    """What student and teacher see of each cloud, and what its loss weighs."""
+
+    strong: Float[Array, "batch n 3"]
+    weak: Float[Array, "batch n 3"]
+    label: Int[Array, " batch"] | None
+    weight: Float[Array, " batch"]
 
 
 def self_distillation(
@@ -56,22 +66,32 @@ def self_distillation(
         encoder = {kind: jax.tree.map(jnp.copy, parts["encoder"]) for kind, parts in variables.items()}
         return {"params": {}, "batch_stats": {}}, Teacher(encoder, jnp.zeros((), jnp.int32))
 
-    def loss(
-        encode: Encode, variables: Variables, state: Teacher, view: View, key: jax.Array
-    ) -> tuple[dict[str, Float[Array, " batch"]], Variables]:
-        student_key, teacher_key, view_key = jax.random.split(key, 3)
-        student, after = encode(variables, view.points, student_key)
+    def prepare(view: View, key: jax.Array) -> Prepared:
+        *_, view_key = jax.random.split(key, 3)
         keys = jax.random.split(view_key, view.stored.shape[0])
         weak = jax.vmap(lambda k, cloud: weak_view(k, cloud, view.points.shape[1]))(keys, view.stored)
+        ramp = jnp.exp(-5 * (1 - view.progress) ** 2)
+        return Prepared(view.points, weak, view.label, jnp.full(len(weak), ramp / 2))
+
+    def loss(
+        encode: Encode,
+        variables: Variables,
+        state: Teacher,
+        prepared: Prepared,
+        key: jax.Array,
+        *,
+        train: Train = True,
+    ) -> tuple[dict[str, Float[Array, " batch"]], Variables]:
+        student_key, teacher_key, _ = jax.random.split(key, 3)
+        student, after = encode(variables, prepared.strong, student_key, train=train)
         frozen = {kind: {"encoder": tree} for kind, tree in state.encoder.items()}
-        teacher, _ = encode(frozen, weak, teacher_key, train=False)
+        teacher, _ = encode(frozen, prepared.weak, teacher_key, train=False)
         distance = distillation_loss(
             jax.lax.stop_gradient(teacher.embedding) / teacher_temperature,
             student.embedding / student_temperature,
         )
-        ramp = jnp.exp(-5 * (1 - view.progress) ** 2)
         # a labelled view went through the classification pass: its statistics are not recorded twice
-        return {"distillation": ramp / 2 * distance}, after if view.label is None else variables
+        return {"distillation": prepared.weight * distance}, after if prepared.label is None else variables
 
     def weak_view(key: jax.Array, cloud: Float[Array, "stored 3"], points: int) -> Float[Array, "n 3"]:
         subsample_key, jitter_key = jax.random.split(key)
@@ -82,7 +102,7 @@ def self_distillation(
         encoder = {kind: parts["encoder"] for kind, parts in variables.items()}
         return Teacher(average(state, encoder, momentum), state.updates + 1)
 
-    return Pretext(init, loss, update)
+    return Pretext(init, prepare, loss, update)
 
 
 def distillation_loss(

@@ -9,7 +9,7 @@ from smdsb_jax.pretext.base import Encode, Pretext, View, unchanged
 
 def test_a_task_without_an_update_keeps_its_state():
     state = {"teacher": jnp.ones(2)}
-    task = Pretext(init=lambda *_: ({}, ()), loss=lambda *_: ({}, {}))
+    task = Pretext(init=lambda *_: ({}, ()), prepare=lambda *_: (), loss=lambda *_: ({}, {}))
     assert task.update is unchanged and task.update(state, {"params": {}}) is state
 
 

@@ -59,7 +59,8 @@ def embedding_of(variables, points):
 def run_task(task, points, *, variables=None, seed=3):
     encode, seen = recorder()
     variables = variables_of(task) if variables is None else variables
-    losses, after = task.loss(encode, variables, (), view_of(points), jax.random.key(seed))
+    key = jax.random.key(seed)
+    losses, after = task.loss(encode, variables, (), task.prepare(view_of(points), key), key)
     return losses, after, seen, variables
 
 
@@ -102,7 +103,7 @@ def farthest(points, count, start):
 def test_a_mixed_cloud_is_a_turned_sampling_of_one_cloud_and_the_turned_rest_of_another():
     points = clouds()
     mixed = jax.jit(mix_turned)(jax.random.key(1), points)
-    count = round(float(mixed.share) * POINTS)
+    count = round(float(mixed.share[0]) * POINTS)
     assert 0 < count < POINTS
     sources = [set(map(tuple, np.asarray(p).tolist())) for p in points]
     partners = []
@@ -122,7 +123,8 @@ def test_the_two_turns_are_independent_and_all_occur():
     mixed = jax.jit(jax.vmap(lambda k: mix_turned(k, points)))(jax.random.split(jax.random.key(0), 500))
     table = np.histogram2d(np.ravel(mixed.about_x), np.ravel(mixed.about_y), bins=4)[0] / 2000
     np.testing.assert_allclose(table, 1 / 16, atol=0.025)  # 4.6 standard deviations
-    share = np.sort(mixed.share)
+    assert (mixed.share == mixed.share[:, :1]).all()  # one per batch
+    share = np.sort(mixed.share[:, 0])
     np.testing.assert_allclose(share, (np.arange(500) + 0.5) / 500, atol=0.09)  # Kolmogorov-Smirnov, 1e-3
 
 
@@ -199,7 +201,7 @@ def test_the_rotation_loss_equals_its_formula():
     mix_key, _ = jax.random.split(jax.random.split(jax.random.key(3))[1])
     mixed = mix_turned(mix_key, points)
     np.testing.assert_array_equal(mixed.points, mixed_points)
-    share, embedding = float(mixed.share), embedding_of(variables, mixed_points)
+    share, embedding = float(mixed.share[0]), embedding_of(variables, mixed_points)
     expected = share * cross_entropies(heads["about_x"], embedding, np.asarray(mixed.about_x))
     expected += (1 - share) * cross_entropies(heads["about_y"], embedding, np.asarray(mixed.about_y))
     np.testing.assert_allclose(losses["rotation"], 0.7 * expected, rtol=1e-5)
@@ -211,7 +213,7 @@ def test_a_part_of_no_points_trains_no_head(monkeypatch, share, idle, trained):
     monkeypatch.setattr(
         importlib.import_module("smdsb_jax.pretext.gast"),  # the package's name `gast` is the function
         "mix_turned",
-        lambda key, points: mix_turned(key, points)._replace(share=jnp.array(share)),
+        lambda key, points: mix_turned(key, points)._replace(share=jnp.full(len(points), share)),
     )
     variables = variables_of(task)
 

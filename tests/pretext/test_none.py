@@ -17,6 +17,7 @@ def test_it_has_no_options_no_variables_no_state_and_no_loss():
     def encode(*args, **kwargs):
         raise AssertionError("makes no pass")
 
-    losses, after = task.loss(encode, variables, state, view, jax.random.key(1))
+    key = jax.random.key(1)
+    losses, after = task.loss(encode, variables, state, task.prepare(view, key), key)
     assert losses == {} and after is variables
     assert task.update(state, variables) == ()

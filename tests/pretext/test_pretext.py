@@ -1,6 +1,7 @@
 """What holds for every pretext task, and that the interface carries what later ones need."""
 
 import functools
+import operator
 
 import chex
 import flax.linen as nn
@@ -56,9 +57,10 @@ def test_every_task_gives_a_finite_loss_per_sample_and_steps(name):
     state = init_state(parts, jax.random.key(0))
     half = clouds(1)
     view = View(half.points[:, :POINTS], half.points, half.label, "source", jnp.zeros(()))
-    losses, _ = parts.pretext.loss(
-        functools.partial(encode, parts.network), state.variables, state.pretext, view, jax.random.key(2)
-    )
+    key, encoder = jax.random.key(2), functools.partial(encode, parts.network)
+    prepared = parts.pretext.prepare(view, key)
+    assert all(leaf.shape[0] == BATCH for leaf in jax.tree.leaves(prepared))
+    losses, _ = parts.pretext.loss(encoder, state.variables, state.pretext, prepared, key)
     for loss in losses.values():
         assert loss.shape == (BATCH,)
         chex.assert_tree_all_finite(loss)
@@ -71,6 +73,33 @@ def test_every_task_gives_a_finite_loss_per_sample_and_steps(name):
         state, Batch(clouds(1), clouds(2, label=False))
     )
     assert traced.lower(lowering_platforms=("cuda",)).as_text()
+
+
+@pytest.mark.parametrize("name", PRETEXT)
+def test_in_inference_mode_a_prepared_samples_loss_is_its_own(name):
+    config = tiny()
+    choose(config, "pretext", name)
+    if "min_points" in config.pretext:
+        config.pretext.min_points = 3
+    parts = build_parts(resolve(config), 1, 3)
+    state = init_state(parts, jax.random.key(0))
+    half = clouds(1)
+    key, encoder = jax.random.key(2), functools.partial(encode, parts.network)
+    prepared = parts.pretext.prepare(
+        View(half.points[:, :POINTS], half.points, half.label, "source", jnp.ones(())), key
+    )
+
+    def losses(prepared):
+        found, after = parts.pretext.loss(encoder, state.variables, state.pretext, prepared, key, train=False)
+        chex.assert_trees_all_equal(after, state.variables)
+        return found
+
+    together = losses(prepared)
+    assert together or name == "none"
+    for i in range(BATCH):
+        alone = losses(jax.tree.map(operator.itemgetter(slice(i, i + 1)), prepared))
+        for loss, values in together.items():
+            np.testing.assert_allclose(alone[loss][0], values[i], rtol=2e-4)
 
 
 class Angle(nn.Module):
@@ -90,21 +119,26 @@ def everything():
             "updates": jnp.zeros((), jnp.int32),
         }
 
-    def loss(encoder, variables, state, view, key):
-        keys = jax.random.split(key, 4)
-        label = jax.random.randint(keys[0], view.label.shape if view.label is not None else (BATCH,), 0, 4)
+    def prepare(view, key):
+        batch = len(view.points)
+        label = jax.random.randint(jax.random.split(key, 4)[0], (batch,), 0, 4)
         turned = jnp.where(label[:, None, None] > 1, -view.points, view.points)
-        features, variables = encoder(variables, turned, keys[1])
-        again, variables = encoder(variables, view.stored[:, :POINTS], keys[2])
+        return label, turned, view.stored[:, :POINTS], view.points, jnp.full(batch, view.progress)
+
+    def loss(encoder, variables, state, prepared, key, *, train=True):
+        label, turned, stored, points, progress = prepared
+        keys = jax.random.split(key, 4)
+        features, variables = encoder(variables, turned, keys[1], train=train)
+        again, variables = encoder(variables, stored, keys[2], train=train)
         teacher = {kind: {"encoder": tree} for kind, tree in state["teacher"].items()}
-        target, unchanged = encoder(teacher, view.points, keys[3], train=False)
+        target, unchanged = encoder(teacher, points, keys[3], train=False)
         assert unchanged is teacher
-        (logits, offsets), variables = run(head, variables, "pretext", features, train=True)
+        (logits, offsets), variables = run(head, variables, "pretext", features, train=train)
         angle = optax.softmax_cross_entropy_with_integer_labels(logits, label)
         distill = jnp.mean((again.embedding - jax.lax.stop_gradient(target.embedding)) ** 2, axis=-1)
         return {
             "angle": angle + 0 * jnp.mean(offsets, axis=(1, 2)),
-            "distill": view.progress * distill,
+            "distill": progress * distill,
         }, variables
 
     def update(state, variables):
@@ -114,7 +148,7 @@ def everything():
         teacher = jax.tree.map(lambda t, s: decay * t + (1 - decay) * s, state["teacher"], student)
         return {"teacher": teacher, "updates": updates}
 
-    return Pretext(init, loss, update)
+    return Pretext(init, prepare, loss, update)
 
 
 def test_the_interface_carries_what_later_tasks_need():
@@ -147,8 +181,9 @@ def test_per_sample_losses_average_to_the_steps_loss_with_the_given_weights():
     variables, expected = state.variables, 0.0
     for half, key, domain in zip(seen, keys, Batch._fields, strict=True):
         view = View(half.points, half.points, half.label, domain, jnp.zeros(()))
+        prepared = parts.pretext.prepare(view, key)
         losses, variables = parts.pretext.loss(
-            functools.partial(encode, parts.network), variables, (), view, key
+            functools.partial(encode, parts.network), variables, (), prepared, key
         )
         expected += 0.2 * float(np.mean(losses["reconstruction"]))
     assert total == pytest.approx(expected, rel=1e-5)

@@ -43,7 +43,8 @@ def loss(built, view, key=KEY, **changes):
     parts, state = built
     state = state.replace(**changes)
     encoder = functools.partial(encode, parts.network)
-    losses, variables = parts.pretext.loss(encoder, state.variables, state.pretext, view, key)
+    prepared = parts.pretext.prepare(view, key)
+    losses, variables = parts.pretext.loss(encoder, state.variables, state.pretext, prepared, key)
     return losses["distillation"], variables
 
 
