@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from smdsb_jax.state import Sample
@@ -52,14 +53,40 @@ def score_samples(score: Score, samples: Sample) -> Float[Array, " batch"]:
     Raises:
       ValueError: the statistic does not return one floating-point number per sample.
     """
-    result = jax.vmap(score)(samples)
-    if getattr(result, "ndim", 0) != 1 or not jnp.issubdtype(result.dtype, jnp.floating):
-        name = getattr(score, "__name__", repr(score))
-        got = f"{result.dtype}{list(result.shape[1:])}" if hasattr(result, "dtype") else type(result).__name__
+
+    def one(sample: Sample) -> Array:
+        result = score(sample)
+        if isinstance(result, float):
+            result = jnp.asarray(result)
+        typed = hasattr(result, "shape") and hasattr(result, "dtype")
+        if not typed or result.shape or not jnp.issubdtype(result.dtype, jnp.floating):
+            name = getattr(score, "__name__", repr(score))
+            got = f"{result.dtype}{list(result.shape)}" if typed else type(result).__name__
+            raise ValueError(
+                f"The statistic {name} returns {got} for one sample; return one float, as jnp.mean does."
+            )
+        return result
+
+    return jax.lax.stop_gradient(jax.vmap(one)(samples))
+
+
+def checked_scores(name: str, scores: Float[np.ndarray, " n"], where: str) -> Float[np.ndarray, " n"]:
+    """The scores, all finite; for use outside jit. `where` says whose they are, as "c2s source".
+
+    Infinity is refused too: its rank is sound, but no mean, correlation or picture of the scores is.
+
+    Raises:
+      ValueError: a score is NaN or infinite; the message names the statistic and the first such sample.
+    """
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if bad.size:
+        kinds = [k for k, test in (("NaN", np.isnan), ("infinity", np.isinf)) if test(scores).any()]
         raise ValueError(
-            f"The statistic {name} returns {got} for one sample; return one float, as jnp.mean does."
+            f"The statistic {name} returns {' or '.join(kinds)} for {bad.size} of {len(scores)} samples of "
+            f"{where} (first: sample {bad[0]}). Guard its divisions and logarithms; if it has none to guard, "
+            "the network's outputs are not finite."
         )
-    return jax.lax.stop_gradient(result)
+    return scores
 
 
 def select(

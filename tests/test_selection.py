@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from smdsb_jax.selection import (
     Selection,
+    checked_scores,
     gather_kept,
     keep_mask,
     kept_count,
@@ -15,7 +16,7 @@ from smdsb_jax.selection import (
     score_samples,
     select,
 )
-from tests.statistics.test_statistics import samples
+from tests.statistics.made_samples import samples
 
 SELECTION = Selection(lambda s: s.loss, "low", 0.5, "pooled", "batch", (0.0, 0.0), "mask")
 
@@ -118,14 +119,45 @@ def test_gathered_rows_are_the_kept_ones_in_order():
     chex.assert_trees_all_equal(gather_kept(keep, 3)(jnp.arange(5) * 10), jnp.array([10, 30, 40]))
 
 
+def top(sample):
+    return sample.saliency
+
+
 @pytest.mark.parametrize(
     "statistic, got",
     [
-        (lambda s: s.saliency, r"float32\[16\]"),
-        (lambda s: s.label, "int32"),
+        (top, r"statistic top returns float32\[16\] for one sample"),
+        (lambda s: s.saliency[:1], r"float32\[1\]"),
+        (lambda s: s.label, r"int32\[\]"),
+        (lambda s: s.loss > 0, r"bool\[\]"),
         (lambda s: (s.loss, s.loss), "tuple"),
+        (lambda s: None, "NoneType"),
+        (lambda s: "loss", "str"),
     ],
 )
-def test_a_statistic_of_the_wrong_kind_is_named(statistic, got):
-    with pytest.raises(ValueError, match=got):
-        score_samples(statistic, samples(3, 16))
+@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit])
+def test_a_statistic_of_the_wrong_kind_is_named(statistic, got, wrap):
+    with pytest.raises(ValueError, match=got) as error:
+        wrap(lambda s: score_samples(statistic, s))(samples(3, 16))
+    assert "\n" not in str(error.value)
+
+
+def test_a_plain_number_is_a_score():
+    assert score_samples(lambda s: 0.5, samples(3, 16)).tolist() == [0.5] * 3
+
+
+def test_scores_that_are_not_finite_are_refused_with_the_statistic_and_the_first_sample():
+    scores = np.arange(256, dtype=np.float32)
+    assert checked_scores("skewness", scores, "c2s source") is scores
+    scores[[17, 90, 255]] = np.nan
+    with pytest.raises(
+        ValueError,
+        match=r"statistic my_module:top returns NaN for 3 of 256 samples of c2s source \(first: sample 17\)",
+    ) as error:
+        checked_scores("my_module:top", scores, "c2s source")
+    assert "\n" not in str(error.value)
+    scores[2] = np.inf
+    with pytest.raises(ValueError, match=r"returns NaN or infinity for 4 of 256 .*first: sample 2\)"):
+        checked_scores("my_module:top", scores, "c2s source")
+    with pytest.raises(ValueError, match=r"top returns infinity for 1 of 3 samples of target"):
+        checked_scores("top", np.array([1.0, -np.inf, 2.0]), "target")
