@@ -55,13 +55,13 @@ def curves(path: PathLike, metrics_jsonl: PathLike) -> None:
     stage_1 = [record["step"] for record in records if record["stage"] == 1]
     boundary = max(stage_1) if stage_1 and any(record["stage"] == 2 for record in records) else None
     for axes, title, unit in ((left, "Losses", "mean loss per sample"), (right, "Accuracies", "accuracy, %")):
-        _plain(axes, title, "step (optimizer updates)", unit)
+        plain(axes, title, "step (optimizer updates)", unit)
         axes.grid(color=FAINT, linewidth=0.8)
         if boundary is not None:
             _mark(axes, boundary, "stage 2")
         if axes.lines:
             _legend(axes)
-    _save(figure, path)
+    save(figure, path)
 
 
 def confusion(
@@ -81,7 +81,7 @@ def confusion(
                 axes.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=10, color=color)
     axes.set_xticks(range(len(classes)), classes, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(classes)), [f"{c} ({n})" for c, n in zip(classes, count[:, 0], strict=True)])
-    _plain(axes, title, "predicted class", "true class (samples)")
+    plain(axes, title, "predicted class", "true class (samples)")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     axes.set_xticks(np.arange(len(classes) - 1) + 0.5, minor=True)
@@ -89,7 +89,7 @@ def confusion(
     axes.grid(which="minor", color="white", linewidth=1.5)
     axes.tick_params(which="minor", length=0)
     _color_bar(figure, axes, image, "share of the true class, %", shrink=0.8)
-    _save(figure, path)
+    save(figure, path)
 
 
 def class_accuracy(
@@ -113,11 +113,11 @@ def class_accuracy(
     axes.set_xticks(range(len(classes)), classes)
     axes.set_ylim(0, 108)
     axes.set_yticks(range(0, 101, 20))
-    _plain(axes, title, "", "accuracy, %")
+    plain(axes, title, "", "accuracy, %")
     axes.grid(axis="y", color=FAINT, linewidth=0.8)
     if len(confusions) > 1:
         _legend(axes)
-    _save(figure, path)
+    save(figure, path)
 
 
 def saliency(
@@ -139,29 +139,39 @@ def saliency(
     row = figure.subplots(1, len(clouds), squeeze=False)[0]
     for axes, cloud, map_, title in zip(row, clouds, saliencies, titles, strict=True):
         share = np.clip(map_ / (map_.max() if map_.max() > 0 else 1), 0, 1)
-        _draw_cloud(axes, cloud, share, colors, azimuth)
+        draw_cloud(axes, cloud, share, colors, azimuth)
         axes.set_title(title, fontsize=12, color=INK)
     if levels:
-        marks = [Line2D([], [], color=c, marker="o", markersize=7, linestyle="") for c in LEVELS]
-        figure.legend(
-            marks, LEVEL_NAMES, title="saliency", loc="outside lower center", ncols=3, frameon=False,
-            fontsize=11, labelcolor=INK,
-        )  # fmt: skip
+        legend_of_levels(figure)
     else:
         scale = ScalarMappable(Normalize(0, 1), colors)
         _color_bar(figure, row, scale, "saliency / its maximum", location="bottom", shrink=1 / len(clouds))
-    _save(figure, path)
+    save(figure, path)
 
 
-def _draw_cloud(
+def legend_of_levels(figure: Figure) -> None:
+    """Names the three colors, below all axes."""
+    marks = [Line2D([], [], color=c, marker="o", markersize=7, linestyle="") for c in LEVELS]
+    figure.legend(
+        marks, LEVEL_NAMES, title="saliency", loc="outside lower center", ncols=3, frameon=False,
+        fontsize=11, labelcolor=INK,
+    )  # fmt: skip
+
+
+def draw_cloud(
     axes: Axes,
     cloud: Float[np.ndarray, "n 3"],
     share: Float[np.ndarray, " n"],
     colors: Colormap,
     azimuth: float,
+    elevation: float = 18.0,
+    size: Float[np.ndarray, " n"] | None = None,
 ) -> None:
-    """The cloud seen from 18° above, without perspective; what is nearer lies in front and is darker."""
-    a, e = np.deg2rad((azimuth, 18.0))
+    """The cloud without perspective, seen from above (angles in degrees); the nearer in front and darker.
+
+    `share` of the color scale, in [0, 1]; `size` of the points in points², by default growing with it.
+    """
+    a, e = np.deg2rad((azimuth, elevation))
     right = np.array([-np.sin(a), np.cos(a), 0.0])
     back = -np.array([np.cos(a) * np.cos(e), np.sin(a) * np.cos(e), np.sin(e)])  # away from the viewer
     x, y, depth = (cloud @ np.stack([right, np.cross(right, back), back], axis=1)).T
@@ -169,8 +179,9 @@ def _draw_cloud(
     far = (depth - depth.min()) / max(float(np.ptp(depth)), 1e-9)
     color = colors(share)
     color[:, :3] += (1 - color[:, :3]) * 0.35 * far[:, None]
-    size = np.clip(14e3 / len(cloud), 3, 60) * (1 + share)  # the salient points are few
-    axes.scatter(x[order], y[order], c=color[order], s=size[order], linewidths=0)
+    by_share = np.clip(14e3 / len(cloud), 3, 60) * (1 + share)  # the salient points are few
+    area = by_share if size is None else size
+    axes.scatter(x[order], y[order], c=color[order], s=area[order], linewidths=0)
     half = 0.53 * max(float(np.ptp(x)), float(np.ptp(y)), 1e-6)
     axes.set_xlim((x.max() + x.min()) / 2 - half, (x.max() + x.min()) / 2 + half)
     axes.set_ylim((y.max() + y.min()) / 2 - half, (y.max() + y.min()) / 2 + half)
@@ -222,7 +233,7 @@ def _words(name: str) -> str:
     return name.replace("_", " ").replace("/", ", ")
 
 
-def _plain(axes: Axes, title: str, x: str, y: str) -> None:
+def plain(axes: Axes, title: str, x: str, y: str) -> None:
     """Readable sizes, and no more lines than needed."""
     axes.set_title(title, fontsize=13, color=INK, loc="left")
     axes.set_xlabel(x, fontsize=11, color=INK)
@@ -239,7 +250,8 @@ def _color_bar(figure: Figure, axes: Any, image: ScalarMappable, label: str, **p
     bar.outline.set_visible(False)
 
 
-def _save(figure: Figure, path: PathLike) -> None:
+def save(figure: Figure, path: PathLike) -> None:
+    """Write the figure in the format of the path's suffix."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure)  # no display, no state shared with pyplot
     figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.12)

@@ -1,0 +1,144 @@
+"""How well scores predict agreement: rank correlations, what selecting by a score is worth, intervals.
+
+Every function takes `weight` [replicates, n]: how often each sample counts. Ones give the value itself, the
+rows of `resample` its bootstrap; a value thus costs one sort, not one per replicate. Equal values share
+their mean rank. Undefined values (constant scores) are NaN.
+"""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+Matrix = Float[np.ndarray, "variables n"]
+Scores = Float[np.ndarray, "scores n"]
+Measures = Float[np.ndarray, "measures n"]
+Weight = Float[np.ndarray, "replicates n"]
+Table = Float[np.ndarray, "replicates scores measures"]
+KENDALL_REPLICATES = 500  # n^2 work each
+
+
+def resample(
+    samples: int, replicates: int, seed: int, cluster: Int[np.ndarray, " n"] | None = None
+) -> Float[np.ndarray, "replicates n"]:
+    """How often each sample is drawn when as many are drawn with replacement, per replicate.
+
+    Args:
+      samples: n.
+      replicates: rows.
+      seed: of the drawing.
+      cluster: where samples depend on those of their cluster (mini-batches coupled by BatchNorm), the
+        clusters are drawn instead, whole.
+    """
+    random = np.random.default_rng(seed)
+    names, of_sample = np.unique(np.arange(samples) if cluster is None else cluster, return_inverse=True)
+    drawn = random.integers(len(names), size=(replicates, len(names)))
+    counts = np.zeros((replicates, len(names)))
+    np.add.at(counts, (np.arange(replicates)[:, None], drawn), 1.0)
+    return counts[:, of_sample]
+
+
+def ranks(values: Matrix, weight: Weight) -> Float[np.ndarray, "replicates variables n"]:
+    """The rank of each value among the drawn ones, from 1; equal values share their mean rank."""
+    return np.stack([_ranks(v, weight) for v in values], axis=1)
+
+
+def _ranks(values: Float[np.ndarray, " n"], weight: Weight) -> Weight:
+    _, group = np.unique(values, return_inverse=True)
+    in_group = np.zeros((len(weight), group.max() + 1))
+    np.add.at(in_group.T, group, weight.T)
+    upto = np.cumsum(in_group, axis=1)
+    return (upto - (in_group - 1) / 2)[:, group]
+
+
+def spearman_table(scores: Scores, measures: Measures, weight: Weight) -> Table:
+    """Spearman's correlation of every score with every measure."""
+    together = _correlations(np.concatenate([scores, measures]), weight)
+    return together[:, : len(scores), len(scores) :]
+
+
+def partial_table(scores: Scores, measures: Measures, given: Matrix, weight: Weight) -> Table:
+    """Partial Spearman's: of what is left of the ranks after a linear regression on the ranks of `given`.
+
+    NaN where nothing is left, as for a score that is itself among `given`.
+    """
+    s, m = len(scores), len(measures)
+    c = _correlations(np.concatenate([scores, measures, given]), weight)
+    broken = ~np.isfinite(c[:, s + m :, s + m :])
+    c[:, s + m :, s + m :][broken] = 0.0  # a constant covariate explains nothing
+    c[:, : s + m, s + m :] = np.nan_to_num(c[:, : s + m, s + m :])
+    inverse = np.linalg.pinv(c[:, s + m :, s + m :], rcond=1e-6, hermitian=True)
+    explained = c[:, : s + m, s + m :] @ inverse @ np.swapaxes(c[:, : s + m, s + m :], 1, 2)
+    left = c[:, : s + m, : s + m] - explained
+    variance = np.einsum("rvv->rv", left)
+    variance = np.where(variance > 1e-6, variance, np.nan)
+    scale = np.sqrt(variance[:, :s, None] * variance[:, None, s:])
+    return left[:, :s, s:] / scale
+
+
+def _correlations(values: Matrix, weight: Weight) -> Float[np.ndarray, "replicates variables variables"]:
+    """Pearson's of the ranks."""
+    out = np.empty((len(weight), len(values), len(values)))
+    for start in range(0, len(weight), 250):  # 250 replicates of 30 variables and 1,024 samples: 60 MB
+        part = slice(start, start + 250)
+        w = weight[part, None, :]
+        total = w.sum(-1, keepdims=True)
+        r = ranks(values, weight[part])
+        r = (r - (w * r).sum(-1, keepdims=True) / total) * np.sqrt(w)
+        length = np.sqrt((r**2).sum(-1, keepdims=True))
+        r = r / np.where(length > 1e-9, length, np.nan)
+        out[part] = r @ np.swapaxes(r, 1, 2)
+    return out
+
+
+def kendall_table(scores: Scores, measures: Measures, weight: Weight) -> Table:
+    """Kendall's τ_b of every score with every measure."""
+    of_scores, of_measures = ([_signs(v) for v in values] for values in (scores, measures))
+    weight = weight.astype(np.float32)
+    pairs = lambda table: np.einsum("rn,rn->r", weight @ table, weight, dtype=np.float64)  # noqa: E731
+    untied = [[pairs(np.abs(s)) for s in signs] for signs in (of_scores, of_measures)]
+    out = np.empty((len(weight), len(scores), len(measures)))
+    for i, a in enumerate(of_scores):
+        for j, b in enumerate(of_measures):
+            scale = np.sqrt(untied[0][i] * untied[1][j])
+            out[:, i, j] = pairs(a * b) / np.where(scale > 0, scale, np.nan)
+    return out
+
+
+def _signs(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n n"]:
+    return np.sign(values[:, None] - values[None, :]).astype(np.float32)
+
+
+def kept_table(scores: Scores, measures: Measures, keep_ratio: float, side: str, weight: Weight) -> Table:
+    """Mean measure of the kept samples minus that of all, in standard deviations of the measure.
+
+    Kept is the `keep_ratio` of the drawn samples with the lowest (side `low`) or highest scores; where the
+    limit falls into several draws of one sample, a part of them. The standard deviation is that of the
+    samples themselves, so that measures of any unit, and checkpoints, compare. 0 is what random scores give.
+    """
+    spread = measures.std(axis=1)
+    standard = measures / np.where(spread > 0, spread, np.nan)[:, None]
+    total = weight.sum(axis=1, keepdims=True)
+    mean = weight @ standard.T / total
+    out = np.empty((len(weight), len(scores), len(measures)))
+    for i, score in enumerate(scores):
+        order = np.argsort(score if side == "low" else -score, kind="stable")
+        drawn = weight[:, order]
+        before = np.cumsum(drawn, axis=1) - drawn
+        kept = np.clip(keep_ratio * total - before, 0, drawn)
+        out[:, i] = kept @ standard[:, order].T / (keep_ratio * total) - mean
+    return out
+
+
+def interval(
+    replicates: Float[np.ndarray, "replicates *rest"], level: float = 0.95
+) -> tuple[Float[np.ndarray, "*rest"], Float[np.ndarray, "*rest"]]:
+    """Percentile bounds; NaN where fewer than half of the replicates are defined."""
+    tail = 100 * (1 - level) / 2
+    defined = np.isfinite(replicates).mean(axis=0) >= 0.5
+    filled = np.where(defined, replicates, 0.0)
+    low, high = np.nanpercentile(filled, [tail, 100 - tail], axis=0)
+    return np.where(defined, low, np.nan), np.where(defined, high, np.nan)
+
+
+def spearman(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
+    """Spearman's correlation of two variables; NaN where one of them is constant."""
+    return float(spearman_table(a[None], b[None], np.ones((1, len(a))))[0, 0, 0])

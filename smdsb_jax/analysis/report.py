@@ -1,0 +1,179 @@
+"""One HTML file of a laboratory's results, to be read without a network: leaderboard, saliency, figures."""
+
+import base64
+import html
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, UInt
+from plotly.offline import get_plotlyjs
+
+from smdsb_jax.analysis.examined import DOMAINS, Examined
+from smdsb_jax.pictures import LEVELS
+
+PathLike = str | os.PathLike[str]
+Value = str | int | float | None
+TEMPLATE, SCRIPT = (Path(__file__).with_name(name) for name in ("report.html", "report.js"))
+MIME = {".svg": "image/svg+xml", ".png": "image/png"}
+
+
+def write_report(
+    path: PathLike,
+    title: str,
+    config_text: str,
+    leaderboard: Sequence[Mapping[str, Value]],
+    examined: Sequence[Examined],
+    figures: Sequence[Path],
+) -> Path:
+    """Write the report and return its path; an earlier one stays until the new one is whole.
+
+    Args:
+      path: of the HTML file; its folder is made.
+      title: heading of the page.
+      config_text: what was run, shown as it is.
+      leaderboard: a row per group, stage, domain, statistic and measure (those text columns, `stage` a
+        number); numbers may have companions `NAME_low95` and `NAME_high95`; None and NaN are shown as –.
+      examined: the checkpoints, in the order in which they are offered.
+      figures: SVG and PNG files; of two with one stem the SVG is taken.
+
+    Raises:
+      ValueError: a figure is neither SVG nor PNG.
+    """
+    parts = {
+        "title": html.escape(title),
+        "facts": _facts(leaderboard, examined),
+        "figures": _figures(figures),
+        "config": html.escape(config_text),
+        "data": script_json(report_data(leaderboard, examined)),
+        "plotly": get_plotlyjs(),
+        "script": SCRIPT.read_text(encoding="utf-8"),
+    }
+    # in one pass: what is put in is not searched again
+    page = re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], TEMPLATE.read_text(encoding="utf-8"))
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(page, encoding="utf-8")
+    os.replace(part, path)
+    return path
+
+
+def script_json(value: Any) -> str:
+    """JSON that may stand in a `<script>`: no `<` in it, so that no text can end the element.
+
+    Raises:
+      ValueError: a NaN or an infinity, which browsers do not read.
+    """
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def report_data(leaderboard: Sequence[Mapping[str, Value]], examined: Sequence[Examined]) -> dict[str, Any]:
+    """What the page reads: columns and rows, checkpoints, and each cloud once however often it is shown."""
+    columns = list(dict.fromkeys(name for row in leaderboard for name in row))
+    clouds: dict[tuple[float, str], int] = {}  # unit and coordinates of a cloud → its place
+    checkpoints = [_checkpoint(e, clouds) for e in examined]
+    return {
+        "levels": LEVELS,
+        "domains": DOMAINS,
+        "columns": columns,
+        "rows": [[_finite_or_none(row.get(name)) for name in columns] for row in leaderboard],
+        "checkpoints": checkpoints,
+        "clouds": list(clouds),
+    }
+
+
+def quantize_cloud(points: Float[np.ndarray, "n 3"]) -> tuple[float, Int[np.ndarray, "n 3"]]:
+    """A unit and int16 coordinates in it; off by half a unit at most, 1/65534 of the largest coordinate."""
+    unit = (float(np.abs(points).max(initial=0.0)) or 1.0) / 32767
+    return unit, np.rint(points / unit).astype(np.int16)
+
+
+def quantize_saliency(saliency: Float[np.ndarray, " n"]) -> tuple[float, float, UInt[np.ndarray, " n"]]:
+    """Least value, unit and uint16 steps above it; off by half a unit at most, least and largest exact.
+
+    What is not finite becomes 0.
+    """
+    known = np.nan_to_num(saliency.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    low = float(known.min(initial=np.inf if known.size else 0.0))
+    unit = float(known.max(initial=low) - low) / 65535
+    return low, unit, np.rint((known - low) / (unit or 1.0)).astype(np.uint16)
+
+
+def encode(array: np.ndarray, kind: str) -> str:
+    """The numbers as base64 of a little-endian type, row by row; beyond float32's range they are infinite."""
+    with np.errstate(over="ignore"):
+        return base64.b64encode(array.astype(kind).tobytes()).decode("ascii")
+
+
+def _checkpoint(e: Examined, clouds: dict[tuple[float, str], int]) -> dict[str, Any]:
+    """The arrays of one checkpoint; its clouds are added to `clouds`."""
+    place = []
+    for unit, steps in map(quantize_cloud, e.points):
+        place.append(clouds.setdefault((unit, encode(steps, "<i2")), len(clouds)))
+    saliency = [quantize_saliency(s) for s in e.saliency]
+    of_rows = ("index", "batch", "label", "predicted", "kept", "shown")
+    return {
+        "name": e.name,
+        "classes": e.classes,
+        "domain": encode(np.array([DOMAINS.index(name) for name in e.domain], int), "<i4"),
+        **{name: encode(getattr(e, name), "<i4") for name in of_rows},
+        "scores": {name: encode(values, "<f4") for name, values in e.scores.items()},
+        "measures": {name: encode(values, "<f4") for name, values in e.measures.items()},
+        "cloud": place,
+        "saliency": [(low, unit, encode(steps, "<u2")) for low, unit, steps in saliency],
+    }
+
+
+def _finite_or_none(value: Value) -> Value:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _facts(leaderboard: Sequence[Mapping[str, Value]], examined: Sequence[Examined]) -> str:
+    """What was measured, as items of a definition list."""
+
+    def names(found: Iterable[Any]) -> list[str]:
+        return list(dict.fromkeys(str(name) for name in found))
+
+    counts = {d: names((e.domain == d).sum() for e in examined) for d in DOMAINS[:2]}
+    statistics = names(row["statistic"] for row in leaderboard) or names(
+        n for e in examined for n in e.scores
+    )
+    measures = names(row["measure"] for row in leaderboard) or names(n for e in examined for n in e.measures)
+    numbered = {
+        "stage": names(sorted(e.stage for e in examined)),
+        "seed": names(sorted(e.seed for e in examined)),
+    }
+    of_what = names(e.group for e in examined)
+    of_what += [f"{name}{'s' * (len(n) > 1)} {', '.join(n)}" for name, n in numbered.items() if n]
+    samples = " + ".join(" or ".join(counts[d]) for d in counts) if examined else "0"
+    facts = [
+        (len(examined), "checkpoints", "; ".join(of_what)),
+        (samples, "samples per checkpoint", "source + target"),
+        (len(statistics), "statistics", ", ".join(statistics)),
+        (len(measures), "measures of agreement", ", ".join(measures)),
+    ]
+    return "\n".join(
+        f"<div><dt>{name}</dt><dd>{value}</dd><dd>{html.escape(note)}</dd></div>"
+        for value, name, note in facts
+    )
+
+
+def _figures(paths: Sequence[Path]) -> str:
+    """The files as images that lie in the page itself."""
+    of_stem = {path.stem: path for path in sorted(paths, key=lambda path: path.suffix == ".svg")}
+    images = []
+    for stem in dict.fromkeys(path.stem for path in paths):
+        path = of_stem[stem]
+        if path.suffix not in MIME:
+            raise ValueError(f"{path} cannot be put into the report: give SVG or PNG files.")
+        name = html.escape(stem.replace("_", " "))
+        data = base64.b64encode(path.read_bytes()).decode("ascii")
+        image = f'<img src="data:{MIME[path.suffix]};base64,{data}" alt="{name}">'
+        images.append(f"<figure>{image}<figcaption>{name}</figcaption></figure>")
+    return "\n".join(images) or "<p>None was drawn.</p>"
