@@ -1,8 +1,9 @@
 """A trained run from Python: load it, classify clouds, score samples with a statistic."""
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +13,13 @@ from ml_collections import ConfigDict
 
 from smdsb_jax import checkpoint
 from smdsb_jax.config import Config
-from smdsb_jax.datasets.domain import normalize
+from smdsb_jax.datasets.domain import Split, normalize, to_count
 from smdsb_jax.evaluation import predict_split
 from smdsb_jax.network import Network, loss_of_one
-from smdsb_jax.parts import build_network, jit_at_precision, jit_eval_step
+from smdsb_jax.parts import build_network, jit_eval_step, load_domain
 from smdsb_jax.saliency import measure_per_sample
-from smdsb_jax.selection import score_samples
+from smdsb_jax.sampling import padded_chunks
+from smdsb_jax.selection import checked_scores, score_samples
 from smdsb_jax.state import Sample, Variables
 from smdsb_jax.statistics import Score, find_statistic
 
@@ -78,24 +80,97 @@ def predict(model: Model, clouds: Float[np.ndarray, "n p 3"]) -> Float[np.ndarra
 def samples(
     model: Model, points: Float[np.ndarray, "n p 3"], label: Int[np.ndarray, " n"], seed: int = 0
 ) -> Sample:
-    """What a statistic sees of each cloud: its saliency, gradient, embedding, logits and loss, [n …]."""
+    """What a statistic sees of each cloud: its saliency, gradient, embedding, logits and loss, [n …].
+
+    In one program for all clouds: give many in parts.
+    """
     keys = jax.random.split(jax.random.key(seed), len(points))
-    measure = functools.partial(_measure, model.network, float(model.config.saliency.alpha))
-    return jit_at_precision(model.config, measure)(
-        model.variables, jnp.asarray(points, jnp.float32), jnp.asarray(label, jnp.int32), keys
+    program = _compiled(
+        _measure, model.config.matmul_precision, model.network, float(model.config.saliency.alpha)
     )
+    return program(model.variables, jnp.asarray(points, jnp.float32), jnp.asarray(label, jnp.int32), keys)
+
+
+def apply_statistic(
+    model: Model, statistic: str | Score, seen: Sample, where: str = "the given clouds"
+) -> Float[np.ndarray, " n"]:
+    """Score what `samples` gave with a statistic: a name, `module:function` or a function.
+
+    Raises:
+      ValueError: an unknown name; a function that raises, or whose scores are not one finite number per
+        sample. Always one line that names the statistic; `where` says whose samples they are.
+    """
+    function = find_statistic(statistic).score if isinstance(statistic, str) else statistic
+    name = statistic if isinstance(statistic, str) else getattr(statistic, "__name__", repr(statistic))
+    try:
+        scores = _compiled(score_samples, model.config.matmul_precision, function)(seen)
+    except Exception as error:
+        if isinstance(error, ValueError) and str(error).startswith("The statistic"):
+            raise
+        first = (str(error).splitlines() or [""])[0]
+        raise ValueError(
+            f"The statistic {name} raises {type(error).__name__}: {first} (It gets one smdsb_jax."
+            "state.Sample and returns one float.)"
+        ) from error
+    return checked_scores(name, np.asarray(scores), where)
 
 
 def score(
-    model: Model,
-    points: Float[np.ndarray, "n p 3"],
-    label: Int[np.ndarray, " n"],
-    statistic: str | Score = "skewness",
+    checkpoint: str | Path | Model, statistic: str | Score = "skewness", domain: str | Split = "target"
 ) -> Float[np.ndarray, " n"]:
-    """Score clouds (as a data set loads them) with a statistic: a name, `module:function` or a function."""
-    function = find_statistic(statistic).score if isinstance(statistic, str) else statistic
-    scores = jit_at_precision(model.config, functools.partial(score_samples, function))
-    return np.asarray(scores(samples(model, points, label)))
+    """Score the training clouds of a domain, in stored order, as the step would without augmentation.
+
+    Args:
+      checkpoint: workdir of a run (its last checkpoint), or what `load` gave.
+      statistic: a name, `module:function` or a function of one sample.
+      domain: `source` (under its true labels); `target` or the name of another domain of the data set (under
+        the network's own labels, as pseudo-labels are); or any `Split` (under its labels).
+
+    Raises:
+      ValueError: as `load` and `apply_statistic`; a domain that cannot be read or has other classes.
+    """
+    model = checkpoint if isinstance(checkpoint, Model) else load(checkpoint)
+    split, where = (domain, "the given split") if isinstance(domain, Split) else _labelled(model, domain)
+    count, size = model.config.data.points, min(len(split.label), 64)
+    points = np.stack([to_count(cloud, count) for cloud in split.points])
+    parts = zip(padded_chunks(points, size), range(0, len(points), size), strict=True)
+    return np.concatenate(
+        [
+            apply_statistic(
+                model, statistic, samples(model, chunk, _filled(split.label, start, size)), where
+            )[:valid]
+            for (chunk, valid), start in parts
+        ]
+    )
+
+
+def _filled(label: Int[np.ndarray, " n"], start: int, size: int) -> Int[np.ndarray, " size"]:
+    """The labels of a chunk, the last one filled as `padded_chunks` fills it."""
+    part = label[start : start + size]
+    return np.concatenate([part, np.repeat(part[:1], size - len(part))])
+
+
+def _labelled(model: Model, domain: str) -> tuple[Split, str]:
+    """The training clouds of a domain under the labels that training would know, and their name."""
+    config, role = model.config.copy_and_resolve_references(), domain
+    if domain not in ("source", "target"):
+        config.data.target, role = domain, "target"
+    found = load_domain(config, role)
+    if found.classes != model.classes:
+        raise ValueError(
+            f"{found.name} has the classes {', '.join(found.classes)}, the run {', '.join(model.classes)}."
+        )
+    if role == "source":
+        return found.train, f"{found.name} (source)"
+    step = jit_eval_step(model.config, len(model.classes))
+    logits = predict_split(step, model.variables, found.train.points, 64).logits
+    return found.train._replace(label=logits.argmax(axis=-1).astype(np.int32)), f"{found.name} (target)"
+
+
+@functools.cache
+def _compiled(function: Callable[..., Any], precision: str, *bound: Any) -> Any:
+    """Once for all calls with the same function, so that scoring part after part compiles nothing again."""
+    return jax.jit(jax.default_matmul_precision(precision)(functools.partial(function, *bound)))
 
 
 def _measure(

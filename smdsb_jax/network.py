@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, Int
 from smdsb_jax.layers import BatchNorm, moments
 from smdsb_jax.state import Features, Variables
 
-# How BatchNorm normalizes. True: by the batch; False: by the running statistics; "constant": by the batch too,
-# but no derivative passes through its statistics, so that a sample's gradient is its own, for analyses.
+# How BatchNorm normalizes. True: by the batch; False: by running statistics; "constant": by the batch, but
+# no derivative passes through its statistics: a sample's gradient is then its own, as analyses want.
 Train: TypeAlias = bool | Literal["constant"]
 
 

@@ -1,6 +1,5 @@
 """What a run came to: tables and pictures from its checkpoints, also long after it ended."""
 
-import functools
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +8,9 @@ from smdsb_jax import checkpoint, pictures
 from smdsb_jax.checkpoint import SELECTIONS, SOURCE_VAL, TARGET_TEST
 from smdsb_jax.datasets.domain import Split, to_count
 from smdsb_jax.evaluation import evaluate
-from smdsb_jax.inference import Model, load, samples
-from smdsb_jax.parts import eval_batch_size, jit_at_precision, jit_eval_step, load_domain
+from smdsb_jax.inference import Model, apply_statistic, load, samples
+from smdsb_jax.parts import eval_batch_size, jit_eval_step, load_domain
 from smdsb_jax.report import RECORDS, Selected, per_class_table, summary_table
-from smdsb_jax.selection import score_samples
-from smdsb_jax.statistics import find_statistic
 
 
 def selected_rows(workdir: str | Path) -> list[Selected]:
@@ -77,8 +74,7 @@ def draw_saliency(path: str | Path, model: Model, split: Split, candidates: int 
     # evenly spaced rows: stored orders may follow the shape, so that the first ones are a part of it
     points = np.stack([to_count(cloud, model.config.data.points) for cloud in split.points[rows]])
     seen = samples(model, points, split.label[rows])
-    score = functools.partial(score_samples, find_statistic(name).score)
-    scores = np.asarray(jit_at_precision(model.config, score)(seen))
+    scores = apply_statistic(model, name, seen)
     order = np.argsort(scores)
     picked = np.concatenate([order[:2], order[-2:]])
     titles = [f"{model.classes[split.label[rows[i]]]}\n{name} {scores[i]:.1f}" for i in picked]

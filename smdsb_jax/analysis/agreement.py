@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from smdsb_jax.analysis.ranks import spearman
 from smdsb_jax.config import domain_batch_size
 from smdsb_jax.datasets.domain import Split
 from smdsb_jax.inference import Model
@@ -71,17 +72,3 @@ def _score_both(parts: Parts, variables: Variables, key: jax.Array, batch: Batch
     alone, _ = measure(parts, variables, measure_key, seen, passed, None)
     shared, _ = measure(parts, variables, measure_key, seen, passed, gradient)
     return score_samples(score, alone), score_samples(score, shared)
-
-
-def spearman(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
-    """Spearman's rank correlation: Pearson's of the ranks, equal values sharing their mean rank.
-
-    NaN where all values of `a` or of `b` are equal.
-    """
-    with np.errstate(invalid="ignore"):
-        return float(np.corrcoef(_ranks(a), _ranks(b))[0, 1])
-
-
-def _ranks(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]

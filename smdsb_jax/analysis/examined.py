@@ -31,6 +31,7 @@ class Examined(NamedTuple):
     kept: Bool[np.ndarray, " rows"]  # by the run's statistic and keep_ratio, within its mini-batch and domain
     scores: dict[str, Float[np.ndarray, " rows"]]  # by statistic
     measures: dict[str, Float[np.ndarray, " rows"]]  # by measure of agreement; high is good
+    covariates: dict[str, Float[np.ndarray, " rows"]]  # loss, confidence: for partial correlations
     shown: Int[np.ndarray, " shown"]  # rows that have a cloud below, the same samples in both target domains
     points: Float[np.ndarray, "shown n 3"]  # z up
     saliency: Float[np.ndarray, "shown n"]

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from smdsb_jax.analysis.agreement import spearman
 from smdsb_jax.analysis.examined import DOMAINS, SOURCE, TARGET, Examined
+from smdsb_jax.analysis.ranks import spearman
 from smdsb_jax.pictures import COLORS, FAINT, INK, LEVELS, draw_cloud, legend_of_levels, plain, save
 from smdsb_jax.registry import lookup
 

@@ -56,12 +56,12 @@ def pretext_losses(setup: Setup, prepared: Tree, key: jax.Array) -> Losses:
 def class_losses(
     setup: Setup, points: Float[Array, "batch n 3"], label: Int[Array, " batch"], key: jax.Array
 ) -> Losses:
-    """Cross-entropies of clouds under the given labels, the host's class weight included."""
+    """Cross-entropies of clouds under the given labels, without the host's class weight."""
 
     def losses(encoder: Tree) -> Float[Array, " batch"]:
         variables = with_encoder(setup.variables, encoder)
         logits, *_ = classify(setup.parts.network, variables, points, key, train=setup.train)
-        return setup.parts.class_weight * cross_entropy(logits, label)
+        return cross_entropy(logits, label)
 
     return losses
 

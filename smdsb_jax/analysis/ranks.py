@@ -42,9 +42,10 @@ def ranks(values: Matrix, weight: Weight) -> Float[np.ndarray, "replicates varia
 
 
 def _ranks(values: Float[np.ndarray, " n"], weight: Weight) -> Weight:
-    _, group = np.unique(values, return_inverse=True)
-    in_group = np.zeros((len(weight), group.max() + 1))
-    np.add.at(in_group.T, group, weight.T)
+    _, first, group = np.unique(np.sort(values), return_index=True, return_inverse=True)
+    order = np.argsort(values, kind="stable")
+    in_group = np.add.reduceat(weight[:, order], first, axis=1)
+    group = group[np.argsort(order)]
     upto = np.cumsum(in_group, axis=1)
     return (upto - (in_group - 1) / 2)[:, group]
 

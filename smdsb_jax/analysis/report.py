@@ -30,6 +30,7 @@ def write_report(
     leaderboard: Sequence[Mapping[str, Value]],
     examined: Sequence[Examined],
     figures: Sequence[Path],
+    checks: Sequence[Mapping[str, Value]] = (),
 ) -> Path:
     """Write the report and return its path; an earlier one stays until the new one is whole.
 
@@ -41,6 +42,7 @@ def write_report(
         number); numbers may have companions `NAME_low95` and `NAME_high95`; None and NaN are shown as –.
       examined: the checkpoints, in the order in which they are offered.
       figures: SVG and PNG files; of two with one stem the SVG is taken.
+      checks: rank correlations of measures with other definitions and estimates of the same.
 
     Raises:
       ValueError: a figure is neither SVG nor PNG.
@@ -49,6 +51,7 @@ def write_report(
         "title": html.escape(title),
         "facts": _facts(leaderboard, examined),
         "figures": _figures(figures),
+        "checks": _table(checks),
         "config": html.escape(config_text),
         "data": script_json(report_data(leaderboard, examined)),
         "plotly": get_plotlyjs(),
@@ -162,6 +165,21 @@ def _facts(leaderboard: Sequence[Mapping[str, Value]], examined: Sequence[Examin
         f"<div><dt>{name}</dt><dd>{value}</dd><dd>{html.escape(note)}</dd></div>"
         for value, name, note in facts
     )
+
+
+def _table(rows: Sequence[Mapping[str, Value]]) -> str:
+    """Rows as a plain table; numbers with two decimals."""
+    if not rows:
+        return "<p>None was made.</p>"
+
+    def cell(value: Value) -> str:
+        text = f"{value:.2f}" if isinstance(value, float) else html.escape(str(value))
+        return f'<td class="number">{text}</td>' if isinstance(value, float) else f"<td>{text}</td>"
+
+    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in rows[0])
+    body = "\n".join(f"<tr>{''.join(map(cell, row.values()))}</tr>" for row in rows)
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="card scroll" tabindex="0">{table}</div>'
 
 
 def _figures(paths: Sequence[Path]) -> str:

@@ -5,8 +5,8 @@ import functools
 import numpy as np
 import scipy.stats
 
-from smdsb_jax.analysis.agreement import spearman
 from smdsb_jax.analysis.examined import DOMAINS, TARGET_TRUE, Examined
+from smdsb_jax.analysis.ranks import spearman
 from smdsb_jax.datasets import DATASETS
 
 STATISTICS = ("skewness", "gini", "kurtosis", "loss", "entropy", "margin", "peak", "random")
@@ -57,7 +57,8 @@ def examined(group="defrec, c2s", seed=0, stage=1, step=200, samples=40, points=
         index=np.concatenate([source_row, target_row, target_row]),
         batch=row % samples // 8, label=label,
         predicted=np.where(rng.random(len(label)) < 0.7, label, rng.integers(0, len(classes), len(label))),
-        kept=skewness < np.quantile(skewness, 0.7), scores=scores, measures=measures, shown=has_cloud,
+        kept=skewness < np.quantile(skewness, 0.7), scores=scores, measures=measures,
+        covariates={"loss": skewness, "confidence": -skewness}, shown=has_cloud,
         points=np.concatenate([source, target, target])[has_cloud].astype(np.float32),
         saliency=saliency[has_cloud].astype(np.float32),
     )  # fmt: skip

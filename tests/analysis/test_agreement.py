@@ -6,13 +6,11 @@ import pytest
 import scipy.stats
 
 from smdsb_jax import inference, resolve
-from smdsb_jax.analysis.agreement import saliency_agreement, spearman
+from smdsb_jax.analysis.agreement import saliency_agreement
 from smdsb_jax.parts import build_parts, init_state, load_domain
 from smdsb_jax.sampling import sample_batch
 from smdsb_jax.train_step import look
 from tests.tiny_run import tiny_config
-
-RNG = np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +27,6 @@ def with_statistic(model, name):
     config = model.config.copy_and_resolve_references()
     config.selection.statistic = name
     return model._replace(config=config)
-
-
-@pytest.mark.parametrize("a", [RNG.normal(size=30), RNG.integers(0, 5, 30) / 2], ids=["distinct", "ties"])
-def test_spearman_is_scipys(a):
-    b = a + RNG.normal(size=30)
-    assert spearman(a, b) == pytest.approx(scipy.stats.spearmanr(a, b).statistic)
-    assert spearman(a, -2 * a) == pytest.approx(-1)
-    assert np.isnan(spearman(a, np.zeros(30)))
 
 
 def test_the_modes_differ_and_the_numbers_are_of_their_scores(run):

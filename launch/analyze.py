@@ -1,0 +1,70 @@
+"""Which statistic predicts gradient conflict: python launch/analyze.py --workdir runs/c2s --out runs/lab.
+
+Examines the last checkpoint of each stage of one or several runs and writes a leaderboard with intervals,
+the paper's figures 1 and 5, and report.html, which opens in a browser without a network. Your own statistic
+is a function of a module: PYTHONPATH=. … --statistic my_module:my_statistic. The gradients are measured once;
+the same command with another statistic takes seconds.
+"""
+
+import glob
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # smdsb_jax/, if not installed
+
+from absl import app, flags, logging
+
+from smdsb_jax.analysis.examine import Settings
+from smdsb_jax.analysis.figures import FIGURES
+from smdsb_jax.analysis.laboratory import analyze
+from smdsb_jax.flags import cache_compilation, parse_flags, stop, user_errors
+from smdsb_jax.statistics import STATISTICS
+
+WORKDIR = flags.DEFINE_multi_string(
+    "workdir", [], "Folder of a run, or a pattern in quotes, as 'runs/hosts/*seed=*'. May be repeated."
+)
+OUT = flags.DEFINE_string("out", "runs/laboratory", "Folder for the report and all it is made of.")
+STATISTIC = flags.DEFINE_multi_string(
+    "statistic", [], "Your own, as my_module:my_statistic, beside the built-in ones. May be repeated."
+)
+SAMPLES = flags.DEFINE_integer("samples", 256, "Of each domain, from its training split.", 1)
+POOL = flags.DEFINE_integer(
+    "pool", 512, "Clouds of each domain for the mean gradients that samples are held against.", 1
+)
+SEED = flags.DEFINE_integer("seed", 0, "Which samples, and the randomness of their views.", 0)
+EVERY = flags.DEFINE_boolean(
+    "every", False, "Every checkpoint that a run has kept, not only each stage's last."
+)
+FIGURE = flags.DEFINE_multi_string("figure", list(FIGURES), f"Which to draw, of: {', '.join(FIGURES)}.")
+KEEP_RATIO = flags.DEFINE_float("keep_ratio", 0.7, "Of the samples, for what selection is worth.", 0.01, 1.0)
+ROOT = flags.DEFINE_string("root", None, "Folder of the data set, if it has moved.")
+
+
+def main(_: list[str]) -> int:
+    """Examine, print what the leaderboard says, write everything."""
+    if not WORKDIR.value:
+        return stop("Give --workdir, the folder of a run; may be repeated, or a pattern in quotes.")
+    analyze(
+        [folder for pattern in WORKDIR.value for folder in _folders(pattern)],
+        OUT.value,
+        statistics={name: name for name in (*STATISTICS, *STATISTIC.value)},
+        settings=Settings(SAMPLES.value, POOL.value, SEED.value),
+        every=EVERY.value,
+        pictures=FIGURE.value,
+        keep_ratio=KEEP_RATIO.value,
+        root=ROOT.value,
+        say=lambda line: print(line, flush=True),
+    )
+    return 0
+
+
+def _folders(pattern: str) -> list[str]:
+    """The runs among what a pattern matches, or what was given."""
+    runs = [folder for folder in sorted(glob.glob(pattern)) if (Path(folder) / "checkpoints").is_dir()]
+    return runs or [pattern]
+
+
+if __name__ == "__main__":
+    logging.set_verbosity(logging.WARNING)
+    cache_compilation()
+    app.run(user_errors(main), flags_parser=parse_flags)

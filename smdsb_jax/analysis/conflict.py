@@ -1,0 +1,217 @@
+"""How much each sample's pretext gradient agrees with the classification's and the oracle's."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from smdsb_jax.analysis import gradients, measures
+from smdsb_jax.analysis.gradients import Setup
+from smdsb_jax.analysis.subject import Subject
+from smdsb_jax.analysis.views import Looked, Rows, look_at, look_at_all
+from smdsb_jax.network import Train
+from smdsb_jax.state import Batch, Tree, Variables
+from smdsb_jax.train_step import Parts
+
+# of a sample's gradient: through the batch's statistics (the effect of masking it), with them as constants,
+# with the running ones (a property of the sample alone)
+DEFINITIONS: dict[str, Train] = {"coupled": True, "frozen_batch": "constant", "running": False}
+
+
+class Agreements(NamedTuple):
+    """Values by name, each [2, samples]: source, target."""
+
+    measures: dict[str, Float[np.ndarray, "2 n"]]
+    checks: dict[str, Float[np.ndarray, "2 n"]]  # other definitions and estimates of the same
+
+
+def directions(parts: Parts, train: Train, variables: Variables, pretext: Tree, looked: Looked) -> Tree:
+    """g_c with the host's weight, g_o without one, and g = g_c + g_s of one mini-batch, stacked."""
+    setup = Setup(parts, variables, pretext, train)
+    (source, target), (label, true) = looked.points, looked.label
+    mean = lambda losses: gradients.mean_gradient(losses, setup.encoder)  # noqa: E731
+    of_class = mean(gradients.class_losses(setup, source, label, looked.key))
+    of_class = jax.tree.map(lambda g: parts.class_weight * g, of_class)
+    oracle = mean(gradients.class_losses(setup, target, true, looked.key))
+    total = of_class
+    for name, prepared in zip(Batch._fields, looked.prepared, strict=True):
+        if name == "target" or parts.pretext_on_source:
+            own = mean(gradients.pretext_losses(setup, prepared, looked.key))
+            total = jax.tree.map(jnp.add, total, own)
+    return gradients.stack(of_class, oracle, total)
+
+
+def forward_products(
+    parts: Parts, train: Train, variables: Variables, pretext: Tree, looked: Looked, along: Tree
+) -> Float[Array, "2 directions batch"]:
+    """s_i · d of both domains' samples, in forward mode."""
+    setup = Setup(parts, variables, pretext, train)
+    return jnp.stack(
+        [
+            gradients.inner_products(
+                gradients.pretext_losses(setup, prepared, looked.key), setup.encoder, along
+            )
+            for prepared in looked.prepared
+        ]
+    )
+
+
+def own_products(
+    parts: Parts,
+    layer: str | None,
+    chunk: int,
+    variables: Variables,
+    pretext: Tree,
+    looked: Looked,
+    along: Tree,
+) -> gradients.Products:
+    """Products and norms of both domains' samples in inference mode, each array with a leading axis of 2.
+
+    With `layer` the gradients are those of that part of the encoder alone.
+    """
+    setup = Setup(parts, variables, pretext, train=False)
+    whole = gradients.loss_of_one(setup, looked.key)
+    chosen, loss = setup.encoder, whole
+    if layer is not None:
+        chosen, along = {layer: chosen[layer]}, {layer: along[layer]}
+        loss = lambda part, row: whole(setup.encoder | part, row)  # noqa: E731
+    both = [gradients.products_and_norms(loss, chosen, rows, along, chunk) for rows in looked.prepared]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *both)
+
+
+def gram(along: Tree) -> Float[Array, "directions directions"]:
+    """Inner products of the directions with each other."""
+    return jax.vmap(lambda a: jax.vmap(lambda b: gradients.dot(a, b))(along))(along)
+
+
+class Programs(NamedTuple):
+    """The compiled functions of one checkpoint."""
+
+    look: Callable[..., Looked]
+    directions: Callable[..., Tree]  # (train, variables, pretext, looked)
+    forward: Callable[..., Array]  # (train, variables, pretext, looked, along)
+    own: Callable[..., gradients.Products]  # (layer, chunk, variables, pretext, looked, along)
+    gram: Callable[..., Array]
+
+
+def compile_programs(subject: Subject) -> Programs:
+    """Nothing is compiled before it is called; the first two arguments of some choose a program."""
+
+    def jit(function: Callable[..., Any], static: tuple[int, ...] = ()) -> Any:
+        at_precision = jax.default_matmul_precision(subject.config.matmul_precision)(function)
+        return jax.jit(at_precision, static_argnums=static)
+
+    parts = subject.parts
+    return Programs(
+        jit(functools.partial(look_at, parts, subject.stage)),
+        jit(functools.partial(directions, parts), (0,)),
+        jit(functools.partial(forward_products, parts), (0,)),
+        jit(functools.partial(own_products, parts), (0, 1)),
+        jit(gram),
+    )
+
+
+def count_ticks(pool: int, measured: int) -> int:
+    """How often `agreements` calls `tick`."""
+    return len(DEFINITIONS) * (pool + measured) + 3 * measured
+
+
+def agreements(
+    subject: Subject,
+    rows: Rows,
+    measured: int,
+    chunk: int,
+    seed: int,
+    tick: Callable[[str], Any],
+) -> Agreements:
+    """All measures of the samples of the first `measured` mini-batches.
+
+    Args:
+      subject: the checkpoint.
+      rows: of the source's and the target's training clouds, in mini-batches; g_c, g_o and g are the means
+        over all of them, so that one mini-batch's noise does not decide.
+      measured: how many of them.
+      chunk: gradients that exist at a time.
+      seed: of augmentation and pretext tasks.
+      tick: called after each piece of work with what is being done, `count_ticks` times.
+    """
+    run, given = compile_programs(subject), (subject.state.variables, subject.state.pretext)
+    batches = look_at_all(run.look, subject, rows, seed)
+    layer = gradients.last_layer(subject.parts.network, subject.parts.augment.points)
+    products, grams, along = {}, {}, {}
+    for name, train in DEFINITIONS.items():
+        total = None
+        for looked in batches:
+            of_batch = run.directions(train, *given, looked)
+            total = of_batch if total is None else jax.tree.map(jnp.add, total, of_batch)
+            tick(f"gradients of the batch, {name}")
+        along[name] = jax.tree.map(lambda leaf: leaf / len(batches), total)
+        grams[name] = np.asarray(run.gram(along[name]), np.float64)
+        of_batches = []
+        for looked in batches[:measured]:
+            of_batches.append(run.forward(train, *given, looked, along[name]))
+            tick(f"inner products, {name}")
+        products[name] = np.concatenate(jax.device_get(of_batches), axis=2).astype(np.float64)
+    own = {}
+    for name, part, weight in (("whole", None, 2), ("last", layer, 1)):
+        of_batches = []
+        for looked in batches[:measured]:
+            of_batches.append(jax.device_get(run.own(part, chunk, *given, looked, along["running"])))
+            for _ in range(weight):
+                tick("norms" if part is None else "estimate by the last layer")
+        own[name] = jax.tree.map(lambda *a: np.concatenate(a, axis=-1).astype(np.float64), *of_batches)
+    of_layer = run.gram({layer: along["running"][layer]})
+    batch = rows[0].shape[1]
+    return _by_name(products, grams, own, np.asarray(of_layer, np.float64), batch)
+
+
+CLASS, ORACLE, TOTAL = range(3)
+
+
+def _by_name(
+    products: dict[str, Float[np.ndarray, "2 directions n"]],
+    grams: dict[str, Float[np.ndarray, "directions directions"]],
+    own: dict[str, gradients.Products],
+    of_layer: Float[np.ndarray, "directions directions"],
+    batch: int,
+) -> Agreements:
+    """The scalars put into the formulas of `measures`, each row of the two domains by itself."""
+    coupled, g = products["coupled"], grams["coupled"]
+    running, h = own["whole"], grams["running"]
+    s_class, s_oracle, s_total = (np.asarray(running.products)[:, d] for d in (CLASS, ORACLE, TOTAL))
+    squared, last = np.asarray(running.squared), own["last"]
+    each = lambda measure, *values: np.stack([measure(*(v[i] for v in values)) for i in range(2)])  # noqa: E731
+    gain = functools.partial(
+        measures.gain, class_oracle=h[CLASS, ORACLE], class_squared=h[CLASS, CLASS],
+        oracle_squared=h[ORACLE, ORACLE],
+    )  # fmt: skip
+    without = functools.partial(
+        measures.leave_one_out, total_oracle=h[TOTAL, ORACLE], total_squared=h[TOTAL, TOTAL],
+        oracle_squared=h[ORACLE, ORACLE],
+    )  # fmt: skip
+    linear = functools.partial(
+        measures.leave_one_out_first_order, total_oracle=g[TOTAL, ORACLE], total_squared=g[TOTAL, TOTAL],
+        oracle_squared=g[ORACLE, ORACLE],
+    )  # fmt: skip
+    cosines = {
+        "cos_c": each(lambda p, q: measures.cosine(p, q, h[CLASS, CLASS]), s_class, squared),
+        "cos_o": each(lambda p, q: measures.cosine(p, q, h[ORACLE, ORACLE]), s_oracle, squared),
+    }
+    found = {
+        "gain": each(gain, s_oracle, s_class, squared),
+        "dot_o": coupled[:, ORACLE],
+        "dot_c": coupled[:, CLASS],
+        **cosines,
+        "loo": each(without, s_oracle / batch, s_total / batch, squared / batch**2),
+        "loo1": each(linear, coupled[:, ORACLE] / batch, coupled[:, TOTAL] / batch),
+    }
+    estimate = each(
+        lambda p, q: measures.cosine(p, q, of_layer[ORACLE, ORACLE]),
+        np.asarray(last.products)[:, ORACLE], np.asarray(last.squared),
+    )  # fmt: skip
+    checks = {f"dot_o, {name}": p[:, ORACLE] for name, p in products.items()}
+    return Agreements(found, checks | {"cos_o": cosines["cos_o"], "cos_o, last layer": estimate})

@@ -1,0 +1,160 @@
+"""One checkpoint, examined: the scores of its samples, and the agreement that they should predict."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float
+
+from smdsb_jax.analysis.conflict import agreements
+from smdsb_jax.analysis.examined import DOMAINS, Examined
+from smdsb_jax.analysis.oracle import reference_scores
+from smdsb_jax.analysis.subject import Subject
+from smdsb_jax.analysis.views import Rows, draw_rows, look_at, look_at_all
+from smdsb_jax.config import domain_batch_size
+from smdsb_jax.inference import Model, apply_statistic, samples
+from smdsb_jax.selection import keep_mask
+from smdsb_jax.state import Sample
+from smdsb_jax.statistics import Score
+
+CHUNK = 8
+SHOWN = 60  # clouds of each domain that a report can show
+
+
+class Settings(NamedTuple):
+    """How much of a checkpoint is looked at."""
+
+    samples: int = 256  # of each domain
+    pool: int = 512  # clouds of each domain whose mean gradients are those of the classes and the oracle
+    seed: int = 0  # which clouds, and the randomness of their views
+
+
+class Drawn(NamedTuple):
+    """The samples of a checkpoint: their mini-batches, and those that only add to the mean gradients."""
+
+    rows: Rows
+    measured: int  # the first so many mini-batches
+
+    @property
+    def samples(self) -> int:
+        """Of each domain."""
+        return self.measured * self.rows[0].shape[1]
+
+
+def draw(subject: Subject, settings: Settings) -> Drawn:
+    """Whole mini-batches of the run's own size, at least one."""
+    batch = domain_batch_size(subject.config)
+    rows = draw_rows(subject, batch, max(settings.pool, settings.samples), settings.seed)
+    return Drawn(rows, min(max(settings.samples // batch, 1), len(rows[0])))
+
+
+def examine_scores(
+    subject: Subject, group: str, drawn: Drawn, seed: int, statistics: Mapping[str, str | Score]
+) -> Examined:
+    """Everything but the measures of agreement: takes seconds, so that a new statistic is soon tried.
+
+    Args:
+      subject: the checkpoint.
+      group: of the checkpoints that differ from it in the seed only.
+      drawn: its samples.
+      seed: of their views.
+      statistics: by name; each a name, `module:function` or a function.
+
+    Raises:
+      ValueError: as `apply_statistic`.
+    """
+    config, parts, state = subject.config, subject.parts, subject.state
+    model = Model(config, subject.source.classes, parts.network, state.variables, subject.stage, subject.step)
+    looks = jax.jit(functools.partial(look_at, parts, subject.stage))
+    first = tuple(rows[: drawn.measured] for rows in drawn.rows)
+    looked = look_at_all(looks, subject, (first[0], first[1]), seed)
+    true = tuple(np.concatenate([np.asarray(batch.label[half]) for batch in looked]) for half in (0, 1))
+    pseudo = subject.pseudo_label[first[1].ravel()]
+    seen = []
+    for half, label in ((0, true[0]), (1, pseudo), (1, true[1])):
+        of_batches = zip(looked, np.split(label, drawn.measured), strict=True)
+        parts_seen = [samples(model, np.asarray(b.points[half]), label, seed) for b, label in of_batches]
+        seen.append(jax.tree.map(lambda *leaves: jax.numpy.concatenate(leaves), *parts_seen))
+    of_run = config.selection.statistic
+    scores = {
+        name: _of_domains(model, statistic, seen, subject.name)
+        for name, statistic in (dict(statistics) | ({} if of_run == "none" else {of_run: of_run})).items()
+    }
+    kept = np.ones(len(DOMAINS) * drawn.samples, bool)
+    if of_run != "none":
+        kept = _kept(scores[of_run], drawn, config.selection.keep_ratio, config.selection.side)
+    own = {name: scores[name] for name in statistics}
+    return _as_examined(subject, group, drawn, seen, own, kept)
+
+
+def _of_domains(
+    model: Model, statistic: str | Score, seen: list[Sample], where: str
+) -> Float[np.ndarray, " rows"]:
+    pairs = zip(DOMAINS, seen, strict=True)
+    return np.concatenate([apply_statistic(model, statistic, s, f"{where}, {name}") for name, s in pairs])
+
+
+def _kept(
+    scores: Float[np.ndarray, " rows"], drawn: Drawn, keep_ratio: float, side: str
+) -> Bool[np.ndarray, " rows"]:
+    """Within each mini-batch and domain, as stage 1 does it; noise on target scores is left out."""
+    batches = scores.reshape(-1, drawn.rows[0].shape[1])
+    return np.asarray(jax.vmap(lambda s: keep_mask(s, keep_ratio, side))(batches)).ravel()
+
+
+def _as_examined(
+    subject: Subject,
+    group: str,
+    drawn: Drawn,
+    seen: list[Sample],
+    scores: dict[str, Float[np.ndarray, " rows"]],
+    kept: Bool[np.ndarray, " rows"],
+) -> Examined:
+    n, batch = drawn.samples, drawn.rows[0].shape[1]
+    without_keys = jax.device_get([s._replace(key=()) for s in seen])  # numpy has no keys
+    together = jax.tree.map(lambda *leaves: np.concatenate(leaves), *without_keys)
+    confidence = jax.nn.softmax(together.logits, axis=1).max(axis=1)
+    index = [drawn.rows[0].ravel()[:n], drawn.rows[1].ravel()[:n]]
+    count = min(n, SHOWN)
+    shown = np.concatenate([np.arange(count) + domain * n for domain in range(len(DOMAINS))])
+    return Examined(
+        name=subject.name,
+        group=group,
+        seed=int(subject.config.seed),
+        stage=subject.stage,
+        step=subject.step,
+        statistic=subject.config.selection.statistic,
+        classes=subject.source.classes,
+        domain=np.repeat(np.array(DOMAINS), n),
+        index=np.concatenate([*index, index[1]]).astype(np.int32),
+        batch=np.tile(np.repeat(np.arange(drawn.measured, dtype=np.int32), batch), len(DOMAINS)),
+        label=together.label,
+        predicted=together.logits.argmax(axis=1).astype(np.int32),
+        kept=kept,
+        scores=scores,
+        measures={},
+        covariates={"loss": together.loss, "confidence": np.asarray(confidence)},
+        shown=shown.astype(np.int32),
+        points=together.points[shown],
+        saliency=together.saliency[shown],
+    )  # fmt: skip
+
+
+class Measured(NamedTuple):
+    """Measures of agreement and checks on them, each [2, samples]: source, target."""
+
+    measures: dict[str, Float[np.ndarray, "2 n"]]
+    checks: dict[str, Float[np.ndarray, "2 n"]]
+
+
+def measure_agreement(subject: Subject, drawn: Drawn, seed: int, tick: Callable[[str], Any]) -> Measured:
+    """The expensive part: gradients. It knows no statistic, so it is computed once per checkpoint."""
+    return Measured(*agreements(subject, drawn.rows, drawn.measured, CHUNK, seed, tick))
+
+
+def with_measures(examined: Examined, measured: Measured) -> Examined:
+    """Scores and agreement together; the references are measures that stand among the scores."""
+    rows = {name: np.concatenate([of[0], of[1], of[1]]) for name, of in measured.measures.items()}
+    return examined._replace(measures=rows, scores=examined.scores | reference_scores(rows))

@@ -1,0 +1,199 @@
+"""Checkpoints of some runs → scores, agreement, leaderboard, figures, report: `analyze(workdirs, out)`."""
+
+import csv
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from tqdm import tqdm
+
+from smdsb_jax.analysis import examine, figures, store
+from smdsb_jax.analysis.conflict import count_ticks
+from smdsb_jax.analysis.examine import Drawn, Measured, Settings
+from smdsb_jax.analysis.examined import DOMAINS, Examined
+from smdsb_jax.analysis.groups import flat, group_names
+from smdsb_jax.analysis.leaderboard import Row, leaderboard, verdicts
+from smdsb_jax.analysis.ranks import spearman
+from smdsb_jax.analysis.report import write_report
+from smdsb_jax.analysis.subject import Found, Subject, find_checkpoints, has_pretext, open_subject
+from smdsb_jax.config import flatten
+from smdsb_jax.registry import lookup
+from smdsb_jax.statistics import STATISTICS, Score, find_statistic
+
+CHECKS = (  # (of, with): the same by another definition, or by an estimate
+    ("dot_o, coupled", "dot_o, frozen_batch"),
+    ("dot_o, coupled", "dot_o, running"),
+    ("cos_o", "cos_o, last layer"),
+)
+
+
+class Analysis(NamedTuple):
+    """What `analyze` found; the same is in its folder."""
+
+    examined: list[Examined]
+    leaderboard: list[Row]
+    checks: list[Row]
+    report: Path
+
+
+def analyze(
+    workdirs: Sequence[str | Path],
+    out: str | Path,
+    *,
+    statistics: Mapping[str, str | Score] | None = None,
+    settings: Settings = Settings(),  # noqa: B008 - immutable
+    every: bool = False,
+    pictures: Sequence[str] = tuple(figures.FIGURES),
+    keep_ratio: float = 0.7,
+    root: str | None = None,
+    say: Callable[[str], Any] = print,
+) -> Analysis:
+    """Examine checkpoints and write leaderboard.csv, checks.csv, examined/*.npz, figures/ and report.html.
+
+    Measures of agreement, the expensive part, are kept in `out`: the same call with another statistic takes
+    them from there.
+
+    Args:
+      workdirs: of runs; runs that differ in the seed only are one group.
+      out: folder, made.
+      statistics: by name; each a name, `module:function` or a function. None: all built-in ones.
+      settings: how many samples.
+      every: all checkpoints of each run, not only the last one of each stage.
+      pictures: of FIGURES.
+      keep_ratio: of the samples, for what selecting is worth.
+      root: folder of the data set, if it has moved.
+      say: takes each line of progress.
+
+    Raises:
+      ValueError: a run without checkpoints or pretext task, data with other classes, an unknown name, a
+        statistic that raises or is not finite; one line with the remedy. What was measured stays in `out`.
+    """
+    out = Path(out)
+    chosen = {name: name for name in STATISTICS} if statistics is None else dict(statistics)
+    for statistic in chosen.values():
+        if isinstance(statistic, str):
+            find_statistic(statistic)
+    for name in pictures:
+        lookup(figures.FIGURES, name, "figure")
+    found = _with_pretext([f for w in workdirs for f in find_checkpoints(w, every)], say)
+    groups = group_names(found)
+    examined, checks = [], []
+    for number, (of, group) in enumerate(zip(found, groups, strict=True), start=1):
+        subject = open_subject(of, root)
+        drawn = examine.draw(subject, settings)
+        say(
+            f"[{number}/{len(found)}] {subject.name}: {drawn.samples} + {drawn.samples} samples in "
+            f"mini-batches of {drawn.rows[0].shape[1]}, mean gradients of {drawn.rows[0].size} per domain"
+        )
+        scored = examine.examine_scores(subject, group, drawn, settings.seed, chosen)
+        measured = _measured(subject, of, drawn, settings, out)
+        examined.append(examine.with_measures(scored, measured))
+        store.save(_file(out, of), examined[-1], measured, _about(subject, of, settings))
+        checks += _checks(examined[-1], measured)
+    say("Leaderboard: rank correlations with bootstrap intervals …")
+    rows = leaderboard(examined, keep_ratio)
+    write_table(out / "leaderboard.csv", rows)
+    write_table(out / "checks.csv", checks)
+    drawn_figures = _draw(pictures, examined, out / "figures", say)
+    title = ", ".join(dict.fromkeys(groups))
+    report = write_report(
+        out / "report.html", title, _what_was_run(found, settings), rows, examined, drawn_figures, checks
+    )
+    for line in verdicts(rows, keep_ratio):
+        say(line)
+    others = ", ".join(f"{out / name}" for name in ("leaderboard.csv", "checks.csv", "figures", "examined"))
+    say(f"Written: {report}; {others}")
+    return Analysis(examined, rows, checks, report)
+
+
+def _draw(
+    names: Sequence[str], examined: Sequence[Examined], folder: Path, say: Callable[[str], Any]
+) -> list[Path]:
+    """The figures; one that lacks its data is left out, with a line that says so."""
+    paths: list[Path] = []
+    for name in names:
+        try:
+            paths += figures.draw([name], examined, folder)
+        except ValueError as error:
+            say(f"Figure {name} is left out: {error}")
+    return paths
+
+
+def _with_pretext(found: list[Found], say: Callable[[str], Any]) -> list[Found]:
+    chosen = [f for f in found if has_pretext(f)]
+    for f in found:
+        if f not in chosen:
+            say(f"{f.workdir}, stage {f.stage}: trained without a pretext task, left out.")
+    if not chosen:
+        raise ValueError(
+            "No checkpoint was trained with a pretext task: give a run with one, as method=defrec."
+        )
+    return chosen
+
+
+def _measured(subject: Subject, of: Found, drawn: Drawn, settings: Settings, out: Path) -> Measured:
+    """The measures from `out`, or anew."""
+    found = store.load_measured(_file(out, of), _about(subject, of, settings))
+    if found is not None:
+        return found
+    pieces = count_ticks(len(drawn.rows[0]), drawn.measured)
+    with tqdm(total=pieces, unit="mini-batch", leave=False, disable=None) as bar:
+
+        def tick(what: str) -> None:
+            bar.set_description(what, refresh=False)
+            bar.update()
+
+        return examine.measure_agreement(subject, drawn, settings.seed, tick)
+
+
+def _file(out: Path, of: Found) -> Path:
+    """Where the arrays of a checkpoint are kept."""
+    run = re.sub(r"[^\w=.-]+", "_", "_".join(of.workdir.resolve().parts[-2:]))
+    return out / "examined" / f"{run},stage={of.stage},step={of.step}.npz"
+
+
+def _about(subject: Subject, of: Found, settings: Settings) -> dict[str, Any]:
+    """What the measures depend on."""
+    config = {k: str(v) for k, v in flatten(subject.config).items() if k != "data.root"}
+    counts = [len(domain.train.label) for domain in (subject.source, subject.target)]
+    return {
+        "config": config,
+        "step": of.total_step,
+        "clouds": counts,
+        "jax": jax.__version__,
+        **settings._asdict(),
+    }
+
+
+def _checks(examined: Examined, measured: Measured) -> list[Row]:
+    """Rank correlations of the same measure by other definitions and estimates."""
+    rows: list[Row] = []
+    for half, domain in enumerate(DOMAINS[:2]):
+        for one, other in CHECKS:
+            rho = spearman(measured.checks[one][half], measured.checks[other][half])
+            rows.append(
+                {"checkpoint": examined.name, "domain": domain, "of": one, "with": other, "spearman": rho}
+            )
+    return rows
+
+
+def _what_was_run(found: Sequence[Found], settings: Settings) -> str:
+    parts = [f"{name} = {value}" for name, value in settings._asdict().items()]
+    for f in found:
+        lines = [f"  {k} = {v}" for k, v in flat(f.config).items()]
+        parts.append("\n".join([f"\n{f.workdir}, stage {f.stage}, step {f.step}", *lines]))
+    return "\n".join(parts)
+
+
+def write_table(path: Path, rows: Sequence[Row]) -> None:
+    """Rows as CSV, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    with part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(part, path)

@@ -1,0 +1,158 @@
+"""The leaderboard: how well every statistic predicts every measure of agreement, with intervals."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from smdsb_jax.analysis import ranks
+from smdsb_jax.analysis.examined import DOMAINS, SOURCE, TARGET, Examined
+from smdsb_jax.analysis.oracle import REFERENCES
+from smdsb_jax.statistics import STATISTICS
+
+Row = dict[str, str | int | float | None]
+Tables = dict[str, Float[np.ndarray, "replicates scores measures"]]  # first replicate: the value itself
+Bounds = tuple[np.ndarray, np.ndarray, np.ndarray]  # value, low and high, each [scores, measures]
+COUPLED = ("dot_o", "dot_c", "loo1")  # samples of one mini-batch share its statistics: batches are drawn
+CORRELATIONS = ("spearman", "kendall", "partial")
+
+
+def leaderboard(
+    examined: Sequence[Examined], keep_ratio: float = 0.7, replicates: int = 2000, seed: int = 0
+) -> list[Row]:
+    """A row for every group, stage, step, domain, statistic and measure.
+
+    `spearman`, `kendall` (τ_b) and `partial` (Spearman's given loss and confidence) are of score and
+    measure: a negative one says that low scores agree. `kept_low` and `kept_high` are the mean measure of
+    the `keep_ratio` of samples with the lowest or highest scores minus that of all, in standard deviations
+    of the measure. Each has the bounds of a 95 % bootstrap interval, over samples (mini-batches where
+    BatchNorm couples them) and, where a group has several seeds, over seeds. Correlations of seeds are
+    averaged as atanh.
+
+    Raises:
+      ValueError: checkpoints of one group with different statistics.
+    """
+    groups: dict[tuple[str, int, int], list[Examined]] = {}
+    for e in examined:
+        groups.setdefault((e.group, e.stage, e.step), []).append(e)
+    rows = []
+    for (group, stage, step), seeds in groups.items():
+        if len({tuple(e.scores) for e in seeds}) > 1:
+            raise ValueError(f"{group}: its checkpoints were scored with different statistics.")
+        for domain in DOMAINS:
+            tables = [_tables(e, domain, keep_ratio, replicates, seed + i) for i, e in enumerate(seeds)]
+            key: Row = {"group": group, "stage": stage, "step": step, "domain": domain}
+            rows += _rows(key, seeds[0], tables, int((seeds[0].domain == domain).sum()))
+    return rows
+
+
+def _tables(e: Examined, domain: str, keep_ratio: float, replicates: int, seed: int) -> Tables:
+    """All statistics against all measures of one checkpoint in one domain."""
+    here = e.domain == domain
+    stacked = [np.stack([v[here] for v in of.values()]) for of in (e.scores, e.measures, e.covariates)]
+    scores, measures, given = (a.astype(np.float64) for a in stacked)
+    tables: Tables = {}
+    for coupled in (True, False):
+        of_kind = [i for i, name in enumerate(e.measures) if (name in COUPLED) == coupled]
+        clusters = e.batch[here] if coupled else None
+        drawn = ranks.resample(here.sum(), replicates, seed, clusters)
+        weight = np.concatenate([np.ones((1, here.sum())), drawn])
+        for name, table in _correlate(scores, measures[of_kind], given, keep_ratio, weight).items():
+            whole = tables.setdefault(name, np.full((len(table), len(scores), len(measures)), np.nan))
+            whole[: len(table), :, of_kind] = table
+    return tables
+
+
+def _correlate(
+    scores: Float[np.ndarray, "scores n"],
+    measures: Float[np.ndarray, "measures n"],
+    given: Float[np.ndarray, "covariates n"],
+    keep_ratio: float,
+    weight: Float[np.ndarray, "replicates n"],
+) -> Tables:
+    some = weight[: 1 + ranks.KENDALL_REPLICATES]
+    return {
+        "spearman": ranks.spearman_table(scores, measures, weight),
+        "kendall": ranks.kendall_table(scores, measures, some),
+        "partial": ranks.partial_table(scores, measures, given, weight),
+        "kept_low": ranks.kept_table(scores, measures, keep_ratio, "low", weight),
+        "kept_high": ranks.kept_table(scores, measures, keep_ratio, "high", weight),
+    }
+
+
+def _rows(key: Row, first: Examined, tables: Sequence[Tables], samples: int) -> list[Row]:
+    """The rows of one group and domain from the tables of its seeds."""
+    combined = {name: over_seeds(np.stack([t[name] for t in tables]), name) for name in tables[0]}
+    signs = np.sign(np.stack([t["spearman"][0] for t in tables]))
+    rows = []
+    for i, statistic in enumerate(first.scores):
+        for j, measure in enumerate(first.measures):
+            row = key | {"statistic": statistic, "side": side_of(statistic), "measure": measure}
+            for name, (value, low, high) in combined.items():
+                row |= {name: value[i, j], f"{name}_low95": low[i, j], f"{name}_high95": high[i, j]}
+            same = int((signs[:, i, j] == np.sign(combined["spearman"][0][i, j])).sum())
+            rows.append(row | {"seeds": len(tables), "same_sign": same, "samples": samples})
+    return [{k: float(v) if isinstance(v, np.floating) else v for k, v in row.items()} for row in rows]
+
+
+def side_of(statistic: str) -> str:
+    """The side that is kept by default; low for a user's own."""
+    if statistic in STATISTICS:
+        return STATISTICS[statistic].side
+    return REFERENCES.get(statistic, "low")
+
+
+def over_seeds(tables: Float[np.ndarray, "seeds replicates scores measures"], name: str) -> Bounds:
+    """The mean over seeds and its interval, from replicates that draw seeds first and samples within each."""
+    if name in CORRELATIONS:
+        tables = np.arctanh(np.clip(tables, -1 + 1e-9, 1 - 1e-9))
+    seeds, replicates = len(tables), tables.shape[1] - 1
+    random = np.random.default_rng(0)
+    picks = random.integers(seeds, size=(replicates, seeds))
+    rows = 1 + random.permuted(np.tile(np.arange(replicates), (seeds, 1)), axis=1).T
+    drawn = tables[picks, rows].mean(axis=1)
+    values = (tables[:, 0].mean(axis=0), *ranks.interval(drawn))
+    back: Callable[[np.ndarray], np.ndarray] = np.tanh if name in CORRELATIONS else np.asarray
+    return tuple(map(back, values))  # type: ignore[return-value]
+
+
+def verdicts(rows: Sequence[Mapping], keep_ratio: float = 0.7) -> list[str]:
+    """What it says of low against high skewness, and which statistic leads: a line per question."""
+    lines = []
+    keys = dict.fromkeys((r["group"], r["stage"], r["step"], r["domain"]) for r in rows)
+    for group, stage, step, domain in keys:
+        if domain not in (SOURCE, TARGET):
+            continue
+        for measure in ("gain", "dot_o"):
+            of = [
+                r for r in rows
+                if (r["group"], r["stage"], r["step"], r["domain"], r["measure"])
+                == (group, stage, step, domain, measure) and r["statistic"] not in REFERENCES
+            ]  # fmt: skip
+            where = f"{group}, stage {stage}, step {step}, {domain}, {measure}"
+            skew = next((r for r in of if r["statistic"] == "skewness"), None)
+            if skew is not None:
+                lines.append(f"{where}: skewness {_interval(skew)}: {_side(skew)}.")
+            known = [r for r in of if np.isfinite(r["spearman"])]
+            if known:
+                best = max(known, key=lambda r: abs(r["spearman"]))
+                side = _best_side(best)
+                lines.append(
+                    f"{where}: of {len(known)} statistics {best['statistic']} leads, {_interval(best)}; "
+                    f"keeping its {side} {100 * keep_ratio:.0f} % is worth {best[f'kept_{side}']:+.2f} sd."
+                )
+    return lines
+
+
+def _interval(row: Mapping) -> str:
+    return f"Spearman {row['spearman']:+.2f} [{row['spearman_low95']:+.2f}, {row['spearman_high95']:+.2f}]"
+
+
+def _best_side(row: Mapping) -> str:
+    return "low" if row["spearman"] < 0 else "high"
+
+
+def _side(row: Mapping) -> str:
+    if not row["spearman_low95"] * row["spearman_high95"] > 0:
+        return "neither side"
+    return f"keep {_best_side(row)}"

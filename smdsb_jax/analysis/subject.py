@@ -1,0 +1,117 @@
+"""A checkpoint as the laboratory needs it: the step's functions, the whole state, data and labels."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Int
+from ml_collections import ConfigDict
+
+from smdsb_jax import checkpoint, labelling
+from smdsb_jax.config import Config
+from smdsb_jax.datasets.domain import Domain
+from smdsb_jax.parts import abstract_state, build_parts, eval_batch_size, jit_eval_step, load_domains
+from smdsb_jax.state import TrainState
+from smdsb_jax.train_step import Parts
+
+REMEDY = "Give the workdir of a finished or stopped run."
+
+
+class Subject(NamedTuple):
+    """One checkpoint, ready to be examined."""
+
+    name: str  # "runs/c2s, stage 1, step 200"
+    workdir: Path
+    config: Config
+    stage: int
+    step: int
+    parts: Parts  # without dropout and mixup
+    state: TrainState
+    source: Domain
+    target: Domain
+    pseudo_label: Int[np.ndarray, " n"]  # of the target's training clouds
+
+
+class Found(NamedTuple):
+    """Where a checkpoint lies, before anything of it is read."""
+
+    workdir: Path
+    total_step: int
+    stage: int
+    step: int
+    config: dict
+
+
+def find_checkpoints(workdir: str | Path, every: bool = False) -> list[Found]:
+    """The last checkpoint of each stage of a run, or every one it has.
+
+    Raises:
+      ValueError: no checkpoints there.
+    """
+    workdir = Path(workdir)
+    if not (workdir / "checkpoints").is_dir():
+        raise ValueError(f"{workdir} is not the workdir of a run: it has no checkpoints/. {REMEDY}")
+    with checkpoint.open_checkpoints(workdir) as checkpointer:
+        infos = [checkpoint.info(checkpointer, c.step) for c in checkpointer.checkpoints]
+    if not infos:
+        raise ValueError(f"{workdir}/checkpoints is empty. {REMEDY}")
+    last = {i.stage: i.total_step for i in sorted(infos, key=lambda i: i.total_step)}
+    wanted = [i for i in infos if every or i.total_step in last.values()]
+    return [
+        Found(workdir, i.total_step, i.stage, i.step, i.config)
+        for i in sorted(wanted, key=lambda i: i.total_step)
+    ]
+
+
+def has_pretext(found: Found) -> bool:
+    """Whether the checkpoint was trained with a pretext task, whose gradients could conflict."""
+    return found.config["pretext"]["name"] != "none" and (
+        found.stage == 1 or found.config["stage2"]["pretext"]
+    )
+
+
+def open_subject(found: Found, root: str | None = None) -> Subject:
+    """Restore a checkpoint whole, the pretext task's state included, and load its data.
+
+    Pseudo-labels are those in use in stage 2; in stage 1 those that its network would give.
+
+    Args:
+      found: which one.
+      root: folder of the data set, if it has moved.
+
+    Raises:
+      ValueError: data that cannot be read or have other classes, a checkpoint that cannot be read.
+    """
+    config: Any = ConfigDict(found.config)
+    if root is not None:
+        config.data.root = root
+    # an analysis draws no dropout, and a mixed cloud would be no sample
+    config.classification.dropout, config.classification.mixup = 0.0, "none"
+    if "dropout" in config.pretext:
+        config.pretext.dropout = 0.0
+    source, target = load_domains(config)
+    with checkpoint.open_checkpoints(found.workdir) as checkpointer:
+        classes = checkpoint.info(checkpointer, found.total_step).classes
+        if classes != source.classes:
+            raise ValueError(
+                f"{found.workdir} was trained on the classes {', '.join(classes)}; the data at hand have "
+                f"{', '.join(source.classes)}. Give the run's own data with --root."
+            )
+        parts = build_parts(config, found.stage, len(classes))
+        place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        clouds = len(target.train.label) if found.stage == 2 else None
+        state, labels = checkpoint.restore(
+            checkpointer, found.total_step, abstract_state(parts, place), clouds
+        )
+    if labels is None:
+        step = jit_eval_step(config, len(classes))
+        seen = labelling.see(step, state.variables, target.train, eval_batch_size(config))
+        pseudo_label = np.asarray(seen.logits).argmax(axis=-1)
+    else:
+        pseudo_label = np.asarray(labels.label)
+    name = f"{found.workdir}, stage {found.stage}, step {found.step}"
+    return Subject(
+        name, found.workdir, config, found.stage, found.step, parts, state, source, target,
+        pseudo_label.astype(np.int32),
+    )  # fmt: skip
