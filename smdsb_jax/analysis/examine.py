@@ -120,7 +120,7 @@ def _as_examined(
     count = min(n, SHOWN)
     shown = np.concatenate([np.arange(count) + domain * n for domain in range(len(DOMAINS))])
     return Examined(
-        name=subject.name,
+        name=f"{group}, seed {subject.config.seed}, stage {subject.stage}, step {subject.step}",
         group=group,
         seed=int(subject.config.seed),
         stage=subject.stage,

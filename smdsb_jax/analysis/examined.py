@@ -16,7 +16,7 @@ class Examined(NamedTuple):
     under which they are scored.
     """
 
-    name: str  # of the checkpoint, for titles: "runs/c2s, stage 1, step 200"
+    name: str  # of the checkpoint, for titles: group, seed, stage, step
     group: str  # checkpoints of one group differ in the seed only: "defrec, skewness, c2s"
     seed: int
     stage: int
