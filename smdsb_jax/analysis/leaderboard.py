@@ -71,10 +71,11 @@ def _correlate(
     weight: Float[np.ndarray, "replicates n"],
 ) -> Tables:
     some = weight[: 1 + ranks.KENDALL_REPLICATES]
+    spearman, partial = ranks.spearman_and_partial(scores, measures, given, weight)
     return {
-        "spearman": ranks.spearman_table(scores, measures, weight),
+        "spearman": spearman,
         "kendall": ranks.kendall_table(scores, measures, some),
-        "partial": ranks.partial_table(scores, measures, given, weight),
+        "partial": partial,
         "kept_low": ranks.kept_table(scores, measures, keep_ratio, "low", weight),
         "kept_high": ranks.kept_table(scores, measures, keep_ratio, "high", weight),
     }

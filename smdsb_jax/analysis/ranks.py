@@ -56,13 +56,16 @@ def spearman_table(scores: Scores, measures: Measures, weight: Weight) -> Table:
     return together[:, : len(scores), len(scores) :]
 
 
-def partial_table(scores: Scores, measures: Measures, given: Matrix, weight: Weight) -> Table:
-    """Partial Spearman's: of what is left of the ranks after a linear regression on the ranks of `given`.
+def spearman_and_partial(
+    scores: Scores, measures: Measures, given: Matrix, weight: Weight
+) -> tuple[Table, Table]:
+    """Spearman's, and the partial one: of what a linear regression on the ranks of `given` leaves of them.
 
-    NaN where nothing is left, as for a score that is itself among `given`.
+    The latter is NaN where nothing is left, as for a score that is itself among `given`.
     """
     s, m = len(scores), len(measures)
     c = _correlations(np.concatenate([scores, measures, given]), weight)
+    plain = c[:, :s, s : s + m].copy()
     broken = ~np.isfinite(c[:, s + m :, s + m :])
     c[:, s + m :, s + m :][broken] = 0.0  # a constant covariate explains nothing
     c[:, : s + m, s + m :] = np.nan_to_num(c[:, : s + m, s + m :])
@@ -72,7 +75,7 @@ def partial_table(scores: Scores, measures: Measures, given: Matrix, weight: Wei
     variance = np.einsum("rvv->rv", left)
     variance = np.where(variance > 1e-6, variance, np.nan)
     scale = np.sqrt(variance[:, :s, None] * variance[:, None, s:])
-    return left[:, :s, s:] / scale
+    return plain, left[:, :s, s:] / scale
 
 
 def _correlations(values: Matrix, weight: Weight) -> Float[np.ndarray, "replicates variables variables"]:

@@ -31,6 +31,12 @@ def weights(replicates=3):
     return np.concatenate([np.ones((1, N)), ranks.resample(N, replicates, 1)])
 
 
+def partial(scores, measures, given, weight):
+    plain, found = ranks.spearman_and_partial(scores, measures, given, weight)
+    np.testing.assert_array_equal(plain, ranks.spearman_table(scores, measures, weight))
+    return found
+
+
 @pytest.mark.parametrize("name", ["spearman", "kendall"])
 def test_every_entry_is_scipys_on_the_drawn_samples(name):
     scores, measures = made()
@@ -54,7 +60,7 @@ def test_published_values():
 def test_partial_by_the_closed_form_of_one_covariate_and_by_regression_on_two():
     scores, measures = made()
     given = np.stack([scores[0] + measures[0], np.random.default_rng(5).normal(size=N)])
-    one = ranks.partial_table(scores[:3], measures, given[:1], weights())
+    one = partial(scores[:3], measures, given[:1], weights())
     for found, weight in zip(one, weights(), strict=True):
         draw = lambda v, w=weight: repeated(v, w)  # noqa: E731
         rho = lambda a, b: scipy.stats.spearmanr(draw(a), draw(b)).statistic  # noqa: E731, B023
@@ -65,7 +71,7 @@ def test_partial_by_the_closed_form_of_one_covariate_and_by_regression_on_two():
                 assert found[i, j] == pytest.approx(expected, abs=1e-9)
     z = np.column_stack([np.ones(N), *map(scipy.stats.rankdata, given)])
     residual = lambda v: v - z @ np.linalg.lstsq(z, v, rcond=None)[0]  # noqa: E731
-    two = ranks.partial_table(scores, measures, given, np.ones((1, N)))[0]
+    two = partial(scores, measures, given, np.ones((1, N)))[0]
     for i, x in enumerate(scores[:3]):
         expected = np.corrcoef(*(residual(scipy.stats.rankdata(v)) for v in (x, measures[0])))[0, 1]
         assert two[i, 0] == pytest.approx(expected, abs=1e-9)
@@ -76,17 +82,17 @@ def test_partial_formula_of_three_correlations():
     # rank correlations of these samples are 0.6, 0.5, 0.4 up to what 20,000 samples give
     covariance = 2 * np.sin(np.pi / 6 * np.array([[1, 0.6, 0.5], [0.6, 1, 0.4], [0.5, 0.4, 1]]))
     x, y, z = np.random.default_rng(0).multivariate_normal(np.zeros(3), covariance, 20_000).T
-    found = ranks.partial_table(x[None], y[None], z[None], np.ones((1, 20_000)))[0, 0, 0]
+    found = partial(x[None], y[None], z[None], np.ones((1, 20_000)))[0, 0, 0]
     assert found == pytest.approx(0.50395263, abs=0.02)
 
 
 def test_a_covariate_leaves_nothing_of_itself_and_a_repeated_or_constant_one_changes_nothing():
     scores, measures = made()
     one = np.ones((1, N))
-    assert np.isnan(ranks.partial_table(scores[:1], measures, scores[:1], one)).all()
-    alone = ranks.partial_table(scores[1:3], measures, scores[:1], one)
+    assert np.isnan(partial(scores[:1], measures, scores[:1], one)).all()
+    alone = partial(scores[1:3], measures, scores[:1], one)
     twice = np.stack([scores[0], -3 * scores[0], scores[3]])
-    np.testing.assert_allclose(ranks.partial_table(scores[1:3], measures, twice, one), alone, atol=1e-9)
+    np.testing.assert_allclose(partial(scores[1:3], measures, twice, one), alone, atol=1e-9)
 
 
 @pytest.mark.parametrize("side", ["low", "high"])
