@@ -42,7 +42,7 @@ def compare(setting: Setting, names: Sequence[str], baseline: str, rounds: int) 
             except Failed as error:
                 failed[name] = f"beside the others: {error}"
             tick(f"{name}: started again, from its cache")
-        answers = _interleave(workers, rounds, failed, tick)
+        answers = interleave(workers, rounds, failed, tick)
         peaks = {name: ask(workers[name], "memory")["peak_bytes"] for name in answers}
     if not answers:
         raise ValueError("No contender could run beside the others:\n" + "\n".join(failed.values()))
@@ -89,7 +89,7 @@ def outcome(record: Record) -> str:
     return record.get("failed") or f"{record['alone']['median']:.3g} s a step"
 
 
-def _interleave(
+def interleave(
     workers: dict[str, Worker], rounds: int, failed: dict[str, str], tick: Callable[[str], None]
 ) -> dict[str, list[Record]]:
     """The answers of each contender, one per round; who fails in between is left out."""

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,16 +29,24 @@ class Failed(ValueError):
     """A contender's process ended before it answered; says why."""
 
 
+def open_worker(name: str, setting: Setting, cache: str) -> contextlib.AbstractContextManager[Worker]:
+    """A contender of the step, by `open_process`."""
+    words = ["benchmarks.worker", name, json.dumps(setting._asdict())]
+    return open_process(name, words, CONTENDERS[name].framework, setting, cache)
+
+
 @contextlib.contextmanager
-def open_worker(name: str, setting: Setting, cache: str) -> Iterator[Worker]:
-    """Start a contender and wait until it is warm; its compiled programs are read from and kept in `cache`.
+def open_process(
+    name: str, words: Sequence[str], framework: str, setting: Setting, cache: str
+) -> Iterator[Worker]:
+    """Start `python -m WORDS` and wait for its first answer; its compiled programs are kept in `cache`.
 
     Raises:
       Failed: it did not come up.
     """
     log = Path(cache) / "stderr.txt"
-    command = [sys.executable, "-m", "benchmarks.worker", name, json.dumps(setting._asdict())]
-    environment = environment_of(CONTENDERS[name].framework, setting, cache)
+    command = [sys.executable, "-m", *words]
+    environment = environment_of(framework, setting, cache)
     with log.open("w") as stderr, limited_to(setting.threads):
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment, text=True, bufsize=1,

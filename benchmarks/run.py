@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from benchmarks import kernels, loop, methods, report, training
+from benchmarks import conflict, kernels, loop, methods, report, training
 from benchmarks.compare import ALONE, compare
 from benchmarks.contenders import CONTENDERS, WITHOUT_TORCH, Setting, choose_contenders, has_torch
 from benchmarks.machine import describe
@@ -107,6 +107,21 @@ def run_loop(asked: Asked, steps: int = 5) -> str:
     record = run_module("benchmarks.loop", setting, {"name": ours, "steps": steps, "rounds": asked.rounds})
     text = f"{report.header(machine, setting, setting.device)}\n\n{loop.loop_table(record)}"
     return _write(asked, "loop", text, machine, record)
+
+
+def run_conflict(asked: Asked, samples: int) -> str:
+    """What per-sample gradient agreement costs, at the first --batch."""
+    names = [name for name, contender in conflict.CONTENDERS.items() if contender.build or has_torch()]
+    if not has_torch():
+        print(WITHOUT_TORCH, file=sys.stderr, flush=True)
+    machine, setting = describe(), asked.setting._replace(stage=1)
+    record = conflict.compare(setting, names, samples, asked.rounds)
+    device = next(iter(record["contenders"].values()))["device"]
+    head = f"{report.machine_lines(machine, setting, device)}\n{conflict.PROTOCOL}"
+    tnet = "with" if setting.tnet else "without"
+    what = f"{setting.encoder} {tnet} T-Net, {setting.batch} samples a mini-batch, {setting.points} points"
+    text = f"{head}\n\n{what}, {asked.rounds} rounds:\n\n{conflict.conflict_table(record)}"
+    return _write(asked, "conflict", text, machine, record)
 
 
 def run_training(asked: Asked, steps: int, seeds: int) -> str:

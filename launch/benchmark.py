@@ -1,7 +1,7 @@
 """Our step beside PyTorch's: python launch/benchmark.py (8 minutes for batch 16 on 2 CPU cores).
 
 Prints a table and writes it, the raw numbers and a picture to --out. --sweep, --kernels, --methods,
---loop and --train measure something else instead; several of them may be given.
+--loop, --conflict and --train measure something else instead; several of them may be given.
 """
 
 import sys
@@ -41,6 +41,10 @@ SWEEP = flags.DEFINE_boolean("sweep", False, "Step time and memory: batch 8 to 6
 KERNELS = flags.DEFINE_boolean("kernels", False, "Single kernels beside the plain formula.")
 METHODS = flags.DEFINE_boolean("methods", False, "The step of every method beside source_only's.")
 LOOP = flags.DEFINE_boolean("loop", False, "The share of the training loop in which the device waits.")
+CONFLICT = flags.DEFINE_boolean(
+    "conflict", False, "Per-sample gradient agreement beside loops of backward passes."
+)
+SAMPLES = flags.DEFINE_integer("samples", 1000, "Of --conflict, in all rounds together.", 1)
 TRAIN = flags.DEFINE_integer(
     "train", 0, "Train for so many steps from the same weights on the same clouds.", 0
 )
@@ -63,9 +67,12 @@ def main(_: list[str]) -> int:
         print(run.run_methods(asked))
     if LOOP.value:
         print(run.run_loop(asked))
+    if CONFLICT.value:
+        print(run.run_conflict(asked, SAMPLES.value))
     if TRAIN.value:
         print(run.run_training(asked, TRAIN.value, SEEDS.value))
-    if not (SWEEP.value or KERNELS.value or METHODS.value or LOOP.value or TRAIN.value):
+    others = (SWEEP, KERNELS, METHODS, LOOP, CONFLICT, TRAIN)
+    if not any(flag.value for flag in others):
         print(run.run_comparison(asked, batches))
     return 0
 

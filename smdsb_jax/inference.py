@@ -133,11 +133,12 @@ def score(
     split, where = (domain, "the given split") if isinstance(domain, Split) else _labelled(model, domain)
     count, size = model.config.data.points, min(len(split.label), 64)
     points = np.stack([to_count(cloud, count) for cloud in split.points])
+    # the first cloud's place is the seed of its part: random scores must not repeat themselves
     parts = zip(padded_chunks(points, size), range(0, len(points), size), strict=True)
     return np.concatenate(
         [
             apply_statistic(
-                model, statistic, samples(model, chunk, _filled(split.label, start, size)), where
+                model, statistic, samples(model, chunk, _filled(split.label, start, size), start), where
             )[:valid]
             for (chunk, valid), start in parts
         ]

@@ -17,6 +17,7 @@ import pytest
 from ml_collections import ConfigDict
 
 import smdsb_jax
+from configs.methods import METHODS
 from smdsb_jax import checkpoint, resolve, train_loop
 from smdsb_jax.checkpoint import SOURCE_VAL, TARGET_TEST
 from smdsb_jax.datasets import embedded
@@ -135,20 +136,22 @@ def run_script(method, workdir, *kill):
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("method", ["defrec", "gast", "self_distillation"])
-def test_killed_in_both_stages_and_resumed_it_is_bitwise_the_same_run(method, whole, tmp_path):
+@pytest.mark.parametrize("method", METHODS)
+def test_killed_in_each_stage_and_resumed_it_is_bitwise_the_same_run(method, whole, tmp_path):
     uninterrupted, tmp_path = tmp_path / "whole", tmp_path / "killed"
     if method == "defrec":
         uninterrupted = whole.workdir
     else:
         train_and_evaluate(tiny_config(method), uninterrupted)
-    for steps, after, stage in ((4, 3, 1), (7, 9, 2)):  # from checkpoint 3 on, 7 more are in stage 2
+    stages = tiny_config(method).stages
+    # from checkpoint 3 on, 7 more are in stage 2
+    for steps, after, stage in ((4, 3, 1), (7, 9, 2))[: len(stages)]:
         assert run_script(method, tmp_path, steps, after).returncode == -signal.SIGKILL
         with checkpoint.open_checkpoints(tmp_path) as checkpointer:
             assert checkpoint.info(checkpointer).stage == stage
     done = run_script(method, tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "Resuming from stage 2, step 3" in done.stdout
+    assert f"Resuming from stage {stages[-1]}, step 3" in done.stdout
     assert_same_run(uninterrupted, tmp_path)
     records = [p.joinpath("metrics.jsonl").read_text() for p in (uninterrupted, tmp_path)]
     assert records[0] == records[1]
@@ -236,7 +239,8 @@ def test_a_pretext_task_starts_from_the_network_of_its_stage(whole, start):
     )  # fmt: skip
     given = jax.device_get(whole.state.variables)
     for stage in (1, 2):
-        parts = build_parts(config, stage, 7)._replace(pretext=Pretext(init, lambda *_: None, lambda *_: None))
+        task = Pretext(init, lambda *_: None, lambda *_: None)
+        parts = build_parts(config, stage, 7)._replace(pretext=task)
         state, _ = start_stage(run, parts, stage, given)
         chex.assert_trees_all_equal(state.pretext, state.variables["params"]["encoder"])
         kernels = [tree["conv1"]["dense"]["kernel"] for tree in (state.pretext, given["params"]["encoder"])]

@@ -76,17 +76,18 @@ def examine_scores(
     for half, label in ((0, true[0]), (1, pseudo), (1, true[1])):
         of_batches = zip(looked, np.split(label, drawn.measured), strict=True)
         parts_seen = [samples(model, np.asarray(b.points[half]), label, seed) for b, label in of_batches]
-        seen.append(jax.tree.map(lambda *leaves: jax.numpy.concatenate(leaves), *parts_seen))
+        together = jax.tree.map(lambda *leaves: jax.numpy.concatenate(leaves), *parts_seen)
+        # each sample its own key, the same under either label: random scores must not repeat themselves
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), half), len(label))
+        seen.append(together._replace(key=keys))
     of_run = config.selection.statistic
-    scores = {
-        name: _of_domains(model, statistic, seen, subject.name)
-        for name, statistic in (dict(statistics) | ({} if of_run == "none" else {of_run: of_run})).items()
-    }
+    score_all = functools.partial(_of_domains, model, seen=seen, where=subject.name)
+    scores = {name: score_all(statistic) for name, statistic in statistics.items()}
     kept = np.ones(len(DOMAINS) * drawn.samples, bool)
     if of_run != "none":
-        kept = _kept(scores[of_run], drawn, config.selection.keep_ratio, config.selection.side)
-    own = {name: scores[name] for name in statistics}
-    return _as_examined(subject, group, drawn, seen, own, kept)
+        selecting = scores[of_run] if statistics.get(of_run) == of_run else score_all(of_run)
+        kept = _kept(selecting, drawn, config.selection.keep_ratio, config.selection.side)
+    return _as_examined(subject, group, drawn, seen, scores, kept)
 
 
 def _of_domains(

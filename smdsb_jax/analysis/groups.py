@@ -8,7 +8,8 @@ from smdsb_jax.analysis.subject import Found
 
 # fields in which runs of one group may differ: they change no number of a checkpoint, or are its seed
 OF_A_RUN = (
-    "seed", "log_every", "eval_every", "eval_batch_size", "keep_checkpoints", "data.root", "init_from",
+    "seed", "log_every", "eval_every", "eval_batch_size", "keep_checkpoints", "stages", "data.root",
+    "data.cache", "init_from",
 )  # fmt: skip
 
 

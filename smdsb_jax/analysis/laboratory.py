@@ -1,6 +1,7 @@
 """Checkpoints of some runs → scores, agreement, leaderboard, figures, report: `analyze(workdirs, out)`."""
 
 import csv
+import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from tqdm import tqdm
 
 from smdsb_jax.analysis import examine, figures, store
@@ -78,7 +80,9 @@ def analyze(
             find_statistic(statistic)
     for name in pictures:
         lookup(figures.FIGURES, name, "figure")
-    found = _with_pretext([f for w in workdirs for f in find_checkpoints(w, every)], say)
+    once = {Path(w).resolve(): w for w in workdirs}  # a run given twice is no second seed
+    found = _with_pretext([f for w in once.values() for f in find_checkpoints(w, every)], say)
+    (out / "examined").mkdir(parents=True, exist_ok=True)  # where it cannot be written, nothing is measured
     groups = group_names(found)
     examined, checks = [], []
     for number, (of, group) in enumerate(zip(found, groups, strict=True), start=1):
@@ -89,9 +93,10 @@ def analyze(
             f"mini-batches of {drawn.rows[0].shape[1]}, mean gradients of {drawn.rows[0].size} per domain"
         )
         scored = examine.examine_scores(subject, group, drawn, settings.seed, chosen)
-        measured = _measured(subject, of, drawn, settings, out)
+        about = _about(subject, of, drawn, settings)
+        measured = _measured(subject, drawn, settings, _file(out, of), about)
         examined.append(examine.with_measures(scored, measured))
-        store.save(_file(out, of), examined[-1], measured, _about(subject, of, settings))
+        store.save(_file(out, of), examined[-1], measured, about)
         checks += _checks(examined[-1], measured)
     say("Leaderboard: rank correlations with bootstrap intervals …")
     rows = leaderboard(examined, keep_ratio)
@@ -134,9 +139,11 @@ def _with_pretext(found: list[Found], say: Callable[[str], Any]) -> list[Found]:
     return chosen
 
 
-def _measured(subject: Subject, of: Found, drawn: Drawn, settings: Settings, out: Path) -> Measured:
-    """The measures from `out`, or anew."""
-    found = store.load_measured(_file(out, of), _about(subject, of, settings))
+def _measured(
+    subject: Subject, drawn: Drawn, settings: Settings, path: Path, about: dict[str, Any]
+) -> Measured:
+    """The measures from `path`, or anew."""
+    found = store.load_measured(path, about)
     if found is not None:
         return found
     pieces = count_ticks(len(drawn.rows[0]), drawn.measured)
@@ -155,17 +162,25 @@ def _file(out: Path, of: Found) -> Path:
     return out / "examined" / f"{run},stage={of.stage},step={of.step}.npz"
 
 
-def _about(subject: Subject, of: Found, settings: Settings) -> dict[str, Any]:
-    """What the measures depend on."""
+def _about(subject: Subject, of: Found, drawn: Drawn, settings: Settings) -> dict[str, Any]:
+    """What the measures depend on, networks and clouds by their digest: a folder may hold another run now."""
     config = {k: str(v) for k, v in flatten(subject.config).items() if k != "data.root"}
-    counts = [len(domain.train.label) for domain in (subject.source, subject.target)]
+    splits = zip((subject.source.train, subject.target.train), drawn.rows, strict=True)
     return {
         "config": config,
         "step": of.total_step,
-        "clouds": counts,
+        "network": _digest(subject.state.variables),
+        "clouds": _digest([(split.points[rows], split.label[rows]) for split, rows in splits]),
         "jax": jax.__version__,
         **settings._asdict(),
     }
+
+
+def _digest(tree: Any) -> str:
+    found = hashlib.sha256()
+    for leaf in jax.tree.leaves(jax.device_get(tree)):
+        found.update(np.ascontiguousarray(leaf).tobytes())
+    return found.hexdigest()
 
 
 def _checks(examined: Examined, measured: Measured) -> list[Row]:

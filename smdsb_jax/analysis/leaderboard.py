@@ -154,6 +154,8 @@ def _best_side(row: Mapping) -> str:
 
 
 def _side(row: Mapping) -> str:
+    if not np.isfinite(row["spearman"]):
+        return "undefined, for its scores or the measure are constant"
     if not row["spearman_low95"] * row["spearman_high95"] > 0:
         return "neither side"
     return f"keep {_best_side(row)}"

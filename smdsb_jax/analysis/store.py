@@ -2,6 +2,8 @@
 
 import json
 import os
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ import numpy as np
 
 from smdsb_jax.analysis.examine import Measured
 from smdsb_jax.analysis.examined import Examined
+
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def save(path: Path, examined: Examined, measured: Measured, about: dict[str, Any]) -> None:
@@ -38,6 +42,6 @@ def load_measured(path: Path, about: dict[str, Any]) -> Measured | None:
                 {n.split("/", 1)[1]: saved[n] for n in saved.files if n.startswith(f"measured {kind}/")}
                 for kind in Measured._fields
             ]
-    except (OSError, ValueError, KeyError):  # none yet, or a damaged one: it is measured again
+    except UNREADABLE:  # none yet, or a damaged one: it is measured again
         return None
     return Measured(*kinds)

@@ -90,7 +90,11 @@ def open_subject(found: Found, root: str | None = None) -> Subject:
     config.classification.dropout, config.classification.mixup = 0.0, "none"
     if "dropout" in config.pretext:
         config.pretext.dropout = 0.0
-    source, target = load_domains(config)
+    try:
+        source, target = load_domains(config)
+    except ValueError as error:
+        moved = f"If the data of {found.workdir} have moved, say where with --root."
+        raise ValueError(f"{error} {moved}") from error
     with checkpoint.open_checkpoints(found.workdir) as checkpointer:
         classes = checkpoint.info(checkpointer, found.total_step).classes
         if classes != source.classes:
