@@ -79,7 +79,18 @@ def hosts(full: bool) -> Grid:
             f"{name}, low skewness": [f"method={method},selection=skewness", "selection.side=low"],
             f"{name}, high skewness": [f"method={method},selection=skewness", "selection.side=high"],
         }
-    return _grid("Hosts and selections", rows, full)
+    others = {"no selection": "", "smaller weight": ", smaller weight", "random": ", random"}
+    others["high skewness"] = ", high skewness"
+    pairs = {
+        f"{host}: low skewness minus {name}": [(f"{host}, low skewness", f"{host}{suffix}")]
+        for host in HOSTS
+        for name, suffix in others.items()
+    }
+    pooled = {
+        f"all hosts: low skewness minus {name}": [(f"{h}, low skewness", f"{h}{suffix}") for h in HOSTS]
+        for name, suffix in others.items()
+    }
+    return _grid("Hosts and selections", rows, full)._replace(contrasts=pooled | pairs)
 
 
 def methods(full: bool) -> Grid:

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from smdsb_jax.config import FREE_FIELDS, Config, resolve
 from smdsb_jax.flags import call_of_file, load_config
 from smdsb_jax.registry import suggest
+from smdsb_jax.sweep.differences import Pairs
 from smdsb_jax.sweep.published import Published
 
 NAMELESS = tuple(field for field in FREE_FIELDS if field != "stages")  # not in a run's folder name
@@ -29,6 +30,7 @@ class Grid(NamedTuple):
     stages: Sequence[int] = ()  # empty: the method's own
     measure: str = "accuracy"  # of smdsb_jax.sweep.measure.MEASURES
     published: Mapping[str, Published] = {}  # row → printed values; rows without runs are printed only
+    contrasts: Mapping[str, Pairs] = {}  # name → pairs of rows whose differences the table shows, pooled
 
 
 class Run(NamedTuple):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from smdsb_jax.sweep.differences import Cell, difference_lines
 from smdsb_jax.sweep.grid import Grid, Run, rows_by_encoder
 from smdsb_jax.sweep.measure import MEASURES
 from smdsb_jax.sweep.picture import draw_table
@@ -15,7 +16,10 @@ from smdsb_jax.sweep.published import Published, average_text
 
 MISSING = "\u2013"  # an en dash
 AVERAGE = "average"
-Cell = tuple[str, int, str, str]  # row, stage, selection, direction
+DIFFERENCES = (
+    "Row minus row of the runs that share direction and seed: mean [95 % interval by Student's t]. An "
+    "interval that holds 0 shows no difference; of 20 without one, 1 excludes it by chance."
+)
 
 
 class Found:
@@ -96,6 +100,9 @@ def markdown(grid: Grid, found: Found, rows: Sequence[str], total: int) -> str:
         if last:
             lines += [_published_line(grid, row) for row in grid.published if row not in rows]
         parts += [f"## Checkpoint: {title}", _pipes(lines)]
+    if grid.contrasts:
+        lines = difference_lines(found.values, grid.contrasts, grid.directions)
+        parts += ["## Paired differences, last step", DIFFERENCES, _pipes(lines)]
     if grid.published:
         parts.append(
             "*published*: as printed in the paper [SM-DSB, arXiv:2504.15796]; a row that has no other was "

@@ -4,7 +4,7 @@ import statistics
 import pytest
 
 from smdsb_jax.checkpoint import SELECTIONS
-from smdsb_jax.sweep.grid import Run
+from smdsb_jax.sweep.grid import Grid, Run
 from smdsb_jax.sweep.published import Published
 from smdsb_jax.sweep.table import (
     Found,
@@ -108,3 +108,18 @@ def test_the_files_hold_the_same_numbers(tmp_path):
     )
     assert cells["first", "", "published", "average"]["mean"] == "66.0"
     assert float(cells["first", "", "published", "average_recomputed"]["mean"]) == 60
+
+
+def test_contrasts_are_shown_with_their_interval(tmp_path):
+    contrasts = {"b minus a": [("b", "a")]}
+    grid, found = Grid("T", "c.py", {"a": [], "b": []}, ("x",), contrasts=contrasts), Found()
+    for seed in range(3):
+        for row, value in (("a", 40.0 + seed), ("b", 41.0 + seed)):
+            run = Run(row, "x", seed, "c.py", "", (), tmp_path)
+            add(found, run, {(row, 1, "last"): [value]})
+    text = markdown(grid, found, ["a", "b"], 6)
+    assert (
+        "## Paired differences" in text
+        and "| b minus a | 1 | +1.0 [+1.0, +1.0] | +1.0 [+1.0, +1.0] | 3 |" in text
+    )
+    assert "Paired" not in markdown(grid._replace(contrasts={}), found, ["a", "b"], 6)
