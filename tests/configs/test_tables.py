@@ -91,14 +91,22 @@ def test_the_ways_of_selecting_vary_execution_scope_and_saliency_alone(tmp_path)
 def test_the_small_tables_share_their_runs(tmp_path):
     folders = {
         name: {run.workdir for run in grid_runs(get_grid(name), tmp_path, ROOT)}
-        for name in ("methods", "selection", "agreement")
+        for name in ("hosts,data=embedded", "selection", "agreement")
     }
-    assert (
-        folders["agreement"] == folders["methods"] & folders["selection"] and len(folders["agreement"]) == 6
-    )
-    assert [(c.pretext.name, c.selection.statistic) for c in configs("methods", tmp_path).values()][::-1] == [
-        ("none", "none"), ("defrec", "none"), ("defrec", "skewness"),
-    ]  # fmt: skip
+    hosts, selection, agreement = folders.values()
+    assert agreement == hosts & selection and len(agreement) == 6
+
+
+def test_the_bounds_stand_above_the_hosts_and_every_contrast_is_of_rows_that_are_there(tmp_path):
+    found = configs("hosts,data=embedded", tmp_path)
+    bounds = [found["source_only"], found["oracle (trained with target labels)"]]
+    assert [(c.pretext.name, c.data.source == c.data.target) for c in bounds] == [
+        ("none", False),
+        ("none", True),
+    ]
+    contrasts = get_grid("hosts,data=embedded").contrasts
+    assert len(contrasts) == 16
+    assert {row for pairs in contrasts.values() for pair in pairs for row in pair} <= set(found)
 
 
 def test_an_unknown_table_or_option_names_the_known():
