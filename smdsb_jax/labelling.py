@@ -33,7 +33,12 @@ def refine(
 def describe(labels: PseudoLabels, true: np.ndarray) -> str:
     """How many there are and how good they are; the true labels are read for this line only."""
     used = np.asarray(labels.weight) > 0
-    right = (np.asarray(labels.label) == true)[used].mean() if used.any() else np.nan
+    if not used.any():
+        surest = float(labels.confidence.max())
+        return (
+            f"Pseudo-labels: none yet; of {used.size} target clouds the surest has confidence {surest:.2f}."
+        )
+    right = (np.asarray(labels.label) == true)[used].mean()
     return (
         f"Pseudo-labels: {used.sum()} of {used.size} target clouds, mean confidence "
         f"{labels.confidence.mean():.2f}; {100 * right:.1f} % are right (known to this line only)."

@@ -264,7 +264,8 @@ def assign_pseudo_labels(run: Run, variables: Variables | None) -> PseudoLabels:
         raise ValueError("config.init_from: stage 2 needs a network that labels the target.")
     labels = run.rule.assign(label_key(run), _see_target(run, variables))
     run.reporter.say(labelling.describe(labels, run.target.train.label))
-    if not np.any(np.asarray(labels.weight) > 0):
+    # a rule that labels again may begin with none: until then the target has no classification loss
+    if not run.rule.refinements and not np.any(np.asarray(labels.weight) > 0):
         raise ValueError(
             "config.pseudo_labels.threshold leaves no target cloud with a pseudo-label: lower it."
         )

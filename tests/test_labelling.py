@@ -36,4 +36,6 @@ def test_progress_and_randomness_are_those_of_the_number():
 def test_the_line_counts_the_used_labels_alone():
     line = describe(LABELS, np.array([0, 1, 0]))
     assert "2 of 3 target clouds" in line and "50.0 % are right" in line
-    assert "nan % are right" in describe(LABELS._replace(weight=jnp.zeros(3)), np.array([0, 1, 0]))
+    assert "none yet; of 3 target clouds the surest has confidence 0.90" in describe(
+        LABELS._replace(weight=jnp.zeros(3)), np.array([0, 1, 0])
+    )

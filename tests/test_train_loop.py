@@ -290,6 +290,13 @@ def test_a_threshold_that_leaves_nothing_is_refused(tmp_path):
         train_and_evaluate(config, tmp_path)
 
 
+def test_a_rule_that_labels_again_may_begin_with_no_label(tmp_path, capsys):
+    config = tiny_config("gast", pseudo_labels__threshold=1.0, pseudo_labels__step=-0.5)
+    assert train_and_evaluate(config, tmp_path).finished
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Pseudo-labels")]
+    assert "none yet" in said[0] and "target clouds, mean confidence" in said[2]
+
+
 def test_signals_are_left_alone_outside_the_main_thread(tmp_path):
     results = []
     thread = threading.Thread(
