@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from smdsb_jax.analysis import gradients, measures
+from smdsb_jax.analysis.chunks import choose_chunk, memory_budget
 from smdsb_jax.analysis.gradients import Setup
 from smdsb_jax.analysis.subject import Subject
 from smdsb_jax.analysis.views import Looked, Rows, look_at, look_at_all
@@ -94,7 +95,7 @@ class Programs(NamedTuple):
     look: Callable[..., Looked]
     directions: Callable[..., Tree]  # (train, variables, pretext, looked)
     forward: Callable[..., Array]  # (train, variables, pretext, looked, along)
-    own: Callable[..., gradients.Products]  # (layer, chunk, variables, pretext, looked, along)
+    own: Any  # jitted, to `gradients.Products`: (layer, chunk, variables, pretext, looked, along)
     gram: Callable[..., Array]
 
 
@@ -124,7 +125,6 @@ def agreements(
     subject: Subject,
     rows: Rows,
     measured: int,
-    chunk: int,
     seed: int,
     tick: Callable[[str], Any],
 ) -> Agreements:
@@ -135,7 +135,6 @@ def agreements(
       rows: of the source's and the target's training clouds, in mini-batches; g_c, g_o and g are the means
         over all of them, so that one mini-batch's noise does not decide.
       measured: how many of them.
-      chunk: gradients that exist at a time.
       seed: of augmentation and pretext tasks.
       tick: called after each piece of work with what is being done, `count_ticks` times.
     """
@@ -156,7 +155,7 @@ def agreements(
             of_batches.append(run.forward(train, *given, looked, along[name]))
             tick(f"inner products, {name}")
         products[name] = np.concatenate(jax.device_get(of_batches), axis=2).astype(np.float64)
-    own = {}
+    own, chunk = {}, _chunk(run, given, batches[0], along["running"])
     for name, part, weight in (("whole", None, 2), ("last", layer, 1)):
         of_batches = []
         for looked in batches[:measured]:
@@ -167,6 +166,12 @@ def agreements(
     of_layer = run.gram({layer: along["running"][layer]})
     batch = rows[0].shape[1]
     return _by_name(products, grams, own, np.asarray(of_layer, np.float64), batch)
+
+
+def _chunk(run: Programs, given: tuple[Variables, Tree], looked: Looked, along: Tree) -> int:
+    """Gradients at a time; those of the last layer alone need less."""
+    lower = lambda chunk: run.own.lower(None, chunk, *given, looked, along)  # noqa: E731
+    return choose_chunk(lower, len(looked.points[0]), memory_budget())
 
 
 CLASS, ORACLE, TOTAL = range(3)

@@ -19,7 +19,6 @@ from smdsb_jax.selection import keep_mask
 from smdsb_jax.state import Sample
 from smdsb_jax.statistics import Score
 
-CHUNK = 8
 SHOWN = 60  # clouds of each domain that a report can show
 
 
@@ -152,7 +151,7 @@ class Measured(NamedTuple):
 
 def measure_agreement(subject: Subject, drawn: Drawn, seed: int, tick: Callable[[str], Any]) -> Measured:
     """The expensive part: gradients. It knows no statistic, so it is computed once per checkpoint."""
-    return Measured(*agreements(subject, drawn.rows, drawn.measured, CHUNK, seed, tick))
+    return Measured(*agreements(subject, drawn.rows, drawn.measured, seed, tick))
 
 
 def with_measures(examined: Examined, measured: Measured) -> Examined:

@@ -14,6 +14,9 @@ Row = dict[str, str | int | float | None]
 Tables = dict[str, Float[np.ndarray, "replicates scores measures"]]  # first replicate: the value itself
 Bounds = tuple[np.ndarray, np.ndarray, np.ndarray]  # value, low and high, each [scores, measures]
 COUPLED = ("dot_o", "dot_c", "loo1")  # samples of one mini-batch share its statistics: batches are drawn
+LEAST_CLUSTERS = (
+    5  # of fewer mini-batches the bootstrap's intervals are far too narrow: 2 hold half the truth
+)
 CORRELATIONS = ("spearman", "kendall", "partial")
 
 
@@ -26,8 +29,8 @@ def leaderboard(
     measure: a negative one says that low scores agree. `kept_low` and `kept_high` are the mean measure of
     the `keep_ratio` of samples with the lowest or highest scores minus that of all, in standard deviations
     of the measure. Each has the bounds of a 95 % bootstrap interval, over samples (mini-batches where
-    BatchNorm couples them) and, where a group has several seeds, over seeds. Correlations of seeds are
-    averaged as atanh.
+    BatchNorm couples them; NaN where those are fewer than 5) and, where a group has several seeds, over
+    seeds. Correlations of seeds are averaged as atanh.
 
     Raises:
       ValueError: checkpoints of one group with different statistics.
@@ -55,11 +58,13 @@ def _tables(e: Examined, domain: str, keep_ratio: float, replicates: int, seed: 
     for coupled in (True, False):
         of_kind = [i for i, name in enumerate(e.measures) if (name in COUPLED) == coupled]
         clusters = e.batch[here] if coupled else None
-        drawn = ranks.resample(here.sum(), replicates, seed, clusters)
+        drawn = ranks.resample(int(here.sum()), replicates, seed, clusters)
         weight = np.concatenate([np.ones((1, here.sum())), drawn])
         for name, table in _correlate(scores, measures[of_kind], given, keep_ratio, weight).items():
             whole = tables.setdefault(name, np.full((len(table), len(scores), len(measures)), np.nan))
             whole[: len(table), :, of_kind] = table
+            if coupled and len(np.unique(e.batch[here])) < LEAST_CLUSTERS:
+                whole[1:, :, of_kind] = np.nan
     return tables
 
 
@@ -146,7 +151,12 @@ def verdicts(rows: Sequence[Mapping], keep_ratio: float = 0.7) -> list[str]:
 
 
 def _interval(row: Mapping) -> str:
-    return f"Spearman {row['spearman']:+.2f} [{row['spearman_low95']:+.2f}, {row['spearman_high95']:+.2f}]"
+    value, low, high = (row[f"spearman{end}"] for end in ("", "_low95", "_high95"))
+    if not np.isfinite(value):
+        return "Spearman undefined"
+    return (
+        f"Spearman {value:+.2f} [{low:+.2f}, {high:+.2f}]" if np.isfinite(low) else f"Spearman {value:+.2f}"
+    )
 
 
 def _best_side(row: Mapping) -> str:
@@ -155,7 +165,9 @@ def _best_side(row: Mapping) -> str:
 
 def _side(row: Mapping) -> str:
     if not np.isfinite(row["spearman"]):
-        return "undefined, for its scores or the measure are constant"
+        return "its scores or the measure are constant"
+    if not np.isfinite(row["spearman_low95"]):
+        return f"no interval, for it takes {LEAST_CLUSTERS} mini-batches: give more samples"
     if not row["spearman_low95"] * row["spearman_high95"] > 0:
         return "neither side"
     return f"keep {_best_side(row)}"

@@ -35,7 +35,8 @@ def save(path: Path, examined: Examined, measured: Measured, about: dict[str, An
 def load_measured(path: Path, about: dict[str, Any]) -> Measured | None:
     """The measures of a checkpoint, or None where they are not there or were measured otherwise."""
     try:
-        with np.load(path, allow_pickle=False) as saved:
+        # opened here, for numpy leaves a file open that is no archive
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
             if str(saved["about"]) != json.dumps(about, sort_keys=True):
                 return None
             kinds = [
