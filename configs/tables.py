@@ -4,7 +4,8 @@ python launch/sweep.py --table configs/tables.py:table1 --field data.root=PointD
 python launch/sweep.py --table configs/tables.py:table1,data=embedded --workdir runs/small
 
 table1, table3: those of the paper [SM-DSB, arXiv:2504.15796], beside its printed values. hosts: each host
-with other selections, and with a smaller pretext weight instead. selection, agreement: those of docs/.
+with other selections, and with a smaller pretext weight instead. selection, statistics, agreement: those
+of docs/.
 data=pointda takes the published protocol in six directions; data=embedded the same rows on the embedded
 clouds, at budget=study, in two. A row is the options of the configuration file's argument, then fields.
 """
@@ -109,6 +110,18 @@ def selection(full: bool) -> Grid:
     return _grid("Ways of selecting", rows, full)
 
 
+def statistics(full: bool) -> Grid:
+    """Skewness beside the statistic that leads the laboratory's leaderboard (docs/results.md)."""
+    rows: Rows = {}
+    for name in ("DefRec", "Self-dist GCN"):
+        method = f"method={HOSTS[name]},selection"
+        rows[f"{name}, skewness"] = [f"{method}=skewness", "selection.side=low"]
+        rows[f"{name}, saliency_norm"] = [f"{method}=saliency_norm"]
+    each = [(f"{name}, saliency_norm", f"{name}, skewness") for name in ("DefRec", "Self-dist GCN")]
+    contrasts = {"saliency_norm minus skewness": each}
+    return _grid("Statistics", rows, full)._replace(contrasts=contrasts)
+
+
 def agreement(full: bool) -> Grid:
     """How far the two saliency modes keep the same source samples after stage 1."""
     rows: Rows = {"DefRec + SM-DSB": SMDSB}
@@ -127,5 +140,6 @@ TABLES: dict[str, tuple[Callable[[bool], Grid], str]] = {  # name → table, its
     "table3": (table3, "pointda"),
     "hosts": (hosts, "pointda"),
     "selection": (selection, "embedded"),
+    "statistics": (statistics, "embedded"),
     "agreement": (agreement, "embedded"),
 }
