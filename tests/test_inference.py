@@ -5,8 +5,11 @@ import pytest
 from ml_collections import ConfigDict
 
 import smdsb_jax
+from smdsb_jax import inference
 from smdsb_jax.datasets import embedded
+from smdsb_jax.evaluation import predict_split
 from smdsb_jax.network import classify, cross_entropy
+from smdsb_jax.parts import jit_eval_step
 from smdsb_jax.saliency import saliency
 from smdsb_jax.statistics.skewness import skewness
 from smdsb_jax.summary import confusion_of
@@ -100,15 +103,81 @@ def test_samples_hold_the_saliency_of_each_clouds_own_loss(model, split):
     np.testing.assert_array_equal(found.label, split.label)
 
 
-def test_score_takes_a_name_or_a_function(model, split):
-    points = split.points[:, :32]
-    named = smdsb_jax.score(model, points, split.label)
-    np.testing.assert_array_equal(named, smdsb_jax.score(model, points, split.label, skewness))
-    own = smdsb_jax.score(model, points, split.label, lambda sample: jnp.max(sample.saliency))
-    seen = smdsb_jax.samples(model, points, split.label)
-    np.testing.assert_allclose(own, np.max(seen.saliency, axis=1), rtol=1e-6)
-    with pytest.raises(ValueError, match="Did you mean 'skewness'"):
-        smdsb_jax.score(model, points, split.label, "skewnes")
+def stored_labels(model, train):
+    """What the network makes of clouds as evaluation sees them."""
+    step = jit_eval_step(model.config, len(model.classes))
+    return predict_split(step, model.variables, train.points, 64).logits.argmax(axis=1)
+
+
+@pytest.mark.parametrize("domain, name", [("source", "catalog"), ("target", "scan"), ("blend", "blend")])
+def test_score_is_of_the_training_clouds_of_a_domain_under_the_labels_that_training_has(
+    workdir, model, domain, name
+):
+    train = embedded.load("", name, points=32).train
+    label = train.label if domain == "source" else stored_labels(model, train)
+    points = train.points[:, np.arange(32) * train.points.shape[1] // 32]  # evenly spaced rows
+    few = np.r_[:3, 64:67, len(label) - 3 : len(label)]  # of the first, the second and the last part
+    seen = smdsb_jax.samples(model, points[few], label[few].astype(np.int32))
+    found = smdsb_jax.score(workdir, lambda sample: sample.loss, domain)
+    assert found.shape == (len(label),)
+    np.testing.assert_allclose(found[few], seen.loss, rtol=1e-4)
+
+
+def test_score_takes_a_run_or_a_model_and_a_name_or_a_function(workdir, model, split):
+    named = smdsb_jax.score(model, "skewness", split)
+    np.testing.assert_array_equal(named, smdsb_jax.score(str(workdir), domain=split))
+    np.testing.assert_array_equal(named, smdsb_jax.score(model, skewness, split))
+    own = smdsb_jax.score(model, lambda sample: jnp.max(sample.saliency), split)
+    points = split.points[:, np.arange(32) * split.points.shape[1] // 32]
+    np.testing.assert_allclose(
+        own, smdsb_jax.samples(model, points, split.label).saliency.max(axis=1), rtol=1e-5
+    )
+    first = smdsb_jax.load(workdir, stage=1)
+    assert not np.allclose(smdsb_jax.score(first, "loss", split), smdsb_jax.score(model, "loss", split))
+
+
+def test_random_scores_do_not_repeat_in_the_next_part(model):
+    scores = smdsb_jax.score(model, "random", "source")
+    assert len(np.unique(scores)) > 0.99 * len(scores)
+
+
+def raises(sample):
+    raise IndexError("no\nsuch entry")
+
+
+@pytest.mark.parametrize(
+    "statistic, domain, words",
+    [
+        ("skewnes", "target", "Did you mean 'skewness'"),
+        ("absent_module:f", "target", "'absent_module:f' cannot be imported"),
+        (
+            raises,
+            "source",
+            "The statistic raises raises IndexError: no .It gets one .*Sample and returns one float",
+        ),
+        (lambda s: jnp.sqrt(-1 - s.loss), "target", r"returns NaN for .* of scan .target. .first: sample 0."),
+        (
+            lambda s: jnp.log(0 * s.loss),
+            "source",
+            "returns infinity for 64 of 64 samples of catalog .source.",
+        ),
+        (lambda s: s.label, "source", r"returns int32\[\] for one sample; return one float"),
+        ("loss", "scann", "Did you mean 'scan'"),
+    ],
+)
+def test_what_cannot_be_scored_is_told_in_one_line(model, statistic, domain, words):
+    with pytest.raises(ValueError, match=words) as told:
+        smdsb_jax.score(model, statistic, domain)
+    assert "\n" not in str(told.value)
+
+
+def test_a_domain_with_other_classes_than_the_run_is_refused(model):
+    fewer = model._replace(classes=model.classes[:-1])
+    with pytest.raises(
+        ValueError, match=r"blend has the classes bed, .*table, the run bed, .*sofa\."
+    ) as told:
+        smdsb_jax.score(fewer, "loss", "blend")
+    assert "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
@@ -121,13 +190,14 @@ def test_a_model_is_used_at_the_precision_of_its_run(model, split, monkeypatch, 
 
     for module in ("network", "evaluation"):
         monkeypatch.setattr(f"smdsb_jax.{module}.classify", classify_and_note)
+    inference._compiled.cache_clear()  # what an earlier test compiled would note nothing
     config = ConfigDict(model.config.to_dict())
     config.matmul_precision = precision
     model, points = model._replace(config=config), split.points[:, :32]
     uses = [
         lambda: smdsb_jax.predict(model, points),
         lambda: smdsb_jax.samples(model, points, split.label),
-        lambda: smdsb_jax.score(model, points, split.label),
+        lambda: smdsb_jax.score(model, "loss", split._replace(points=points[:5], label=split.label[:5])),
         lambda: confusion_of(model, split),
     ]
     for use in uses:
@@ -139,5 +209,5 @@ def test_a_model_is_used_at_the_precision_of_its_run(model, split, monkeypatch, 
         seen.append(jax.config.values["jax_default_matmul_precision"])
         return jnp.sum(sample.points @ sample.points.T)
 
-    smdsb_jax.score(model, points, split.label, matrix_statistic)
+    smdsb_jax.score(model, matrix_statistic, split)
     assert seen[-1] == precision

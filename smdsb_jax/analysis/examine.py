@@ -79,13 +79,13 @@ def examine_scores(
         # each sample its own key, the same under either label: random scores must not repeat themselves
         keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), half), len(label))
         seen.append(together._replace(key=keys))
-    of_run = config.selection.statistic
+    # a run without selection shows what the paper's would keep
+    of_run, side = config.selection.statistic, config.selection.side or "low"
+    of_run = "skewness" if of_run == "none" else of_run
     score_all = functools.partial(_of_domains, model, seen=seen, where=subject.name)
     scores = {name: score_all(statistic) for name, statistic in statistics.items()}
-    kept = np.ones(len(DOMAINS) * drawn.samples, bool)
-    if of_run != "none":
-        selecting = scores[of_run] if statistics.get(of_run) == of_run else score_all(of_run)
-        kept = _kept(selecting, drawn, config.selection.keep_ratio, config.selection.side)
+    selecting = scores[of_run] if statistics.get(of_run) == of_run else score_all(of_run)
+    kept = _kept(selecting, drawn, config.selection.keep_ratio, side)
     return _as_examined(subject, group, drawn, seen, scores, kept)
 
 

@@ -28,7 +28,7 @@ class Examined(NamedTuple):
     batch: Int[np.ndarray, " rows"]  # mini-batch in which it was examined
     label: Int[np.ndarray, " rows"]  # under which it is scored
     predicted: Int[np.ndarray, " rows"]
-    kept: Bool[np.ndarray, " rows"]  # by the run's statistic and keep_ratio, within its mini-batch and domain
+    kept: Bool[np.ndarray, " rows"]  # by the run's statistic (else skewness), in its mini-batch and domain
     scores: dict[str, Float[np.ndarray, " rows"]]  # by statistic
     measures: dict[str, Float[np.ndarray, " rows"]]  # by measure of agreement; high is good
     covariates: dict[str, Float[np.ndarray, " rows"]]  # loss, confidence: for partial correlations

@@ -1,10 +1,11 @@
 """Checkpoints of some runs → scores, agreement, leaderboard, figures, report: `analyze(workdirs, out)`."""
 
+import contextlib
 import csv
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from smdsb_jax.analysis.conflict import count_ticks
 from smdsb_jax.analysis.examine import Drawn, Measured, Settings
 from smdsb_jax.analysis.examined import DOMAINS, Examined
 from smdsb_jax.analysis.groups import flat, group_names
-from smdsb_jax.analysis.leaderboard import Row, leaderboard, verdicts
+from smdsb_jax.analysis.leaderboard import Row, leaderboard, overview, verdicts
 from smdsb_jax.analysis.ranks import spearman
 from smdsb_jax.analysis.report import write_report
 from smdsb_jax.analysis.subject import Found, Subject, find_checkpoints, has_pretext, open_subject
@@ -99,7 +100,8 @@ def analyze(
         store.save(_file(out, of), examined[-1], measured, about)
         checks += _checks(examined[-1], measured)
     say("Leaderboard: rank correlations with bootstrap intervals …")
-    rows = leaderboard(examined, keep_ratio)
+    with _progress(len(examined) * len(DOMAINS), "checkpoint in a domain") as tick:
+        rows = leaderboard(examined, keep_ratio, tick=tick)
     write_table(out / "leaderboard.csv", rows)
     write_table(out / "checks.csv", checks)
     drawn_figures = _draw(pictures, examined, out / "figures", say)
@@ -107,7 +109,8 @@ def analyze(
     report = write_report(
         out / "report.html", title, _what_was_run(found, settings), rows, examined, drawn_figures, checks
     )
-    for line in verdicts(rows, keep_ratio):
+    several = len({(e.group, e.stage) for e in examined}) > 2
+    for line in overview(rows) if several else verdicts(rows, keep_ratio):
         say(line)
     others = ", ".join(f"{out / name}" for name in ("leaderboard.csv", "checks.csv", "figures", "examined"))
     say(f"Written: {report}; {others}")
@@ -146,14 +149,20 @@ def _measured(
     found = store.load_measured(path, about)
     if found is not None:
         return found
-    pieces = count_ticks(len(drawn.rows[0]), drawn.measured)
-    with tqdm(total=pieces, unit="mini-batch", leave=False, disable=None) as bar:
+    with _progress(count_ticks(len(drawn.rows[0]), drawn.measured), "mini-batch") as tick:
+        return examine.measure_agreement(subject, drawn, settings.seed, tick)
+
+
+@contextlib.contextmanager
+def _progress(total: int, unit: str) -> Iterator[Callable[[str], None]]:
+    """A bar on a terminal, nothing elsewhere; what it gives is called after each piece, with its name."""
+    with tqdm(total=total, unit=unit, leave=False, disable=None) as bar:
 
         def tick(what: str) -> None:
             bar.set_description(what, refresh=False)
             bar.update()
 
-        return examine.measure_agreement(subject, drawn, settings.seed, tick)
+        yield tick
 
 
 def _file(out: Path, of: Found) -> Path:

@@ -1,6 +1,7 @@
 """The leaderboard: how well every statistic predicts every measure of agreement, with intervals."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -21,7 +22,11 @@ CORRELATIONS = ("spearman", "kendall", "partial")
 
 
 def leaderboard(
-    examined: Sequence[Examined], keep_ratio: float = 0.7, replicates: int = 2000, seed: int = 0
+    examined: Sequence[Examined],
+    keep_ratio: float = 0.7,
+    replicates: int = 2000,
+    seed: int = 0,
+    tick: Callable[[str], Any] = lambda what: None,
 ) -> list[Row]:
     """A row for every group, stage, step, domain, statistic and measure.
 
@@ -43,7 +48,10 @@ def leaderboard(
         if len({tuple(e.scores) for e in seeds}) > 1:
             raise ValueError(f"{group}: its checkpoints were scored with different statistics.")
         for domain in DOMAINS:
-            tables = [_tables(e, domain, keep_ratio, replicates, seed + i) for i, e in enumerate(seeds)]
+            tables = []
+            for i, e in enumerate(seeds):
+                tables.append(_tables(e, domain, keep_ratio, replicates, seed + i))
+                tick("intervals")  # a checkpoint in one domain
             key: Row = {"group": group, "stage": stage, "step": step, "domain": domain}
             rows += _rows(key, seeds[0], tables, int((seeds[0].domain == domain).sum()))
     return rows
@@ -111,7 +119,7 @@ def side_of(statistic: str) -> str:
 def over_seeds(tables: Float[np.ndarray, "seeds replicates scores measures"], name: str) -> Bounds:
     """The mean over seeds and its interval, from replicates that draw seeds first and samples within each."""
     if name in CORRELATIONS:
-        tables = np.arctanh(np.clip(tables, -1 + 1e-9, 1 - 1e-9))
+        tables = _atanh(tables)
     seeds, replicates = len(tables), tables.shape[1] - 1
     random = np.random.default_rng(0)
     picks = random.integers(seeds, size=(replicates, seeds))
@@ -120,6 +128,39 @@ def over_seeds(tables: Float[np.ndarray, "seeds replicates scores measures"], na
     values = (tables[:, 0].mean(axis=0), *ranks.interval(drawn))
     back: Callable[[np.ndarray], np.ndarray] = np.tanh if name in CORRELATIONS else np.asarray
     return tuple(map(back, values))  # type: ignore[return-value]
+
+
+def overview(rows: Sequence[Mapping], leaders: int = 3) -> list[str]:
+    """Skewness, the leading statistics and the references over all groups, stages and both domains at once.
+
+    A line each, for gain and dot_o: the mean Spearman, and how many intervals lie below and above 0, of
+    which one in 40 does on each side by chance.
+    """
+    lines = []
+    for measure in ("gain", "dot_o"):
+        of: dict[str, list[Mapping]] = {}
+        for r in rows:
+            if r["measure"] == measure and r["domain"] in (SOURCE, TARGET) and np.isfinite(r["spearman"]):
+                of.setdefault(str(r["statistic"]), []).append(r)
+        mean = {name: _mean_correlation([r["spearman"] for r in own]) for name, own in of.items()}
+        ranked = sorted((name for name in of if name not in REFERENCES), key=lambda name: -abs(mean[name]))
+        for name in dict.fromkeys(n for n in ("skewness", *ranked[:leaders], *REFERENCES) if n in of):
+            below = sum(r["spearman_high95"] < 0 for r in of[name])
+            above = sum(r["spearman_low95"] > 0 for r in of[name])
+            lines.append(
+                f"{measure}, {name}: mean Spearman {mean[name]:+.2f}; of {len(of[name])} intervals {below} "
+                f"below 0 (keep low), {above} above (keep high)"
+            )
+    return lines
+
+
+def _mean_correlation(values: Sequence[float]) -> float:
+    return float(np.tanh(np.mean(_atanh(np.array(values)))))
+
+
+def _atanh(correlations: np.ndarray) -> np.ndarray:
+    """Finite also where a correlation is ±1."""
+    return np.arctanh(np.clip(correlations, -1 + 1e-9, 1 - 1e-9))
 
 
 def verdicts(rows: Sequence[Mapping], keep_ratio: float = 0.7) -> list[str]:

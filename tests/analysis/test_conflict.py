@@ -1,0 +1,157 @@
+"""Agreement against plain gradients: one backward pass per mini-batch and per sample, then numpy."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from smdsb_jax.analysis import conflict
+from smdsb_jax.analysis.views import look_at, look_at_all
+from smdsb_jax.network import encode
+
+PICKED = [(0, 0, 1), (0, 1, 6), (1, 0, 3), (1, 1, 0)]  # (domain, mini-batch, place in it)
+
+
+def flat(tree):
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]).astype(np.float64)
+
+
+def cos(a, b):
+    scale = np.linalg.norm(a) * np.linalg.norm(b)
+    return a @ b / scale if scale > 0 else 0.0
+
+
+class Plain:
+    """The losses of a checkpoint written out, and their gradients by the encoder's parameters."""
+
+    def __init__(self, subject):
+        self.subject, state = subject, subject.state
+        self.encoder, self.variables = state.variables["params"]["encoder"], state.variables
+        self.batches = []
+        self.of_class = jax.jit(jax.grad(self.class_loss), static_argnums=3)
+        self.of_pretext = jax.jit(jax.grad(lambda *a: jnp.mean(self.pretext_losses(*a))), static_argnums=3)
+        self.of_one = jax.jit(
+            jax.grad(lambda e, p, key, train, i: self.pretext_losses(e, p, key, train)[i]), static_argnums=3
+        )
+
+    def class_loss(self, encoder, points, label, train):
+        network, stats = self.subject.parts.network, self.variables["batch_stats"]
+        mutable = {"mutable": ["batch_stats"]} if train else {}
+        of = {"params": encoder, "batch_stats": stats["encoder"]}
+        features = network.encoder.apply(of, points, train=train, **mutable)
+        features = features[0] if train else features
+        of = {"params": self.variables["params"]["head"], "batch_stats": stats["head"]}
+        logits = network.head.apply(of, features.embedding, train=train, **mutable)
+        log_p = jax.nn.log_softmax(logits[0] if train else logits)
+        return -jnp.mean(log_p[jnp.arange(len(label)), label])
+
+    def pretext_losses(self, encoder, prepared, key, train):
+        variables = {**self.variables, "params": {**self.variables["params"], "encoder": encoder}}
+        passes = functools.partial(encode, self.subject.parts.network)
+        task = self.subject.parts.pretext
+        named, _ = task.loss(passes, variables, self.subject.state.pretext, prepared, key, train=train)
+        return 0.2 * named["reconstruction"]  # DefRec's weight
+
+    def directions(self, batches, train):
+        """g_c, g_o and g_s of each domain: means over the mini-batches, DefRec's weight on the first."""
+        rows = []
+        for b in batches:
+            (source, target), (label, true) = b.points, b.label
+            of_class = 0.8 * flat(self.of_class(self.encoder, source, label, train))
+            oracle = flat(self.of_class(self.encoder, target, true, train))
+            own = [flat(self.of_pretext(self.encoder, p, b.key, train)) for p in b.prepared]
+            rows.append([of_class, oracle, *own])
+        return np.mean(rows, axis=0)
+
+    def sample(self, batches, domain, number, place, train):
+        """A sample's pretext gradient: in its mini-batch, or alone."""
+        b = batches[number]
+        prepared = b.prepared[domain]
+        if train:
+            return flat(self.of_one(self.encoder, prepared, b.key, True, place))
+        alone = jax.tree.map(lambda leaf: leaf[place : place + 1], prepared)
+        return flat(self.of_one(self.encoder, alone, b.key, False, 0))
+
+
+@pytest.fixture(scope="module")
+def batches(subjects, measured):
+    looks = jax.jit(functools.partial(look_at, subjects[1].parts, 1))
+    return look_at_all(looks, subjects[1], measured.drawn.rows, seed=0)
+
+
+@pytest.fixture(scope="module")
+def plain(subjects, batches):
+    found = Plain(subjects[1])
+    found.coupled, found.running = (found.directions(batches, train) for train in (True, False))
+    return found
+
+
+def assert_picked(values, expected):
+    """Four samples of [2, samples], eight to a mini-batch; errors relative to the largest value."""
+    found = [values[domain, 8 * number + place] for domain, number, place in PICKED]
+    assert len(np.unique(expected)) == len(PICKED)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
+def test_every_measure_is_that_of_plain_gradients(plain, batches, measured):
+    g_c, g_o, source, target = plain.coupled
+    c, o, own_source, own_target = plain.running
+    coupled = [plain.sample(batches, *which, train=True) for which in PICKED]
+    alone = [plain.sample(batches, *which, train=False) for which in PICKED]
+    g, h = g_c + source + target, c + own_source + own_target
+    shares = [s / 8 for s in alone]  # what one of a mini-batch of 8 adds to the mean
+    # its first-order part: the derivative of cos(g, g_o) along the share, by central differences
+    slope = lambda s: (cos(g + 1e-4 * s, g_o) - cos(g - 1e-4 * s, g_o)) / 2e-4  # noqa: E731
+    expected = {
+        "dot_c": [s @ g_c for s in coupled],
+        "dot_o": [s @ g_o for s in coupled],
+        "cos_c": [cos(s, c) for s in alone],
+        "cos_o": [cos(s, o) for s in alone],
+        "gain": [cos(c + s, o) - cos(c, o) for s in alone],
+        "loo": [cos(h, o) - cos(h - s, o) for s in shares],
+        "loo1": [slope(s / 8) for s in coupled],
+    }
+    assert measured.found.measures.keys() == expected.keys()
+    for name, values in expected.items():
+        assert measured.found.measures[name].shape == (2, 16)
+        assert_picked(measured.found.measures[name], values)
+
+
+def test_the_checks_are_the_same_measures_by_other_definitions(plain, batches, measured, subjects):
+    checks, found = measured.found.checks, measured.found.measures
+    assert set(checks) == {f"dot_o, {name}" for name in ("coupled", "frozen_batch", "running")} | {
+        "cos_o", "cos_o, last layer",
+    }  # fmt: skip
+    np.testing.assert_array_equal(checks["dot_o, coupled"], found["dot_o"])
+    np.testing.assert_array_equal(checks["cos_o"], found["cos_o"])
+    alone = [plain.sample(batches, *which, train=False) for which in PICKED]
+    assert_picked(checks["dot_o, running"], [s @ plain.running[1] for s in alone])
+    # the part of the gradient that belongs to the layer whose kernel has as many columns as the embedding
+    names = jax.tree.map(lambda _: "other", plain.encoder)
+    (last,) = [k for k, v in plain.encoder.items() if any(x.shape[-1:] == (16,) for x in jax.tree.leaves(v))]
+    names = {**names, last: jax.tree.map(lambda _: "last", plain.encoder[last])}
+    sizes = zip(jax.tree.leaves(names), jax.tree.leaves(plain.encoder), strict=True)
+    own = np.concatenate([np.full(leaf.size, name == "last") for name, leaf in sizes])
+    assert 0 < own.sum() < own.size
+    assert_picked(checks["cos_o, last layer"], [cos(s[own], plain.running[1][own]) for s in alone])
+    assert np.isfinite(checks["dot_o, frozen_batch"]).all()
+    assert not np.allclose(checks["dot_o, frozen_batch"], checks["dot_o, coupled"], rtol=0.01)
+
+
+def test_a_source_that_has_no_part_in_the_pretext_task_is_not_in_the_total(subjects, batches, plain):
+    subject, looked = subjects[1], batches[0]
+    given = (subject.state.variables, subject.state.pretext, looked)
+    parts = subject.parts._replace(pretext_on_source=False)
+    found = jax.jit(functools.partial(conflict.directions, parts, False))(*given)
+    of_class, oracle, total = (flat(jax.tree.map(lambda leaf, i=i: leaf[i], found)) for i in range(3))
+    c, o, source, target = plain.directions([looked], False)
+    assert np.linalg.norm(source) > 0.01 * np.linalg.norm(c + target)
+    for value, expected in ((of_class, c), (oracle, o), (total, c + target)):
+        np.testing.assert_allclose(value, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+def test_ticks_are_counted_beforehand(measured):
+    assert len(measured.ticks) == conflict.count_ticks(pool=4, measured=2) == 3 * (4 + 2) + 3 * 2
+    assert all(isinstance(what, str) for what in measured.ticks)

@@ -1,0 +1,204 @@
+import numpy as np
+import pytest
+import scipy.stats
+
+from smdsb_jax.analysis.examined import DOMAINS, SOURCE, TARGET
+from smdsb_jax.analysis.leaderboard import leaderboard, over_seeds, overview, side_of, verdicts
+from smdsb_jax.analysis.oracle import REFERENCES
+from smdsb_jax.statistics import STATISTICS
+from tests.analysis.synthetic_examined import MEASURES, examined
+
+NUMBERS = ("spearman", "kendall", "partial", "kept_low", "kept_high")
+TEXTS = ("group", "stage", "step", "domain", "statistic", "side", "measure")
+
+
+def made(seed=0, scores=("skewness", "gini", "entropy"), measures=("gain", "dot_o"), sign=1, **fields):
+    """A checkpoint without missing values; `sign` -1 turns the measures round."""
+    e = examined(seed=seed, samples=48, points=16, **fields)
+    rng = np.random.default_rng([seed, 7])
+    return e._replace(
+        scores={name: e.scores[name] for name in scores},
+        measures={name: sign * e.measures[name] for name in measures},
+        covariates={
+            name: rng.normal(size=len(e.label)) + e.scores["gini"] for name in ("loss", "confidence")
+        },
+    )
+
+
+def row_of(rows, **wanted):
+    (row,) = [r for r in rows if all(r[k] == v for k, v in wanted.items())]
+    return row
+
+
+def test_there_is_a_row_for_every_group_stage_step_domain_statistic_and_measure():
+    checkpoints = [made(), made(stage=2), made(group="gast, c2s"), made(seed=1)]
+    rows = leaderboard(checkpoints, replicates=20)
+    assert len(rows) == 3 * 3 * 3 * 2
+    assert len({tuple(row[k] for k in TEXTS) for row in rows}) == len(rows)
+    numbers = [f"{name}{end}" for name in NUMBERS for end in ("", "_low95", "_high95")]
+    for row in rows:
+        assert list(row) == [*TEXTS, *numbers, "seeds", "same_sign", "samples"]
+        assert row["samples"] == 48
+        assert row["seeds"] == (2 if (row["group"], row["stage"]) == ("defrec, c2s", 1) else 1)
+        assert all(row[f"{name}_low95"] <= row[f"{name}_high95"] for name in NUMBERS)
+        assert type(row["spearman"]) is float
+
+
+def residual(values, given):
+    z = np.column_stack([np.ones(len(values)), *map(scipy.stats.rankdata, given)])
+    rank = scipy.stats.rankdata(values)
+    return rank - z @ np.linalg.lstsq(z, rank, rcond=None)[0]
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_the_values_of_one_seed_are_scipys(domain):
+    e = made()
+    rows, of = leaderboard([e], keep_ratio=0.5, replicates=20), e.domain == domain
+    for statistic, score in e.scores.items():
+        for measure, value in e.measures.items():
+            row = row_of(rows, domain=domain, statistic=statistic, measure=measure)
+            x, y = score[of], value[of]
+            assert row["spearman"] == pytest.approx(scipy.stats.spearmanr(x, y).statistic, abs=1e-9)
+            assert row["kendall"] == pytest.approx(scipy.stats.kendalltau(x, y).statistic, abs=1e-6)
+            given = [v[of] for v in e.covariates.values()]
+            partial = scipy.stats.pearsonr(residual(x, given), residual(y, given)).statistic
+            assert row["partial"] == pytest.approx(partial, abs=1e-9)
+            order = np.argsort(x)
+            for side, kept in (("low", order[:24]), ("high", order[24:])):
+                expected = (y[kept].mean() - y.mean()) / y.std()
+                assert row[f"kept_{side}"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_seeds_are_averaged_as_atanh_and_their_signs_counted():
+    checkpoints = [made(seed=seed, sign=sign) for seed, sign in ((0, 1), (1, 1), (2, -1))]
+    rows, of = leaderboard(checkpoints, replicates=20), checkpoints[0].domain == SOURCE
+    row = row_of(rows, domain=SOURCE, statistic="skewness", measure="gain")
+    rho = [
+        scipy.stats.spearmanr(e.scores["skewness"][of], e.measures["gain"][of]).statistic for e in checkpoints
+    ]
+    assert np.sign(rho).tolist() == [-1, -1, 1] and abs(np.mean(rho) - row["spearman"]) > 1e-3
+    assert row["spearman"] == pytest.approx(np.tanh(np.mean(np.arctanh(rho))), abs=1e-9)
+    assert (row["seeds"], row["same_sign"]) == (3, 2)
+
+
+def test_the_interval_of_one_seed_is_that_of_its_replicates_and_not_averaged_for_the_kept():
+    tables = np.random.default_rng(0).uniform(-0.9, 0.9, size=(1, 1001, 2, 3))
+    for name in ("spearman", "kept_low"):
+        value, low, high = over_seeds(tables, name)
+        np.testing.assert_allclose(value, tables[0, 0])
+        bounds = np.percentile(tables[0, 1:], [2.5, 97.5], axis=0)
+        np.testing.assert_allclose([low, high], bounds, atol=2e-3)
+    two = np.stack([tables[0], tables[0] + 0.05])
+    np.testing.assert_allclose(over_seeds(two, "kept_low")[0], tables[0, 0] + 0.025)
+
+
+def test_seeds_that_disagree_widen_the_interval():
+    width = lambda row: row["spearman_high95"] - row["spearman_low95"]  # noqa: E731
+    one, like, unlike = (
+        row_of(leaderboard(es, replicates=300), domain=SOURCE, statistic="skewness", measure="gain")
+        for es in ([made()], [made(), made(seed=1)], [made(), made(seed=1, sign=-1)])
+    )
+    assert width(unlike) > 2 * width(one) and width(like) < 1.2 * width(one)
+    assert unlike["spearman_low95"] < -0.4 and unlike["spearman_high95"] > 0.4
+
+
+def test_mini_batches_are_drawn_where_batchnorm_couples_their_samples():
+    e, rng = made(), np.random.default_rng(0)
+    # within a mini-batch of 8 all samples are alike: 6 independent ones, not 48
+    score, value = (rng.normal(size=6)[e.batch] + 1e-3 * rng.normal(size=len(e.batch)) for _ in range(2))
+    both = e._replace(scores={"skewness": score}, measures={"gain": value, "dot_o": value, "loo1": value})
+    rows = [r for r in leaderboard([both], replicates=400) if r["domain"] == SOURCE]
+    width = {r["measure"]: r["spearman_high95"] - r["spearman_low95"] for r in rows}
+    assert len({round(r["spearman"], 9) for r in rows}) == 1
+    assert width["dot_o"] == width["loo1"] > 1.5 * width["gain"]
+
+
+def test_of_few_mini_batches_there_is_no_interval_where_they_are_drawn():
+    e = made(measures=("gain", "dot_o"))
+    few = e._replace(batch=e.batch % 4)
+    rows = [r for r in leaderboard([few], replicates=100) if r["domain"] == SOURCE]
+    coupled, free = ([r for r in rows if r["measure"] == name] for name in ("dot_o", "gain"))
+    assert all(np.isnan(r["spearman_low95"]) and np.isnan(r["kept_low_high95"]) for r in coupled)
+    assert np.isfinite([r["spearman_low95"] for r in free] + [r["spearman"] for r in coupled]).all()
+    line = next(line for line in verdicts(rows) if "source, dot_o: skewness" in line)
+    assert line.endswith(": no interval, for it takes 5 mini-batches: give more samples.")
+
+
+def test_a_statistic_with_one_value_for_all_has_no_correlation():
+    e = made()
+    rows = leaderboard([e._replace(scores={"skewness": np.zeros(len(e.label))})], replicates=20)
+    assert all(np.isnan([r["spearman"], r["spearman_low95"], r["kendall"], r["partial"]]).all() for r in rows)
+    assert all(r["same_sign"] == 0 for r in rows)
+    assert all("skewness Spearman undefined: its scores" in line for line in verdicts(rows))
+
+
+def test_checkpoints_of_a_group_have_the_same_statistics():
+    with pytest.raises(ValueError, match="defrec, c2s: its checkpoints were scored with different"):
+        leaderboard([made(), made(seed=1, scores=("gini",))], replicates=20)
+
+
+def test_the_side_of_a_statistic_is_its_own_and_low_for_a_users():
+    assert {name: side_of(name) for name in STATISTICS} == {n: s.side for n, s in STATISTICS.items()}
+    assert side_of("entropy") == "high" and side_of("my_module:mine") == "low"
+    assert {name: side_of(name) for name in REFERENCES} == REFERENCES
+
+
+def told(gain, statistic="skewness", scores=None):
+    """The lines of source and gain when `gain` is made of the checkpoint's skewness."""
+    e = made()
+    skewness = e.scores["skewness"]
+    own = e._replace(
+        scores=scores(skewness) if scores else {statistic: skewness}, measures={"gain": gain(skewness)}
+    )
+    return [
+        line for line in verdicts(leaderboard([own], replicates=200), keep_ratio=0.7)
+        if line.startswith("defrec, c2s, stage 1, step 200, source, gain: ")
+    ]  # fmt: skip
+
+
+def test_the_verdict_on_skewness_is_the_side_that_agrees_or_neither():
+    assert "skewness Spearman -1.00 [-1.00, -1.00]: keep low." in told(lambda s: -s)[0]
+    assert "skewness Spearman +1.00 [+1.00, +1.00]: keep high." in told(lambda s: s**3)[0]
+    rng = np.random.default_rng(1)
+    assert told(lambda s: rng.normal(size=len(s)))[0].endswith(": neither side.")
+
+
+def test_the_leader_is_the_strongest_of_either_sign_and_no_reference():
+    lines = told(
+        lambda s: s,
+        scores=lambda s: {
+            "skewness": s + 0.3 * np.cos(1e3 * s), "my:own": -s + 0.01 * np.sin(1e3 * s), "oracle: cos_o": s,
+        },
+    )  # fmt: skip
+    assert (
+        "of 2 statistics my:own leads, Spearman -" in lines[1]
+        and "keeping its low 70 % is worth +0." in lines[1]
+    )
+
+
+def test_lines_are_of_both_domains_without_true_labels_and_of_gain_and_dot_o():
+    lines = verdicts(leaderboard([made(measures=MEASURES)], replicates=20))
+    starts = {line.split(": ")[0] for line in lines}
+    where = "defrec, c2s, stage 1, step 200"
+    assert starts == {f"{where}, {d}, {m}" for d in (SOURCE, TARGET) for m in ("gain", "dot_o")}
+    assert len(lines) == 8
+
+
+def test_the_overview_counts_intervals_on_either_side_and_names_the_leaders():
+    def row(statistic, value, low, high, **other):
+        base = {"statistic": statistic, "measure": "gain", "domain": "source", "spearman": value}
+        return base | {"spearman_low95": low, "spearman_high95": high} | other
+
+    rows = [
+        row("skewness", -0.2, -0.3, -0.1),
+        row("skewness", 0.1, -0.1, 0.3, domain="target"),
+        row("skewness", 0.9, 0.8, 0.95, domain="target, true labels"),  # of labels that nobody has
+        row("gini", 0.4, 0.3, 0.5),
+        row("loss", 0.01, -0.1, 0.2),
+        row("oracle: cos_o", 0.8, 0.7, 0.9),
+        row("medcouple", float("nan"), float("nan"), float("nan")),
+    ]
+    lines = overview(rows, leaders=1)
+    assert [line.split(":")[0] for line in lines] == ["gain, skewness", "gain, gini", "gain, oracle"]
+    assert "mean Spearman -0.05; of 2 intervals 1 below 0 (keep low), 0 above" in lines[0]
+    assert "mean Spearman +0.40; of 1 intervals 0 below 0 (keep low), 1 above" in lines[1]

@@ -1,0 +1,86 @@
+"""The laboratory from the command line."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from smdsb_jax.statistics import STATISTICS
+from smdsb_jax.train_loop import train_and_evaluate
+from tests.tiny_run import tiny_config
+
+SCRIPT = Path(__file__).parents[2] / "launch" / "analyze.py"
+SMALL = ("--samples=8", "--pool=8", "--figure=conflict")
+# as in the tests' own process: compiling for speed would take longer than these few samples
+QUICK = " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+MINE = """
+import jax.numpy as jnp
+
+def half_mass(sample):
+    mass = jnp.sort(jnp.abs(sample.saliency))[::-1]
+    return jnp.mean(jnp.cumsum(mass) < 0.5 * jnp.sum(mass))
+
+def shape(sample):
+    return sample.saliency
+"""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A folder with one run of one stage, and what else may lie there."""
+    folder = tmp_path_factory.mktemp("runs")
+    train_and_evaluate(tiny_config(stages=(1,), stage1__steps=40, eval_every=40), folder / "c2s,seed=0")
+    (folder / "notes").mkdir()
+    (folder / "mine.py").write_text(MINE)
+    return folder
+
+
+def analyze(folder, *flags):
+    command = [sys.executable, "-W", "ignore", str(SCRIPT), *map(str, flags)]
+    env = {**os.environ, "PYTHONPATH": ".", "XLA_FLAGS": os.environ["XLA_FLAGS"] + QUICK}
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=folder, env=env)
+
+
+def test_a_pattern_of_runs_with_a_statistic_of_ones_own(runs):
+    done = analyze(runs, "--workdir=*", "--out=lab", "--statistic=mine:half_mass", *SMALL)
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = done.stdout.splitlines()
+    samples = "8 + 8 samples in mini-batches of 8, mean gradients of 8 per domain"
+    assert lines[0] == f"[1/1] c2s,seed=0, stage 1, step 40: {samples}"
+    assert re.search(r"source, gain: skewness Spearman [+-]\d\.\d\d \[", done.stdout)
+    assert "source, dot_o: skewness Spearman" in done.stdout and "it takes 5 mini-batches" in done.stdout
+    assert f"of {len(STATISTICS) + 1} statistics " in done.stdout
+    assert lines[-1].startswith("Written: lab/report.html; lab/leaderboard.csv, ")
+    table = pd.read_csv(runs / "lab" / "leaderboard.csv")
+    assert set(table.statistic) == {*STATISTICS, "mine:half_mass", "reference: cos_c", "oracle: cos_o"}
+    assert len(table) == 3 * (len(STATISTICS) + 3) * 7 and set(table.samples) == {8}
+    own = table[(table.statistic == "oracle: cos_o") & (table.measure == "cos_o")]
+    assert (own.spearman > 0.999).all()  # real gradients: not all alike
+    oracle = table[table.statistic == "oracle: cos_o"].set_index(["domain", "measure"]).spearman
+    assert oracle["source", "dot_o"] > 0.3 and oracle["target", "dot_o"] > 0.3
+    assert [p.name for p in (runs / "lab" / "figures").glob("*.svg")] == ["conflict.svg"]
+    assert (runs / "lab" / "checks.csv").exists() and (runs / "lab" / "report.html").stat().st_size > 10**6
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        ((), "Give --workdir, the folder of a run"),
+        (("--workdir=notes",), "notes is not the workdir of a run: it has no checkpoints/. Give"),
+        (("--workdir=absent*",), "absent* is not the workdir of a run"),
+        (("--workdir=c2s,seed=0", "--figure=conflcit"), "Did you mean 'conflict'?"),
+        (("--workdir=c2s,seed=0", "--statistic=skewnes"), "Did you mean 'skewness'?"),
+        (
+            ("--workdir=c2s,seed=0", "--statistic=mine:shape", *SMALL),
+            "The statistic shape returns float32[32] for one",
+        ),
+    ],
+)
+def test_mistakes_are_told_in_one_line(runs, flags, words):
+    done = analyze(runs, "--out=wrong", *flags)
+    assert done.returncode == 2 and words in done.stderr, done.stderr[-2000:]
+    assert done.stderr.count("\n") == 1 and not list((runs / "wrong").glob("*.*"))
