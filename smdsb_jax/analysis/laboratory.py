@@ -99,18 +99,34 @@ def analyze(
         examined.append(examine.with_measures(scored, measured))
         store.save(_file(out, of), examined[-1], measured, about)
         checks += _checks(examined[-1], measured)
+    return _conclude(out, found, groups, examined, checks, settings, pictures, keep_ratio, say)
+
+
+def _conclude(
+    out: Path,
+    found: Sequence[Found],
+    groups: Sequence[str],
+    examined: list[Examined],
+    checks: list[Row],
+    settings: Settings,
+    pictures: Sequence[str],
+    keep_ratio: float,
+    say: Callable[[str], Any],
+) -> Analysis:
+    """Leaderboard, figures and report of what was examined."""
     say("Leaderboard: rank correlations with bootstrap intervals …")
     with _progress(len(examined) * len(DOMAINS), "checkpoint in a domain") as tick:
         rows = leaderboard(examined, keep_ratio, tick=tick)
     write_table(out / "leaderboard.csv", rows)
     write_table(out / "checks.csv", checks)
     drawn_figures = _draw(pictures, examined, out / "figures", say)
-    title = ", ".join(dict.fromkeys(groups))
-    report = write_report(
-        out / "report.html", title, _what_was_run(found, settings), rows, examined, drawn_figures, checks
-    )
     several = len({(e.group, e.stage) for e in examined}) > 2
-    for line in overview(rows) if several else verdicts(rows, keep_ratio):
+    summary = overview(rows) if several else verdicts(rows, keep_ratio)
+    of_all = list(dict.fromkeys(groups))
+    title = of_all[0] if len(of_all) == 1 else "Which statistic predicts gradient conflict?"
+    what = _what_was_run(found, settings)
+    report = write_report(out / "report.html", title, what, rows, examined, drawn_figures, checks, summary)
+    for line in summary:
         say(line)
     others = ", ".join(f"{out / name}" for name in ("leaderboard.csv", "checks.csv", "figures", "examined"))
     say(f"Written: {report}; {others}")

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int, UInt
 from plotly.offline import get_plotlyjs
 
 from smdsb_jax.analysis.examined import DOMAINS, Examined
+from smdsb_jax.analysis.oracle import REFERENCES
 from smdsb_jax.pictures import LEVELS
 
 PathLike = str | os.PathLike[str]
@@ -31,6 +32,7 @@ def write_report(
     examined: Sequence[Examined],
     figures: Sequence[Path],
     checks: Sequence[Mapping[str, Value]] = (),
+    summary: Sequence[str] = (),
 ) -> Path:
     """Write the report and return its path; an earlier one stays until the new one is whole.
 
@@ -43,6 +45,7 @@ def write_report(
       examined: the checkpoints, in the order in which they are offered.
       figures: SVG and PNG files; of two with one stem the SVG is taken.
       checks: rank correlations of measures with other definitions and estimates of the same.
+      summary: sentences to begin with.
 
     Raises:
       ValueError: a figure is neither SVG nor PNG.
@@ -52,6 +55,7 @@ def write_report(
         "facts": _facts(leaderboard, examined),
         "figures": _figures(figures),
         "checks": _table(checks),
+        "summary": "\n".join(f"<li>{html.escape(line)}</li>" for line in summary),
         "config": html.escape(config_text),
         "data": script_json(report_data(leaderboard, examined)),
         "plotly": get_plotlyjs(),
@@ -147,6 +151,7 @@ def _facts(leaderboard: Sequence[Mapping[str, Value]], examined: Sequence[Examin
     statistics = names(row["statistic"] for row in leaderboard) or names(
         n for e in examined for n in e.scores
     )
+    statistics = [name for name in statistics if name not in REFERENCES]
     measures = names(row["measure"] for row in leaderboard) or names(n for e in examined for n in e.measures)
     numbered = {
         "stage": names(sorted(e.stage for e in examined)),

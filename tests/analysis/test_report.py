@@ -3,6 +3,7 @@
 import base64
 import csv
 import functools
+import html
 import io
 import json
 import math
@@ -122,6 +123,15 @@ def test_the_page_needs_no_other_file(tmp_path):
     assert "</script" not in report.SCRIPT.read_text() and "</script" not in report.get_plotlyjs()
     with pytest.raises(ValueError, match=r"a\.pdf cannot be put into the report: give SVG or PNG"):
         write(tmp_path, [tmp_path / "a.pdf"])
+
+
+def test_the_checks_and_the_summary_are_in_the_page_as_text(tmp_path):
+    checks = [{"checkpoint": NASTY, "of": "dot_o, coupled", "spearman": 0.123}]
+    page = write(tmp_path, checks=checks, summary=[f"skewness: {NASTY}"]).read_text(encoding="utf-8")
+    text = html.escape(NASTY)
+    assert f"<li>skewness: {text}</li>" in page and f"<td>{text}</td>" in page
+    assert '<td class="number">0.12</td>' in page
+    assert "<p>None was made.</p>" in write(tmp_path).read_text(encoding="utf-8")
 
 
 def test_an_earlier_report_stays_until_the_new_one_is_whole(tmp_path, monkeypatch):
