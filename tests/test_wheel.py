@@ -13,6 +13,7 @@ import pathlib, sys
 import numpy as np
 import smdsb_jax
 from smdsb_jax.datasets import DATASETS
+from smdsb_jax.datasets.domain import Split
 
 installed, workdir = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
 assert pathlib.Path(smdsb_jax.__file__).is_relative_to(installed), smdsb_jax.__file__
@@ -30,10 +31,11 @@ domain = DATASETS["embedded"]("", "blend", points=64)
 clouds, label = domain.test.points[:3, :64], domain.test.label[:3]
 model = smdsb_jax.load(workdir)
 probabilities = smdsb_jax.predict(model, clouds)
-scores = smdsb_jax.score(model, clouds, label, "skewness")
+scores = smdsb_jax.score(model, "skewness", Split(clouds, label))
 assert probabilities.shape == (3, len(domain.classes)) and scores.shape == (3,)
 np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
 assert np.isfinite(scores).all() and len(set(scores.tolist())) == 3, scores
+assert {"report.html", "report.js"} <= {p.name for p in (installed / "smdsb_jax" / "analysis").iterdir()}
 print("scored", (workdir / "metrics.jsonl").exists())
 """
 
