@@ -7,6 +7,7 @@ import scipy.stats
 
 from smdsb_jax import inference, resolve
 from smdsb_jax.analysis.agreement import saliency_agreement
+from smdsb_jax.datasets.domain import Split
 from smdsb_jax.parts import build_parts, init_state, load_domain
 from smdsb_jax.sampling import sample_batch
 from smdsb_jax.train_step import look
@@ -50,7 +51,8 @@ def test_the_scores_are_of_the_mini_batches_of_stage_1_as_the_step_sees_them(run
     parts = build_parts(model.config, 1, len(model.classes))
     key = jax.random.split(jax.random.fold_in(jax.random.key(model.config.seed), step), 3)[0]
     seen = jax.jit(lambda k, b: look(parts.augment, k, b))(key, batch).source
-    expected = inference.score(model, np.asarray(seen.points), np.asarray(seen.label))
+    clouds = Split(np.asarray(seen.points), np.asarray(seen.label))
+    expected = inference.score(model, "skewness", clouds)
     np.testing.assert_allclose(found.per_sample[step], expected, rtol=1e-3, atol=1e-4)
 
 
