@@ -47,14 +47,19 @@ def with_task(task, **sections):
     return parts, init_state(parts, jax.random.key(0))
 
 
-@pytest.mark.parametrize("name", PRETEXT)
-def test_every_task_gives_a_finite_loss_per_sample_and_steps(name):
+def of_entry(name):
     config = tiny()
     choose(config, "pretext", name)
     if "min_points" in config.pretext:
         config.pretext.min_points = 3
     parts = build_parts(resolve(config), 1, 3)
     state = init_state(parts, jax.random.key(0))
+    return parts, state
+
+
+@pytest.mark.parametrize("name", PRETEXT)
+def test_every_task_gives_a_finite_loss_per_sample_and_steps(name):
+    parts, state = of_entry(name)
     half = clouds(1)
     view = View(half.points[:, :POINTS], half.points, half.label, "source", jnp.zeros(()))
     key, encoder = jax.random.key(2), functools.partial(encode, parts.network)
@@ -77,12 +82,7 @@ def test_every_task_gives_a_finite_loss_per_sample_and_steps(name):
 
 @pytest.mark.parametrize("name", PRETEXT)
 def test_in_inference_mode_a_prepared_samples_loss_is_its_own(name):
-    config = tiny()
-    choose(config, "pretext", name)
-    if "min_points" in config.pretext:
-        config.pretext.min_points = 3
-    parts = build_parts(resolve(config), 1, 3)
-    state = init_state(parts, jax.random.key(0))
+    parts, state = of_entry(name)
     half = clouds(1)
     key, encoder = jax.random.key(2), functools.partial(encode, parts.network)
     prepared = parts.pretext.prepare(
