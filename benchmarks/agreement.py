@@ -8,10 +8,11 @@ import numpy as np
 
 from benchmarks.contenders import CLASSES, CONTENDERS, Setting, config_of, random_batch
 from benchmarks.report import markdown_table
-from smdsb_jax.parts import build_parts, init_state
+from smdsb_jax.build import build_parts, init_state
+from smdsb_jax.parts import Parts
 from smdsb_jax.selection import keep_mask, score_samples
-from smdsb_jax.state import Batch, TrainState
-from smdsb_jax.train_step import Parts, look, measure, train_step
+from smdsb_jax.state import Batch, Pair, TrainState
+from smdsb_jax.train_step import augment_batch, measure, train_step
 
 NAME = "jax mask per_sample"  # the library's default
 # Of a quantity's largest value, in float32. Sums run in another order on another device.
@@ -25,8 +26,8 @@ def quantities(parts: Parts, state: TrainState, batch: Batch) -> dict[str, Any]:
     is its sign. It is therefore compared in the mean, everything else entry by entry.
     """
     assert parts.selection is not None
-    seen = look(parts.augment, state.key, batch)
-    source, _ = measure(parts, state.variables, state.key, seen, [], None)
+    augmented = augment_batch(parts.augment, state.key, batch)
+    source = measure(parts, state.variables, state.key, augmented, Pair(None, None), None).source
     scores = score_samples(parts.selection.score, source)
     new, metrics = train_step(parts, state, batch)
     before = state.variables["params"]

@@ -24,9 +24,9 @@ from benchmarks.worker import peak_resident_bytes
 from smdsb_jax.analysis import gradients
 from smdsb_jax.analysis.chunks import choose_chunk, memory_budget, temporary_bytes
 from smdsb_jax.analysis.measures import cosine
+from smdsb_jax.parts import Parts
 from smdsb_jax.pretext.defrec import Prepared
 from smdsb_jax.state import Tree, Variables
-from smdsb_jax.train_step import Parts
 
 KEY = jax.random.key(3)  # of dropout in the reconstruction head: what is compared must drop the same
 Values = np.ndarray  # [2, batch]: of the class direction, of the oracle direction

@@ -16,12 +16,12 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from benchmarks.contenders import CLASSES, CONTENDERS, Setting, config_of, random_batch
 from smdsb_jax.analysis import gradients
+from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.config import Config
-from smdsb_jax.parts import build_parts, init_state
-from smdsb_jax.pretext import View
+from smdsb_jax.parts import Parts
+from smdsb_jax.pretext import build_view
 from smdsb_jax.pretext.defrec import Prepared
-from smdsb_jax.state import Tree, Variables
-from smdsb_jax.train_step import Parts
+from smdsb_jax.state import Clouds, Tree, Variables
 
 FILE = "inputs.npz"
 
@@ -56,7 +56,8 @@ def make_inputs(setting: Setting, batches: int) -> Inputs:
 
     @jax.jit
     def prepare(points: jax.Array, key: jax.Array) -> Tree:
-        return parts.pretext.prepare(View(points, points, None, "target", jnp.zeros(())), key)
+        clouds = Clouds(points)
+        return parts.pretext.prepare(build_view(clouds, clouds, "target", jnp.zeros(())), key)
 
     keys = jax.random.split(jax.random.key(2), batches)
     drawn = [jax.device_get(prepare(*of_batch)) for of_batch in zip(clouds, keys, strict=True)]

@@ -98,7 +98,6 @@ def config_of(setting: Setting, contender: Contender) -> Config:
         if name in config.encoder:
             config.encoder[name] = setting.tnet
     config.data.points = setting.points
-    config.pretext.min_points = max(1, config.pretext.min_points * setting.points // 1024)
     config.batch_size, config.batch_is_total = setting.batch, False
     config.optimizer.schedule = "constant"
     config.matmul_precision = setting.precision

@@ -19,8 +19,8 @@ from benchmarks.ratios import paired_ratio, spread
 from benchmarks.report import markdown_table, ratio_cell, times_cells
 from configs import methods
 from smdsb_jax import choose, default_config, resolve
+from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.config import Config
-from smdsb_jax.parts import build_parts, init_state
 from smdsb_jax.train_step import train_step
 
 BASELINE = ("source_only", "none", 1)  # method, selection, stage

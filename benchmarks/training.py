@@ -20,13 +20,14 @@ from benchmarks.ratios import spread
 from benchmarks.report import digits, markdown_table
 from configs import embedded
 from smdsb_jax import augment, resolve
+from smdsb_jax.build import build_parts, init_state, jit_eval_step, load_domains
 from smdsb_jax.config import Config, domain_batch_size
 from smdsb_jax.datasets.domain import Domain, Split
 from smdsb_jax.evaluation import predict_split
-from smdsb_jax.parts import build_parts, init_state, jit_eval_step, load_domains
+from smdsb_jax.parts import Augment, Parts
 from smdsb_jax.sampling import sample_batch
 from smdsb_jax.state import Batch, Variables
-from smdsb_jax.train_step import Augment, Parts, look, train_step
+from smdsb_jax.train_step import augment_batch, train_step
 
 CONFIG = "c2s,budget=study"  # of configs/embedded.py
 EVALUATIONS = 5
@@ -46,7 +47,7 @@ def config_for(name: str, steps: int, seed: int) -> Config:
 
 def seen_batches(config: Config, parts: Parts, domains: tuple[Domain, Domain]) -> Iterator[Batch]:
     """The training loop's mini-batches as the network sees them: sub-sampled, rotated, jittered; in numpy."""
-    seen = jax.jit(functools.partial(look, parts.augment))
+    seen = jax.jit(functools.partial(augment_batch, parts.augment))
     key = jax.random.fold_in(jax.random.key(config.seed), STAGE)
     source, target = (domain.train for domain in domains)
     for step in range(parts.steps):

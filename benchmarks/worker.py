@@ -17,7 +17,7 @@ import jax
 
 from benchmarks.contenders import CLASSES, CONTENDERS, Contender, Setting, config_of, random_batch
 from benchmarks.machine import free_bytes
-from smdsb_jax.parts import build_parts, init_state
+from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.state import Batch
 from smdsb_jax.train_step import train_step
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from ml_collections import ConfigDict
 
 from smdsb_jax import choose
+from smdsb_jax.defaults import make
 from smdsb_jax.registry import lookup
 
 
@@ -31,6 +32,7 @@ def gast(config: ConfigDict) -> None:
     select for.
     """
     defrec(config)
+    config.stage2.pretext = config.selection.statistic != "none"
     choose(config, "pretext", "gast")  # its two weights are its own options
     config.pretext.weight, config.classification.weight = 1.0, 0.5
     choose(config, "pseudo_labels", "self_paced")
@@ -87,26 +89,23 @@ PRESETS = {  # selections that are more than a statistic
     "pilot": {"statistic": "random", "keep_ratio": 0.5, "scope": "per_domain", "freeze_unlabelled": True},
 }
 # options of every config file's argument, for `parse_arg`; empty: the method's own
-OPTIONS = {"method": "defrec", "selection": "", "pretext": "", "combine": "", "pseudo_labels": ""}
+OPTIONS = {"method": "defrec", "selection": "", "task": "", "pretext": "", "combine": "", "pseudo_labels": ""}
 
 
 def apply(config: ConfigDict, given: SimpleNamespace) -> ConfigDict:
-    """`config` with the method's protocol, then with the parts that `given` (of `OPTIONS`) names besides.
+    """`config` with the selection, the method's protocol, and the parts that `given` (of `OPTIONS`) names.
 
     Raises:
       ValueError: an unknown method or part, or a selection where there is no pretext task to select for.
     """
+    if given.selection:  # first, for a method may ask whether there is one
+        config.selection.update(PRESETS.get(given.selection, {"statistic": given.selection}))
     lookup(METHODS, given.method, "config option method")(config)
-    for section in ("pretext", "combine", "pseudo_labels"):
+    for section in ("task", "pretext", "combine", "pseudo_labels"):
         name = getattr(given, section)
         if name:
             choose(config, section, name)
-    if given.selection:
-        if config.pretext.name == "none" and given.selection != "none":
-            task = "pretext=none is" if given.pretext else f"method={given.method} has"
-            raise ValueError(
-                f"config option selection={given.selection}: {task} no pretext task to select for."
-            )
-        config.selection.update(PRESETS.get(given.selection, {"statistic": given.selection}))
-    config.stage2.pretext = config.pretext.name != "gast" or config.selection.statistic != "none"
+    if given.selection not in ("", "none") and not make(config, "pretext").names:
+        task = "pretext=none is" if given.pretext else f"method={given.method} has"
+        raise ValueError(f"config option selection={given.selection}: {task} no pretext task to select for.")
     return config

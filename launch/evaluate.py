@@ -9,16 +9,17 @@ from absl import app, flags, logging
 
 import smdsb_jax
 from smdsb_jax import pictures
+from smdsb_jax.build import load_domain
 from smdsb_jax.flags import cache_compilation, parse_flags, stop, user_errors
-from smdsb_jax.parts import load_domain
 from smdsb_jax.report import per_class_table
 from smdsb_jax.summary import confusion_of, draw_saliency
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
-    "last",
-    "last, best_source_val, oracle_target_test (chosen with target labels), or a folder of checkpoints/.",
+    "",
+    "last, source_val, oracle (chosen with target labels), or a folder of checkpoints/; the run's own "
+    "config.select_by if not given.",
 )
 STAGE = flags.DEFINE_integer("stage", None, "1 or 2; the latest of the run if not given.", 1, 2)
 DOMAIN = flags.DEFINE_string("domain", None, "Any domain of the run's data set; its target if not given.")
@@ -42,7 +43,8 @@ def main(_: list[str]) -> int:
         )
     split = getattr(domain, SPLIT.value)
     confusion = confusion_of(model, split)
-    title = f"{data.target} {SPLIT.value}, {CHECKPOINT.value} of stage {model.stage} (step {model.step})"
+    chosen = CHECKPOINT.value or model.config.select_by
+    title = f"{data.target} {SPLIT.value}, {chosen} of stage {model.stage} (step {model.step})"
     print(f"{title}:\n{per_class_table(model.classes, confusion)}")
     if OUT.value:
         out = Path(OUT.value)

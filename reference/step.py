@@ -74,7 +74,8 @@ class Reference:
         self.momentum = momentum(optimizer.schedule, config[f"stage{stage}"].steps)
 
         released = deform_vectorised if factorised else deform_released
-        options = {"min_points": config.pretext.min_points, "variance": config.pretext.noise_variance}
+        least = max(int(config.pretext.min_share * config.data.points + 0.5), 1)
+        options = {"min_points": least, "variance": config.pretext.noise_variance}
         self.deform = functools.partial(released, **options) if deform is None else deform
         self.classify: Callable[[Tensor], Tensor] = self.model.classify
         self.reconstruct: Callable[[Tensor], Tensor] = self.model.reconstruct

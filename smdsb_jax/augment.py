@@ -1,19 +1,34 @@
 """Views of stored clouds: cut, turned, distorted, mixed. Pure functions of a key and, mostly, one cloud."""
 
 import itertools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int, Shaped
 
 from smdsb_jax.geometry import farthest_point_sampling
 
 ELASTIC = ((0.2, 0.4), (0.8, 1.6))  # (distance of the grid's nodes, magnitude), one after the other
 
 
-def subsample(
-    key: jax.Array, cloud: Float[Array, "stored 3"], count: int, method: str
-) -> Float[Array, "n 3"]:
+class Taken(NamedTuple):
+    """Points of a cloud, and which they were, so that labels of points can follow."""
+
+    points: Float[Array, "n 3"]
+    rows: Int[Array, " n"]
+
+
+class Mixed(NamedTuple):
+    """Clouds of two parts each."""
+
+    points: Float[Array, "batch n 3"]
+    partner: Int[Array, " batch"]  # whose points the second part has
+    share: Float[Array, ""]  # of the cloud's own points, the same for all
+    rows: Int[Array, "batch n"]  # which points: of the cloud itself below n, of its partner from n on
+
+
+def subsample(key: jax.Array, cloud: Float[Array, "stored 3"], count: int, method: str) -> Taken:
     """`count` of the stored points: `fps` (random start), `uniform` (without replacement) or `first`.
 
     Raises:
@@ -23,10 +38,12 @@ def subsample(
     if stored < count:
         raise ValueError(f"config.data.points = {count}, but the clouds have {stored} points: lower it.")
     if stored == count or method == "first":
-        return cloud[:count]
+        return Taken(cloud[:count], jnp.arange(count))
     if method == "uniform":
-        return cloud[jax.random.permutation(key, stored)[:count]]
-    return cloud[farthest_point_sampling(cloud, count, jax.random.randint(key, (), 0, stored))]
+        rows = jax.random.permutation(key, stored)[:count]
+    else:
+        rows = farthest_point_sampling(cloud, count, jax.random.randint(key, (), 0, stored))
+    return Taken(cloud[rows], rows)
 
 
 def rotate(key: jax.Array, points: Float[Array, "n 3"], axis: str) -> Float[Array, "n 3"]:
@@ -41,21 +58,19 @@ def rotate(key: jax.Array, points: Float[Array, "n 3"], axis: str) -> Float[Arra
     return jnp.stack([x, cos * y - sin * z, sin * y + cos * z], axis=-1)
 
 
-def remove_half_space(
-    key: jax.Array, cloud: Float[Array, "stored 3"], share: float, at_least: int
-) -> Float[Array, "cut 3"]:
+def remove_half_space(key: jax.Array, cloud: Float[Array, "stored 3"], share: float, at_least: int) -> Taken:
     """Without the `share` of the points that lie lowest along a random direction; share 0: as it is.
 
     What a sensor on one side misses. The kept number is static; clouds that would be left with fewer than
     `at_least` points repeat some.   [Cardace et al., WACV 2023, arXiv:2210.08226; theirs cuts last]
     """
-    if share == 0:
-        return cloud
     stored = cloud.shape[0]
+    if share == 0:
+        return Taken(cloud, jnp.arange(stored))
     kept = stored - int(share * (stored - 1)) - 1  # strictly above that percentile
     direction = jax.random.normal(key, (3,), cloud.dtype)  # its length does not matter
-    order = jnp.argsort(-(cloud @ direction))
-    return cloud[order[jnp.arange(max(kept, at_least)) % kept]]
+    rows = jnp.argsort(-(cloud @ direction))[jnp.arange(max(kept, at_least)) % kept]
+    return Taken(cloud[rows], rows)
 
 
 def scale(key: jax.Array, points: Float[Array, "n 3"], low: float, high: float) -> Float[Array, "n 3"]:
@@ -120,39 +135,47 @@ def jitter(key: jax.Array, points: Float[Array, "n 3"], std: float, clip: float)
     return points + jnp.clip(noise, -clip, clip)
 
 
-def point_cloud_mixup(
-    key: jax.Array, points: Float[Array, "batch n 3"], alpha: float
-) -> tuple[Float[Array, "batch n 3"], Array, Float[Array, ""]]:
-    """Mix each cloud with a random partner: (mixed clouds, partner index [batch], share λ of the cloud).
+def point_cloud_mixup(key: jax.Array, points: Float[Array, "batch n 3"], alpha: float) -> Mixed:
+    """Mix each cloud with a random partner.
 
-    λ ~ Beta(alpha, alpha), one per batch; round(λ n) points of the cloud and the rest of its partner, each
-    part by farthest point sampling from a random start. The points are not shuffled: the networks treat
-    them as a set.   [PCM; Achituve et al., arXiv:2003.12641, 3.3]
+    The share λ ~ Beta(alpha, alpha), one per batch; round(λ n) points of the cloud and the rest of its
+    partner, each part by farthest point sampling from a random start. The points are not shuffled: the
+    networks treat them as a set.   [PCM; Achituve et al., arXiv:2003.12641, 3.3]
     """
-    batch = points.shape[0]
+    batch, n, _ = points.shape
     share_key, partner_key, start_key = jax.random.split(key, 3)
     share = jax.random.beta(share_key, alpha, alpha, dtype=points.dtype)
     partner = jax.random.permutation(partner_key, batch)
-    spread = spread_order(start_key, points)
-    return join(spread, spread[partner], share), partner, share
+    spread, order = spread_order(start_key, points)
+    rows = join(order[:, :, None], n + order[partner][:, :, None], share)[:, :, 0]
+    return Mixed(join(spread, spread[partner], share), partner, share, rows)
 
 
-def spread_order(key: jax.Array, points: Float[Array, "batch n 3"]) -> Float[Array, "batch n 3"]:
-    """The points of each cloud in the order of farthest point sampling from a random start.
+def spread_order(
+    key: jax.Array, points: Float[Array, "batch n 3"]
+) -> tuple[Float[Array, "batch n 3"], Int[Array, "batch n"]]:
+    """The points of each cloud in the order of farthest point sampling from a random start, and that order.
 
     A prefix of a farthest point sampling is one itself, so one order serves every number of points.
     """
     batch, n, _ = points.shape
     start = jax.random.randint(key, (batch,), 0, n)
     order = jax.vmap(lambda p, s: farthest_point_sampling(p, n, s))(points, start)
-    return jnp.take_along_axis(points, order[:, :, None], axis=1)
+    return jnp.take_along_axis(points, order[:, :, None], axis=1), order
 
 
 def join(
-    own: Float[Array, "batch n 3"], other: Float[Array, "batch n 3"], share: Float[Array, ""]
-) -> Float[Array, "batch n 3"]:
-    """The first round(share n) points of `own`, then as many of `other` as make n again."""
+    own: Shaped[Array, "batch n c"], other: Shaped[Array, "batch n c"], share: Float[Array, ""]
+) -> Shaped[Array, "batch n c"]:
+    """The first round(share n) rows of `own`, then as many of `other` as make n again."""
     n = own.shape[1]
     slot, count = jnp.arange(n), jnp.round(share * n).astype(jnp.int32)
     from_other = other[:, jnp.maximum(slot - count, 0)]
     return jnp.where((slot < count)[None, :, None], own, from_other)
+
+
+def follow(
+    label: Shaped[Array, "batch *points"] | None, rows: Int[Array, "batch n"]
+) -> Shaped[Array, "batch *n"] | None:
+    """Labels, or their weights, of the points that were taken; those of whole clouds stay."""
+    return label if label is None or label.ndim == 1 else jnp.take_along_axis(label, rows, axis=1)

@@ -1,6 +1,8 @@
 """Checkpoints of a run; the only file that knows Orbax."""
 
 import contextlib
+import functools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -9,13 +11,12 @@ import jax
 import orbax.checkpoint as orbax  # noqa: F401 - v1 needs its parent loaded
 from orbax.checkpoint import v1 as ocp
 
+from smdsb_jax.config import modernize
 from smdsb_jax.pseudo_labels import PseudoLabels
+from smdsb_jax.scores import SELECT_BY, value_of
 from smdsb_jax.state import TrainState, Tree, Variables
 
 Checkpointer: TypeAlias = ocp.training.Checkpointer
-SOURCE_VAL, TARGET_TEST = "source_val/accuracy", "target_test/accuracy"
-# How a stage's checkpoint is chosen. Never mixed in a table; the last one is the headline.
-SELECTIONS = ("last", "best_source_val", "oracle_target_test")
 
 
 class Info(NamedTuple):
@@ -25,7 +26,7 @@ class Info(NamedTuple):
     stage: int
     step: int  # within the stage
     metrics: Mapping[str, float]
-    config: dict[str, Any]
+    config: dict[str, Any]  # with the fields of this revision, whatever wrote it
     classes: tuple[str, ...]
 
 
@@ -40,12 +41,13 @@ class Restored(NamedTuple):
 def open_checkpoints(workdir: str | Path, keep: int | None = None) -> Iterator[Checkpointer]:
     """The checkpoints of a run, written asynchronously; on leaving, what is being written is completed.
 
-    Kept are the `keep` latest, the last one of stage 1, and for each stage the best on source validation
-    and (oracle) on target test. None: only to read; nothing is removed, for the run may be going on.
+    Kept are the `keep` latest, the last one of stage 1, and for each stage the best by each of `SELECT_BY`.
+    None: only to read; nothing is removed, for the run may be going on.
     """
     policies = ocp.training.preservation_policies
     ranks: list[Callable[[Any], Any]] = [lambda m: (m["stage"] == 1, m["step"])]
-    ranks += [_rank(stage, name) for stage in (1, 2) for name in (SOURCE_VAL, TARGET_TEST)]
+    scores = [choice.score for choice in SELECT_BY.values() if choice.score]
+    ranks += [functools.partial(_rank, stage, score) for stage in (1, 2) for score in scores]
     best = [policies.BestN(get_metric_fn=rank, n=1) for rank in ranks]
     # Orbax's own classes do not satisfy its protocols' static types
     retention: Any = policies.AnyPreservationPolicy([policies.LatestN(keep), *best])
@@ -60,9 +62,10 @@ def open_checkpoints(workdir: str | Path, keep: int | None = None) -> Iterator[C
         yield checkpointer
 
 
-def _rank(stage: int, name: str) -> Callable[[Mapping[str, float]], tuple]:
-    """Best first by `name` within the stage; of equals the earlier, as a strict improvement selects."""
-    return lambda m: (m["stage"] == stage, m.get(name, -1.0), -m["step"])
+def _rank(stage: int, score: str, metrics: Mapping[str, float]) -> tuple[bool, float, float]:
+    """Best first by a score within the stage; of equals the earlier, as a strict improvement selects."""
+    found = value_of(metrics, score)
+    return metrics["stage"] == stage, -math.inf if found is None else found[1], -metrics["step"]
 
 
 def save(
@@ -114,7 +117,8 @@ def info(checkpointer: Checkpointer, total_step: int | None = None) -> Info:
     found = checkpointer.checkpointables_metadata(step)
     own: Any = found.custom_metadata
     metrics: Any = found.metrics or {}
-    return Info(step, own["stage"], own["step"], metrics, _with_tuples(own["config"]), tuple(own["classes"]))
+    config = modernize(_with_tuples(own["config"]))
+    return Info(step, own["stage"], own["step"], metrics, config, tuple(own["classes"]))
 
 
 def _with_tuples(value: Any) -> Any:
@@ -124,31 +128,30 @@ def _with_tuples(value: Any) -> Any:
     return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
-def select(checkpointer: Checkpointer, selection: str, stage: int | None = None) -> int:
-    """The total step of a stage's checkpoint: `last`, `best_source_val` or `oracle_target_test`.
+def select(checkpointer: Checkpointer, select_by: str, stage: int | None = None) -> int:
+    """The total step of a stage's checkpoint.
 
     Args:
       checkpointer: an open run.
-      selection: one of SELECTIONS.
+      select_by: of `SELECT_BY`: `last`, `source_val` or `oracle`.
       stage: 1 or 2; None: the latest there is.
 
     Raises:
-      ValueError: no such selection, or the stage has no checkpoint.
+      ValueError: no such choice, or no checkpoint of the stage that has its score.
     """
-    if selection not in SELECTIONS:
-        raise ValueError(
-            f"--checkpoint {selection!r} is not known: one of {', '.join(SELECTIONS)}, or a step."
-        )
+    if select_by not in SELECT_BY:
+        raise ValueError(f"checkpoint {select_by!r} is not known: one of {', '.join(SELECT_BY)}, or a step.")
     found: list[tuple[int, Any]] = [(c.step, c.metrics or {}) for c in checkpointer.checkpoints]
     stage = max((m["stage"] for _, m in found), default=None) if stage is None else stage
     of_stage = [(step, m) for step, m in found if m["stage"] == stage]
-    if selection != "last":
-        name = SOURCE_VAL if selection == "best_source_val" else TARGET_TEST
-        ranked = [(_rank(m["stage"], name)(m), step) for step, m in of_stage if name in m]
+    score = SELECT_BY[select_by].score
+    if score:
+        ranked = [(_rank(m["stage"], score, m), step) for step, m in of_stage if value_of(m, score)]
     else:
         ranked = [((step,), step) for step, _ in of_stage]
     if not ranked:
-        raise ValueError(f"{checkpointer.directory}: no {selection} checkpoint of stage {stage or 1}.")
+        what = f" with a score {score}" if of_stage else ""
+        raise ValueError(f"{checkpointer.directory}: no checkpoint of stage {stage or 1}{what}.")
     return max(ranked)[1]
 
 

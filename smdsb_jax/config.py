@@ -1,15 +1,17 @@
 """Configuration: the argument string of a config file, the checks before any work, differences."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import jax
 from ml_collections import ConfigDict
 
+from smdsb_jax.combine import SPLITS
 from smdsb_jax.defaults import SECTIONS, choose, default_config, make
 from smdsb_jax.optimizer import SCHEDULES
 from smdsb_jax.registry import check_range, check_type, suggest
+from smdsb_jax.scores import SELECT_BY
 from smdsb_jax.selection import DENOMINATORS, EXECUTIONS, SCOPES, SIDES
 from smdsb_jax.statistics import Statistic, find_statistic
 
@@ -24,11 +26,13 @@ CHOICES: dict[str, Sequence[str]] = {
     "selection.scope": SCOPES,
     "selection.denominator": DENOMINATORS,
     "selection.execution": EXECUTIONS,
+    "combine.split": SPLITS,
     "optimizer.name": ("adam", "adamw"),
     "optimizer.schedule": SCHEDULES,
     "stage2.schedule": ("", *SCHEDULES),
     "classification.label_weights": ("per_sample", "batch_mean"),
     "stage2.init": ("stage1", "fresh"),
+    "select_by": tuple(SELECT_BY),
     "matmul_precision": ("float32", "tensorfloat32", "bfloat16"),
 }
 RANGES: dict[str, tuple[float, float]] = {  # inclusive
@@ -61,6 +65,7 @@ FREE_FIELDS = (
     "log_every",
     "eval_every",
     "eval_batch_size",
+    "select_by",
     "keep_checkpoints",
     "stages",
 )
@@ -179,24 +184,36 @@ def _values(config: Config) -> list[str]:
 
 def _entries(config: Config) -> list[str]:
     """Each chosen entry is made once, since it knows which of its options are impossible."""
-    problems = _widths(config.encoder)
-    for section in ("pretext", "combine", "pseudo_labels"):
+    problems: list[str] = []
+    for section in ("task", "pretext", "combine", "pseudo_labels"):
         problems += _error_of(make, config, section)
-    problems += _error_of(lambda: make(config, "encoder").head(2, config.classification.dropout))
+    problems += _error_of(_check_encoder, config)
     if config.selection.statistic != "none":
         problems += _error_of(find_statistic, config.selection.statistic)
-    return problems
+    return problems or _combinations_of_entries(config)
 
 
-def _widths(encoder: Config) -> list[str]:
-    """The integers of an encoder count something, and no layer is empty."""
+def _check_encoder(config: Config) -> None:
+    encoder = make(config, "encoder")
+    if hasattr(encoder, "check"):  # a user's own may know no impossible options
+        encoder.check(config.data.points)
+    encoder.head(2, config.classification.dropout)
+
+
+def _combinations_of_entries(config: Config) -> list[str]:
+    """What the entries say of themselves, against other fields."""
     problems = []
-    for name, value in encoder.items():
-        least = 16 if name == "embedding" else 1  # T-Nets and heads have layers of a sixteenth of it
-        counts = value if isinstance(value, tuple | list) else (value,)
-        if not counts or any(type(count) is int and count < least for count in counts):
-            wanted = "one or more numbers of" if isinstance(value, tuple | list) else "give"
-            problems.append(f"config.encoder.{name} = {value!r}: {wanted} at least {least}.")
+    adapts = bool(make(config, "pretext").names) or tuple(config.stages) != (1,)
+    if config.data.source == config.data.target and adapts:
+        problems.append(
+            f"config.data.source and config.data.target are both {config.data.source!r}: give two domains, "
+            "or method=oracle to train on the target's own labels."
+        )
+    if make(config, "pseudo_labels").may_leave_out and config.saliency.mode == "shared":
+        problems.append(
+            "config.saliency.mode = 'shared' has no gradient of clouds that config.pseudo_labels leaves out, "
+            "as below a threshold. Use per_sample."
+        )
     return problems
 
 
@@ -211,12 +228,6 @@ def _combinations(config: Config) -> list[str]:
         (
             tuple(config.stages) == (2,) and not config.init_from,
             "config.stages = (2,) needs config.init_from: a run's workdir, or one checkpoint of it.",
-        ),
-        (
-            config.data.source == config.data.target
-            and (config.pretext.name != "none" or tuple(config.stages) != (1,)),
-            f"config.data.source and config.data.target are both {config.data.source!r}: give two domains, "
-            "or method=oracle to train on the target's own labels.",
         ),
         (
             len(scale) != 2 or not 0 < scale[0] <= scale[-1],
@@ -251,11 +262,6 @@ def _combinations(config: Config) -> list[str]:
             "per_sample.",
         ),
         (
-            config.pseudo_labels.get("threshold", 0) > 0 and config.saliency.mode == "shared",
-            "config.saliency.mode = 'shared' has no gradient of clouds below config.pseudo_labels.threshold. "
-            "Use per_sample.",
-        ),
-        (
             selection.execution == "gather" and selection.scope == "pooled",
             "config.selection.execution = 'gather' needs a fixed number of samples per domain: set "
             "config.selection.scope = 'per_domain'.",
@@ -269,11 +275,6 @@ def _combinations(config: Config) -> list[str]:
             len(selection.target_shift) == 2 and selection.target_shift[-1] < 0,
             "config.selection.target_shift: the standard deviation cannot be negative.",
         ),
-        (
-            config.encoder.get("k", 0) > config.data.points,
-            f"config.encoder.k = {config.encoder.get('k', 0)} neighbors among config.data.points = "
-            f"{config.data.points}: lower k or take more points.",
-        ),
     ]
     return [message for wrong, message in checks if wrong]
 
@@ -284,6 +285,43 @@ def _error_of(check: Callable[..., Any], *arguments: Any) -> list[str]:
     except ValueError as error:
         return [str(error)]
     return []
+
+
+# Fields of earlier revisions: old name → name, and value by the old one's and the whole saved configuration
+RENAMED: dict[str, tuple[str, Callable[[Any, dict[str, Any]], Any]]] = {
+    "pretext.min_points": ("pretext.min_share", lambda value, saved: value / saved["data.points"]),
+}
+
+
+def modernize(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration that an earlier revision saved, nested, with the fields of this one.
+
+    A renamed field is taken under its old name; a missing one has its default, which is what there was before
+    the field. Nothing is imported: the section of an entry that is not the library's own stays as it is.
+    """
+    flat = flatten(saved)
+    for old, (new, convert) in RENAMED.items():
+        if old in flat:
+            flat[new] = convert(flat[old], flat)
+            del flat[old]
+    known: Config = default_config()
+    foreign = [s for s in SECTIONS if ":" in flat.get(f"{s}.name", "")]
+    for section in SECTIONS:
+        if section not in foreign:
+            choose(known, section, flat.get(f"{section}.name", known[section].name))
+    missing = {
+        field: value
+        for field, value in flatten(known).items()
+        if field not in flat and field.split(".")[0] not in foreign
+    }
+    nested: dict[str, Any] = {}
+    for field, value in (missing | flat).items():
+        *sections, name = field.split(".")
+        holder = nested
+        for section in sections:
+            holder = holder.setdefault(section, {})
+        holder[name] = value
+    return nested
 
 
 def domain_batch_size(config: Config) -> int:

@@ -11,10 +11,12 @@ from smdsb_jax.encoders import ENCODERS
 from smdsb_jax.pretext import PRETEXT
 from smdsb_jax.pseudo_labels import PSEUDO_LABELS
 from smdsb_jax.registry import lookup, options
+from smdsb_jax.tasks import TASKS
 
 # Sections whose fields are the options of a chosen entry, beside the section's own fields.
 SECTIONS: dict[str, Mapping[str, Callable[..., Any]]] = {
     "data": DATASETS,
+    "task": TASKS,
     "encoder": ENCODERS,
     "pretext": PRETEXT,
     "combine": COMBINE,
@@ -22,9 +24,10 @@ SECTIONS: dict[str, Mapping[str, Callable[..., Any]]] = {
 }
 OWN_FIELDS: dict[str, tuple[str, ...]] = {
     "data": ("name", "root", "source", "target", "points", "subsample"),
+    "task": ("name",),
     "encoder": ("name",),
     "pretext": ("name", "weight", "on_source"),
-    "combine": ("name",),
+    "combine": ("name", "split"),
     "pseudo_labels": ("name",),
 }
 
@@ -50,6 +53,7 @@ def default_config() -> ConfigDict:
     config.augment.jitter_std = 0.01  # per coordinate, in units of the cloud's radius
     config.augment.jitter_clip = 0.02  # largest jitter; PointDAN and Self-dist clip at 0.05
 
+    config.task = ConfigDict()
     config.encoder = ConfigDict()
     config.classification = ConfigDict()
     config.classification.weight = 0.8  # of the classification loss; DefRec: 1 - pretext.weight
@@ -81,6 +85,8 @@ def default_config() -> ConfigDict:
     config.selection.freeze_unlabelled = False  # stage 1: keep the ratio of the target too, at random
 
     config.combine = ConfigDict()
+    config.combine.split = "task"  # what the rule merges: class and pretext gradients; domain or loss: the
+    # latter's domains or single losses apart, each with a backward pass of its own
     config.pseudo_labels = ConfigDict()
 
     config.optimizer = ConfigDict()
@@ -102,10 +108,12 @@ def default_config() -> ConfigDict:
     config.log_every = 50  # steps between records
     config.eval_every = 1000  # steps between evaluations, each with a checkpoint
     config.eval_batch_size = 64
+    config.select_by = "last"  # checkpoint that evaluation and tables take; source_val, or oracle: a bound
     config.keep_checkpoints = 2  # latest ones kept, beside the best and the stage ends
     config.matmul_precision = "float32"  # as PyTorch's default; tensorfloat32 or bfloat16 are faster on GPUs
 
     choose(config, "data", "embedded")
+    choose(config, "task", "classification")
     choose(config, "encoder", "dgcnn")
     choose(config, "pretext", "defrec")
     choose(config, "combine", "sum")

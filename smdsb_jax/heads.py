@@ -18,9 +18,9 @@ class ClassificationHead(nn.Module):
     dropout: float = 0.5
 
     @nn.compact
-    def __call__(self, embedding: Float[Array, "batch d"], *, train: bool) -> Float[Array, "batch classes"]:
+    def __call__(self, features: Features, *, train: bool) -> Float[Array, "batch classes"]:
         """Classify; `train` turns dropout on and normalizes by the batch's own statistics."""
-        h = embedding
+        h = features.embedding
         for i, (width, bias) in enumerate(zip(self.hidden, self.hidden_bias, strict=True), start=1):
             h = DenseBlock(width, self.negative_slope, bias, name=f"fc{i}")(h, train=train)
             h = Dropout(self.dropout)(h, train=train)

@@ -12,11 +12,11 @@ from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
 from smdsb_jax import checkpoint
+from smdsb_jax.build import build_network, jit_eval_step, load_domain
 from smdsb_jax.config import Config
 from smdsb_jax.datasets.domain import Split, normalize, to_count
 from smdsb_jax.evaluation import predict_split
 from smdsb_jax.network import Network, loss_of_one
-from smdsb_jax.parts import build_network, jit_eval_step, load_domain
 from smdsb_jax.saliency import measure_per_sample
 from smdsb_jax.sampling import padded_chunks
 from smdsb_jax.selection import checked_scores, score_samples
@@ -35,13 +35,13 @@ class Model(NamedTuple):
     step: int
 
 
-def load(workdir: str | Path, selection: str = "last", stage: int | None = None) -> Model:
+def load(workdir: str | Path, select_by: str = "", stage: int | None = None) -> Model:
     """The network of a run.
 
     Args:
       workdir: of the run.
-      selection: `last`, `best_source_val`, `oracle_target_test` (chosen with target labels), or the number of
-        a checkpoint folder.
+      select_by: `last`, `source_val`, `oracle` (chosen with target labels), or the number of a checkpoint
+        folder; empty: the run's own `config.select_by`.
       stage: 1 or 2; None: the latest there is.
 
     Raises:
@@ -50,9 +50,9 @@ def load(workdir: str | Path, selection: str = "last", stage: int | None = None)
     if not (Path(workdir) / "checkpoints").is_dir():
         raise ValueError(f"{workdir} is not the workdir of a run: it has no checkpoints/.")
     with checkpoint.open_checkpoints(workdir) as checkpointer:
-        total_step = (
-            int(selection) if selection.isdigit() else checkpoint.select(checkpointer, selection, stage)
-        )
+        select_by = select_by or checkpoint.info(checkpointer).config["select_by"]
+        by_number = select_by.isdigit()
+        total_step = int(select_by) if by_number else checkpoint.select(checkpointer, select_by, stage)
         found = checkpoint.info(checkpointer, total_step)
         sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         variables = checkpoint.restore_variables(checkpointer, total_step, sharding)
@@ -61,7 +61,7 @@ def load(workdir: str | Path, selection: str = "last", stage: int | None = None)
     return Model(config, found.classes, network, variables, found.stage, found.step)
 
 
-def predict(model: Model, clouds: Float[np.ndarray, "n p 3"]) -> Float[np.ndarray, "n classes"]:
+def predict(model: Model, clouds: Float[np.ndarray, "n p 3"]) -> Float[np.ndarray, "n *points classes"]:
     """Class probabilities of clouds in any unit, z up; each is centered and scaled as in training.
 
     Raises:
@@ -73,12 +73,12 @@ def predict(model: Model, clouds: Float[np.ndarray, "n p 3"]) -> Float[np.ndarra
         raise ValueError(f"predict: cloud {np.argmin(finite)} has a coordinate that is NaN or infinite.")
     step = jit_eval_step(model.config, len(model.classes))
     points = _enough(normalize(clouds), model.config.data.points)
-    logits = predict_split(step, model.variables, points, min(len(points), 64)).logits
+    logits = predict_split(step, model.variables, points, min(len(points), 64)).predictions.logits
     return np.asarray(jax.nn.softmax(logits, axis=-1))
 
 
 def samples(
-    model: Model, points: Float[np.ndarray, "n p 3"], label: Int[np.ndarray, " n"], seed: int = 0
+    model: Model, points: Float[np.ndarray, "n p 3"], label: Int[np.ndarray, "n *points"], seed: int = 0
 ) -> Sample:
     """What a statistic sees of each cloud: its saliency, gradient, embedding, logits and loss, [n …].
 
@@ -92,7 +92,7 @@ def samples(
 
 
 def apply_statistic(
-    model: Model, statistic: str | Score, seen: Sample, where: str = "the given clouds"
+    model: Model, statistic: str | Score, batch: Sample, where: str = "the given clouds"
 ) -> Float[np.ndarray, " n"]:
     """Score what `samples` gave with a statistic: a name, `module:function` or a function.
 
@@ -103,7 +103,7 @@ def apply_statistic(
     function = find_statistic(statistic).score if isinstance(statistic, str) else statistic
     name = statistic if isinstance(statistic, str) else getattr(statistic, "__name__", repr(statistic))
     try:
-        scores = _compiled(score_samples, model.config.matmul_precision, function)(seen)
+        scores = _compiled(score_samples, model.config.matmul_precision, function)(batch)
     except Exception as error:
         if isinstance(error, ValueError) and str(error).startswith("The statistic"):
             raise
@@ -121,7 +121,7 @@ def score(
     """Score the training clouds of a domain, in stored order, as the step would without augmentation.
 
     Args:
-      checkpoint: workdir of a run (its last checkpoint), or what `load` gave.
+      checkpoint: workdir of a run (as `load` takes it), or what `load` gave.
       statistic: a name, `module:function` or a function of one sample.
       domain: `source` (under its true labels); `target` or the name of another domain of the data set (under
         the network's own labels, as pseudo-labels are); or any `Split` (under its labels).
@@ -145,10 +145,10 @@ def score(
     )
 
 
-def _filled(label: Int[np.ndarray, " n"], start: int, size: int) -> Int[np.ndarray, " size"]:
+def _filled(label: Int[np.ndarray, "n *points"], start: int, size: int) -> Int[np.ndarray, "size *points"]:
     """The labels of a chunk, the last one filled as `padded_chunks` fills it."""
     part = label[start : start + size]
-    return np.concatenate([part, np.repeat(part[:1], size - len(part))])
+    return np.concatenate([part, np.repeat(part[:1], size - len(part), axis=0)])
 
 
 def _labelled(model: Model, domain: str) -> tuple[Split, str]:
@@ -164,7 +164,7 @@ def _labelled(model: Model, domain: str) -> tuple[Split, str]:
     if role == "source":
         return found.train, f"{found.name} (source)"
     step = jit_eval_step(model.config, len(model.classes))
-    logits = predict_split(step, model.variables, found.train.points, 64).logits
+    logits = predict_split(step, model.variables, found.train.points, 64).predictions.logits
     return found.train._replace(label=logits.argmax(axis=-1).astype(np.int32)), f"{found.name} (target)"
 
 

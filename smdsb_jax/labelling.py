@@ -6,8 +6,8 @@ import numpy as np
 
 from smdsb_jax.datasets.domain import Split
 from smdsb_jax.evaluation import EvalStep, predict_split
-from smdsb_jax.pseudo_labels import PseudoLabelRule, PseudoLabels, Seen
-from smdsb_jax.state import Variables
+from smdsb_jax.pseudo_labels import Evidence, PseudoLabelRule, PseudoLabels
+from smdsb_jax.state import Predictions, Variables
 
 
 def refinement_steps(rule: PseudoLabelRule, steps: int) -> dict[int, int]:
@@ -17,17 +17,25 @@ def refinement_steps(rule: PseudoLabelRule, steps: int) -> dict[int, int]:
     return {step: number for step, number in at.items() if step > 0}
 
 
-def see(eval_step: EvalStep, variables: Variables, split: Split, batch: int) -> Seen:
-    """What a network makes of all clouds of a split."""
-    return Seen(*map(jnp.asarray, predict_split(eval_step, variables, split.points, batch)))
+def evidence_of(
+    eval_step: EvalStep, variables: Variables, target: Split, source: Split | None, batch: int
+) -> Evidence:
+    """The predictions of all clouds of the target and, if it is given, of the source."""
+
+    def predictions(split: Split) -> Predictions:
+        return jax.tree.map(jnp.asarray, predict_split(eval_step, variables, split.points, batch).predictions)
+
+    if source is None:
+        return Evidence(predictions(target))
+    return Evidence(predictions(target), predictions(source), jnp.asarray(source.label))
 
 
 def refine(
-    rule: PseudoLabelRule, key: jax.Array, labels: PseudoLabels, seen: Seen, number: int
+    rule: PseudoLabelRule, key: jax.Array, labels: PseudoLabels, evidence: Evidence, number: int
 ) -> PseudoLabels:
     """The labels after refinement `number`; its randomness and progress depend on nothing else."""
     progress = jnp.asarray(number / (rule.refinements + 1), jnp.float32)
-    return rule.refine(jax.random.fold_in(key, number), labels, seen, progress)
+    return rule.refine(jax.random.fold_in(key, number), labels, evidence, progress)
 
 
 def describe(labels: PseudoLabels, true: np.ndarray) -> str:

@@ -1,16 +1,17 @@
-"""Encoder and classification head as pure functions on one dict of variables."""
+"""Encoder and head as pure functions on one dict of variables."""
 
 import functools
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import flax.linen as nn
 import jax
-import optax
-from jaxtyping import Array, Float, Int
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Shaped
 
 from smdsb_jax.layers import BatchNorm, moments
 from smdsb_jax.state import Features, Variables
+from smdsb_jax.tasks import Output, Task
 
 # How BatchNorm normalizes. True: by the batch; False: by running statistics; "constant": by the batch, but
 # no derivative passes through its statistics: a sample's gradient is then its own, as analyses want.
@@ -18,10 +19,41 @@ Train: TypeAlias = bool | Literal["constant"]
 
 
 class Network(NamedTuple):
-    """The modules; their variables live apart, under `encoder` and `head`."""
+    """The modules, whose variables live apart, under `encoder` and `head`, and what the output means."""
 
     encoder: nn.Module
     head: nn.Module
+    task: Task
+
+
+@runtime_checkable
+class Encode(Protocol):
+    """One encoder pass: normalized by its own batch when `train`, by running statistics otherwise."""
+
+    def __call__(  # noqa: D102
+        self, variables: Variables, points: Float[Array, "batch n 3"], key: jax.Array, *, train: Train = True
+    ) -> tuple[Features, Variables]: ...
+
+
+@runtime_checkable
+class ApplyHead(Protocol):
+    """The head on the features of a pass, normalized as that."""
+
+    def __call__(  # noqa: D102
+        self, variables: Variables, features: Features, key: jax.Array, *, train: Train = True
+    ) -> tuple[Output, Variables]: ...
+
+
+class Passes(NamedTuple):
+    """The passes that a pretext task may make, as often as it likes."""
+
+    encode: Encode
+    head: ApplyHead
+
+
+def passes_of(network: Network) -> Passes:
+    """The passes of a network."""
+    return Passes(functools.partial(encode, network), functools.partial(apply_head, network))
 
 
 def run(
@@ -77,34 +109,45 @@ def encode(
     return run(network.encoder, variables, "encoder", points, train=train, key=key)
 
 
-def classify(
+def apply_head(
+    network: Network,
+    variables: Variables,
+    features: Features,
+    key: jax.Array | None = None,
+    *,
+    train: Train = True,
+) -> tuple[Output, Variables]:
+    """The head on all features of a batch."""
+    return run(network.head, variables, "head", features, train=train, key=key)
+
+
+def predict(
     network: Network,
     variables: Variables,
     points: Float[Array, "batch n 3"],
     key: jax.Array | None = None,
     *,
     train: Train = False,
-) -> tuple[Float[Array, "batch classes"], Features, Variables]:
-    """Logits, features, and the variables with new batch statistics."""
+) -> tuple[Output, Features, Variables]:
+    """The head's output, the features, and the variables with new batch statistics."""
     keys = (None, None) if key is None else tuple(jax.random.split(key))
     features, variables = run(network.encoder, variables, "encoder", points, train=train, key=keys[0])
-    logits, variables = run(network.head, variables, "head", features.embedding, train=train, key=keys[1])
-    return logits, features, variables
+    output, variables = apply_head(network, variables, features, keys[1], train=train)
+    return output, features, variables
 
 
-def cross_entropy(
-    logits: Float[Array, "batch classes"], label: Int[Array, " batch"]
-) -> Float[Array, " batch"]:
-    """-log softmax(logits)[label], per sample."""
-    return optax.softmax_cross_entropy_with_integer_labels(logits, label)
+def per_sample_mean(values: Shaped[Array, "batch *points"]) -> Shaped[Array, " batch"]:
+    """The mean over a cloud's points, where there is a value per point."""
+    return values if values.ndim == 1 else jnp.mean(values, axis=tuple(range(1, values.ndim)))
 
 
 def loss_of_one(
-    network: Network, variables: Variables, points: Float[Array, "n 3"], label: Int[Array, ""]
-) -> tuple[Float[Array, ""], tuple[Float[Array, " d"], Float[Array, " classes"]]]:
-    """Cross-entropy of one cloud in inference mode, with its embedding and logits."""
-    logits, features, _ = classify(network, variables, points[None])
-    return cross_entropy(logits, label[None])[0], (features.embedding[0], logits[0])
+    network: Network, variables: Variables, points: Float[Array, "n 3"], label: Int[Array, "*points"]
+) -> tuple[Float[Array, ""], tuple[Float[Array, " d"], Float[Array, "*points classes"]]]:
+    """The task's loss of one cloud in inference mode, with its embedding and logits."""
+    output, features, _ = predict(network, variables, points[None])
+    loss = per_sample_mean(network.task.loss(output, label[None]))[0]
+    return loss, (features.embedding[0], network.task.logits(output)[0])
 
 
 def init_network(network: Network, key: jax.Array, points: jax.ShapeDtypeStruct) -> Variables:
@@ -112,5 +155,5 @@ def init_network(network: Network, key: jax.Array, points: jax.ShapeDtypeStruct)
     encoder_key, head_key = jax.random.split(key)
     encoder = network.encoder.lazy_init(encoder_key, points, train=False)
     features = jax.eval_shape(lambda v, p: network.encoder.apply(v, p, train=False), encoder, points)
-    head = network.head.lazy_init(head_key, features.embedding, train=False)
+    head = network.head.lazy_init(head_key, features, train=False)
     return {kind: {"encoder": encoder[kind], "head": head[kind]} for kind in ("params", "batch_stats")}

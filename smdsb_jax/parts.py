@@ -1,177 +1,49 @@
-"""Configuration → the functions and constants of the step, and the state a stage starts from."""
+"""What the configuration chose for the step: functions and constants. `build.py` makes them."""
 
-import functools
-from collections.abc import Callable
-from typing import Any
+from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
+import optax
 
-from smdsb_jax.config import Config
-from smdsb_jax.datasets import DATASETS
-from smdsb_jax.datasets.domain import Domain
-from smdsb_jax.defaults import make
-from smdsb_jax.evaluation import EvalStep, eval_step
-from smdsb_jax.network import Network, init_network
-from smdsb_jax.optimizer import build_optimizer
-from smdsb_jax.pretext import PRETEXT
-from smdsb_jax.pseudo_labels import PseudoLabelRule
-from smdsb_jax.registry import lookup, options
+from smdsb_jax.combine import Combine, Tasks, task_names
+from smdsb_jax.network import Network
+from smdsb_jax.pretext import Pretext
 from smdsb_jax.selection import Selection
-from smdsb_jax.state import TrainState, Tree, Variables
-from smdsb_jax.statistics import find_statistic
-from smdsb_jax.train_step import Augment, Parts
 
 
-def build_network(config: Config, classes: int) -> Network:
-    """The encoder of `config.encoder` with its classification head."""
-    encoder = make(config, "encoder")
-    return Network(encoder, encoder.head(classes, config.classification.dropout))
+class Augment(NamedTuple):
+    """How training clouds are augmented: `config.augment`, `data.points` and `data.subsample`."""
+
+    points: int
+    subsample: str
+    rotate: str
+    jitter_std: float
+    jitter_clip: float
+    rotate_target: bool = True
+    elastic: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+    occlusion: float = 0.0
 
 
-def build_labels(config: Config) -> PseudoLabelRule:
-    """The pseudo-label rule of `config.pseudo_labels`, compiled."""
-    rule: PseudoLabelRule = make(config, "pseudo_labels")
-    return rule._replace(
-        assign=jit_at_precision(config, rule.assign), refine=jit_at_precision(config, rule.refine)
-    )
+class Parts(NamedTuple):
+    """Bound to the step before it is jitted."""
 
+    network: Network
+    pretext: Pretext
+    selection: Selection | None  # None: every sample takes part in the pretext task
+    combine: Combine
+    combine_split: str  # which losses are a task of their own to the rule
+    optimizer: optax.GradientTransformation
+    augment: Augment
+    class_weight: float
+    label_weights: str  # per_sample or batch_mean: how the labels' weights act
+    pretext_weight: float
+    pretext_on_source: bool
+    mixup_alpha: float  # of PCM; 0: none
+    saliency_mode: str
+    saliency_alpha: float
+    steps: int  # of the stage, for ramps
 
-def build_parts(config: Config, stage: int, classes: int) -> Parts:
-    """All that the step of one stage is bound to, from a resolved configuration."""
-    has_pretext = config.pretext.name != "none" and (stage == 1 or config.stage2.pretext)
-    selects = config.selection.statistic != "none" and has_pretext
-    steps = config[f"stage{stage}"].steps
-    optimizer = config.optimizer
-    schedule = (config.stage2.schedule if stage == 2 else "") or optimizer.schedule
-    return Parts(
-        network=build_network(config, classes),
-        pretext=make(config, "pretext") if has_pretext else PRETEXT["none"](),
-        selection=build_selection(config) if selects else None,
-        combine=make(config, "combine"),
-        optimizer=build_optimizer(
-            optimizer.name, optimizer.learning_rate, optimizer.weight_decay, schedule, steps
-        ),
-        augment=Augment(config.data.points, config.data.subsample, **config.augment),
-        class_weight=config.classification.weight,
-        label_weights=config.classification.label_weights,
-        pretext_weight=config.pretext.weight,
-        pretext_on_source=config.pretext.on_source,
-        mixup_alpha=config.classification.mixup_alpha if config.classification.mixup == "pcm" else 0.0,
-        saliency_mode=config.saliency.mode,
-        saliency_alpha=config.saliency.alpha,
-        steps=steps,
-    )
-
-
-def build_selection(config: Config) -> Selection:
-    """The selection of `config.selection`, its statistic found by name."""
-    selection = config.selection
-    return Selection(
-        score=find_statistic(selection.statistic).score,
-        side=selection.side,
-        keep_ratio=selection.keep_ratio,
-        scope=selection.scope,
-        denominator=selection.denominator,
-        target_shift=tuple(selection.target_shift),
-        execution=selection.execution,
-        freeze_unlabelled=selection.freeze_unlabelled,
-    )
-
-
-def init_state(parts: Parts, key: jax.Array, given: Variables | None = None) -> TrainState:
-    """The state a stage starts from: new optimizer, task and rule states; given parameters or new ones.
-
-    The task's state starts from the given parameters too, as an EMA teacher must. The head of another pretext
-    task is not taken.
-
-    Raises:
-      ValueError: the given parameters are of another encoder or head.
-    """
-    init_key, pretext_key, step_key = jax.random.split(key, 3)
-    points = jax.ShapeDtypeStruct((2, parts.augment.points, 3), jnp.float32)
-    variables = init_network(parts.network, init_key, points)
-    if given is not None:
-        variables = _taken(variables, given, ("encoder", "head"))
-    own = {kind: tree["encoder"] for kind, tree in variables.items()}
-    features = jax.eval_shape(lambda v, p: parts.network.encoder.apply(v, p, train=False), own, points)
-    heads, pretext_state = parts.pretext.init(pretext_key, features, variables)
-    variables = {kind: trees | {"pretext": heads.get(kind, {})} for kind, trees in variables.items()}
-    if given is not None:
-        variables = _taken(variables, given, ("pretext",))
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        key=step_key,
-        variables=variables,
-        opt_state=parts.optimizer.init(variables["params"]),
-        pretext=pretext_state,
-        combine=parts.combine.init(variables["params"]["encoder"]),
-    )
-
-
-def _taken(fresh: Variables, given: Variables, parts: tuple[str, ...]) -> Variables:
-    """`fresh` with those parts of `given`."""
-    merged = {kind: dict(trees) for kind, trees in fresh.items()}
-    for part in parts:
-        if all(_same_shapes(fresh[kind].get(part, {}), given[kind].get(part, {})) for kind in fresh):
-            # copies: the step donates the state, and the given ones are still needed
-            taken = {kind: jax.tree.map(jnp.copy, given[kind].get(part, {})) for kind in fresh}
-            merged = {kind: trees | {part: taken[kind]} for kind, trees in merged.items()}
-        elif part != "pretext":
-            raise ValueError(
-                f"The given parameters of the {part} do not fit config.encoder or the classes of the data: "
-                "start from a run with the same."
-            )
-    return merged
-
-
-def _same_shapes(a: Tree, b: Tree) -> bool:
-    same_structure = jax.tree.structure(a) == jax.tree.structure(b)
-    return same_structure and jax.tree.map(jnp.shape, a) == jax.tree.map(jnp.shape, b)
-
-
-def abstract_state(parts: Parts, sharding: jax.sharding.Sharding) -> TrainState:
-    """The shapes, types and places of a stage's state, for restoring it."""
-    shapes = jax.eval_shape(functools.partial(init_state, parts), jax.random.key(0))
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes)
-
-
-def load_domains(config: Config) -> tuple[Domain, Domain]:
-    """Source and target of `config.data`.
-
-    Raises:
-      ValueError: data that cannot be read, or domains with different classes.
-    """
-    source, target = load_domain(config, "source"), load_domain(config, "target")
-    if source.classes != target.classes:
-        there, here = ", ".join(source.classes), ", ".join(target.classes)
-        raise ValueError(
-            f"Domains {source.name} and {target.name} have different classes: {there} and {here}. Both need "
-            "the same class folders."
-        )
-    return source, target
-
-
-def load_domain(config: Config, role: str) -> Domain:
-    """The `source` or `target` domain of `config.data`."""
-    load = lookup(DATASETS, config.data.name, "config.data.name")
-    own = {name: config.data[name] for name in options(load)}
-    return load(config.data.root, config.data[role], points=config.data.points, **own)
-
-
-def eval_batch_size(config: Config) -> int:
-    """`config.eval_batch_size`, up to a multiple of the devices."""
-    devices = jax.device_count()
-    return -(-config.eval_batch_size // devices) * devices
-
-
-def jit_at_precision(config: Config, function: Callable[..., Any]) -> Any:
-    """`function` compiled with matrix products of `config.matmul_precision`, wherever it is called from."""
-    return jax.jit(jax.default_matmul_precision(config.matmul_precision)(function))
-
-
-def jit_eval_step(config: Config, classes: int) -> EvalStep:
-    """The compiled `eval_step` of a configuration."""
-    network = build_network(config, classes)
-    step = functools.partial(eval_step, network, config.data.points, config.data.subsample)
-    return jit_at_precision(config, step)
+    @property
+    def tasks(self) -> Tasks:
+        """Names of the tasks whose gradients the rule gets."""
+        return task_names(self.combine_split, self.pretext.names, self.pretext.joint is not None)

@@ -69,6 +69,19 @@ def check_range(field: str, value: int | float, low: int | float, high: int | fl
         raise ValueError(f"config.{field} = {value}: between {low} and {high}.")
 
 
+def check_counts(field: str, value: int | tuple[int, ...], least: int = 1) -> None:
+    """Refuse a number of something, or one of a tuple of them, below `least`, and an empty tuple.
+
+    Raises:
+      ValueError: names the field of the configuration, as `encoder.layers`.
+    """
+    several = isinstance(value, tuple | list)
+    counts = value if isinstance(value, tuple | list) else (value,)
+    if not counts or any(count < least for count in counts):
+        wanted = "one or more numbers of" if several else "give"
+        raise ValueError(f"config.{field} = {value!r}: {wanted} at least {least}.")
+
+
 def _is(value: Any, kind: type) -> bool:
     if isinstance(value, bool) or kind is bool:  # to Python, True is an int
         return isinstance(value, bool) and kind is bool

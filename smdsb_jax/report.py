@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, SupportsFloat
 
@@ -16,15 +16,12 @@ from jaxtyping import Int
 from tqdm import tqdm
 
 from smdsb_jax.metrics import accuracy, class_accuracy, mean_class_accuracy
+from smdsb_jax.registry import lookup
+from smdsb_jax.scores import SELECT_BY, title_of
 
 Values = Mapping[str, SupportsFloat]  # numbers of Python, numpy or jax, by name
 
 RECORDS = "metrics.jsonl"
-TITLES = {  # of checkpoint.SELECTIONS
-    "last": "last (headline)",
-    "best_source_val": "best on source validation",
-    "oracle_target_test": "oracle: best on target test",  # reads target labels: a bound, no result
-}
 BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
 PLAIN = "{desc}  step {n_fmt}/{total_fmt} ({percentage:.0f} %)  {rate_noinv_fmt}  {remaining} left{postfix}"
 
@@ -156,35 +153,37 @@ def _open_progress() -> tuple[Callable[..., None], Callable[[str], None], Callab
 
 
 class Selected(NamedTuple):
-    """A checkpoint of one stage, its selection (of `checkpoint.SELECTIONS`), and accuracies in 0 … 1."""
+    """A checkpoint of one stage, how it was chosen (of `scores.SELECT_BY`), and its scores, in 0 … 1."""
 
     stage: int
-    selection: str
+    select_by: str
     step: int
-    source_val: float
-    target_test: float
+    scores: Mapping[str, float]
 
 
-def summary_table(rows: Iterable[Selected]) -> str:
-    """Markdown table of the selected checkpoints: a column per selection, so that none is mixed up.
+def summary_table(rows: Sequence[Selected], headline: str) -> str:
+    """Markdown table of the selected checkpoints: a column per way of choosing, so that none is mixed up.
 
     Raises:
-      ValueError: an unknown selection.
+      ValueError: an unknown way of choosing.
     """
-    found = {}
     for row in rows:
-        if row.selection not in TITLES:
-            raise ValueError(f"selection = {row.selection!r} is not known. Known: {', '.join(TITLES)}.")
-        found[row.stage, row.selection] = row
+        lookup(SELECT_BY, row.select_by, "select_by")
+    found = {(row.stage, row.select_by): row for row in rows}
+    scores = list(dict.fromkeys(name for row in rows for name in row.scores))
     lines = []
     for stage in sorted({stage for stage, _ in found}):
-        chosen = [found.get((stage, selection)) for selection in TITLES]
-        lines += [
-            [f"{stage}", "target test accuracy, %", *(_percent(c and c.target_test) for c in chosen)],
-            [f"{stage}", "source validation accuracy, %", *(_percent(c and c.source_val) for c in chosen)],
-            [f"{stage}", "step", *(f"{c.step}" if c else "-" for c in chosen)],
-        ]
-    return _table(["stage", "", *TITLES.values()], lines)
+        chosen = [found.get((stage, name)) for name in SELECT_BY]
+        for score in reversed(scores):  # the target's first
+            cells = (_percent(None if c is None else c.scores.get(score)) for c in chosen)
+            lines.append([f"{stage}", f"{title_of(score)}, %", *cells])
+        lines.append([f"{stage}", "step", *(f"{c.step}" if c else "-" for c in chosen)])
+    return _table(["stage", "", *titles(headline).values()], lines)
+
+
+def titles(headline: str) -> dict[str, str]:
+    """The titles of `SELECT_BY`; the headline's says so."""
+    return {k: f"{c.title}{' (headline)' if k == headline else ''}" for k, c in SELECT_BY.items()}
 
 
 def per_class_table(classes: Sequence[str], confusion: Int[np.ndarray, "classes classes"]) -> str:

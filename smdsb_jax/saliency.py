@@ -8,10 +8,10 @@ from jaxtyping import Array, Float, Int
 
 from smdsb_jax.state import Sample
 
-# points [n 3], label → (loss, (embedding [d], logits [classes]))
+# points [n 3], label → (loss, (embedding [d], logits [*points classes]))
 LossOfOne = Callable[
-    [Float[Array, "n 3"], Int[Array, ""]],
-    tuple[Float[Array, ""], tuple[Float[Array, " d"], Float[Array, " classes"]]],
+    [Float[Array, "n 3"], Int[Array, "*points"]],
+    tuple[Float[Array, ""], tuple[Float[Array, " d"], Float[Array, "*points classes"]]],
 ]
 
 
@@ -36,7 +36,7 @@ def saliency(points: Float[Array, "n 3"], gradient: Float[Array, "n 3"], alpha: 
 def measure_per_sample(
     loss_of_one: LossOfOne,
     points: Float[Array, "batch n 3"],
-    label: Int[Array, " batch"],
+    label: Int[Array, "batch *points"],
     alpha: float,
     keys: jax.Array,
 ) -> Sample:
@@ -52,10 +52,10 @@ def measure_per_sample(
 
 def measure_shared(
     points: Float[Array, "batch n 3"],
-    label: Int[Array, " batch"],
+    label: Int[Array, "batch *points"],
     gradient: Float[Array, "batch n 3"],
     embedding: Float[Array, "batch d"],
-    logits: Float[Array, "batch classes"],
+    logits: Float[Array, "batch *points classes"],
     loss: Float[Array, " batch"],
     alpha: float,
     keys: jax.Array,

@@ -1,6 +1,5 @@
 """Scores → which samples of the mini-batch take part in the pretext task."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -8,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from smdsb_jax.state import Sample
+from smdsb_jax.state import Pair, Sample
 from smdsb_jax.statistics import Score
 
 SIDES = ("low", "high")
@@ -90,28 +89,34 @@ def checked_scores(name: str, scores: Float[np.ndarray, " n"], where: str) -> Fl
 
 
 def select(
-    selection: Selection, source: Sample, target: Sample | None, target_batch: int, key: jax.Array
-) -> tuple[Bool[Array, " source"], Bool[Array, " target"], dict[str, Array]]:
-    """Keep masks of both domains, and what to log.
+    selection: Selection, samples: Pair, target_batch: int, key: jax.Array
+) -> tuple[Pair, dict[str, Array]]:
+    """Keep masks of both domains, and what to record.
 
     Without target samples (stage 1) all targets are kept, or with `freeze_unlabelled` the ratio at random.
     In stage 2 the target scores are shifted by noise first   [SM-DSB, V-D: pseudo-label scores deviate].
+
+    Args:
+      selection: how.
+      samples: a `Sample` of each domain's clouds; the target's may be None.
+      target_batch: clouds of the target.
+      key: of the noise.
     """
-    source_scores = score_samples(selection.score, source)
+    source_scores = score_samples(selection.score, samples.source)
     ratio, side = selection.keep_ratio, selection.side
     record = {"source/score": jnp.mean(source_scores)}
-    if target is None:
+    if samples.target is None:
         drawn = jax.random.uniform(key, (target_batch,)) if selection.freeze_unlabelled else None
         of_target = jnp.ones(target_batch, bool) if drawn is None else keep_mask(drawn, ratio, side)
-        return keep_mask(source_scores, ratio, side), of_target, record
-    target_scores = score_samples(selection.score, target)
+        return Pair(keep_mask(source_scores, ratio, side), of_target), record
+    target_scores = score_samples(selection.score, samples.target)
     record["target/score"] = jnp.mean(target_scores)
     mean, std = selection.target_shift
     target_scores += mean + std * jax.random.normal(key, target_scores.shape, target_scores.dtype)
     if selection.scope == "per_domain":
-        return keep_mask(source_scores, ratio, side), keep_mask(target_scores, ratio, side), record
+        return Pair(keep_mask(source_scores, ratio, side), keep_mask(target_scores, ratio, side)), record
     kept = keep_mask(jnp.concatenate([source_scores, target_scores]), ratio, side)
-    return kept[: source_scores.shape[0]], kept[source_scores.shape[0] :], record
+    return Pair(*jnp.split(kept, [source_scores.shape[0]])), record
 
 
 def masked_mean(
@@ -123,7 +128,6 @@ def masked_mean(
     return jnp.sum(jnp.where(keep, loss, 0.0)) / divisor
 
 
-def gather_kept(keep: Bool[Array, " batch"], count: int) -> Callable[[Array], Array]:
-    """Takes the `count` kept rows of an array [batch …], in batch order: the pretext pass on them only."""
-    rows = jnp.argsort(~keep, stable=True)[:count]
-    return lambda array: array[rows]
+def kept_rows(keep: Bool[Array, " batch"], count: int) -> Int[Array, " count"]:
+    """The `count` kept rows, in batch order: for a pretext pass on them only."""
+    return jnp.argsort(~keep, stable=True)[:count]

@@ -25,11 +25,11 @@ class Features(NamedTuple):
 
 
 class Clouds(NamedTuple):
-    """One domain's half of a mini-batch, as stored: centered, in the unit sphere, z up."""
+    """One domain's half of a mini-batch, z up; labels per cloud or per point."""
 
-    points: Float[Array, "batch stored 3"]
-    label: Int[Array, " batch"] | None = None  # true (source), pseudo (target, stage 2) or unknown
-    weight: Float[Array, " batch"] | None = None  # of the sample's classification loss; None: 1
+    points: Float[Array, "batch n 3"]
+    label: Int[Array, "batch *points"] | None = None  # true (source), pseudo (target, stage 2) or unknown
+    weight: Float[Array, "batch *points"] | None = None  # of the label's loss; None: 1
 
 
 class Batch(NamedTuple):
@@ -39,6 +39,20 @@ class Batch(NamedTuple):
     target: Clouds
 
 
+class Pair(NamedTuple):
+    """Anything that both domains have; None where one has it not."""
+
+    source: Any
+    target: Any
+
+
+class Predictions(NamedTuple):
+    """What a network makes of clouds, in inference mode."""
+
+    logits: Float[Array, "n *points classes"]
+    embedding: Float[Array, "n d"]
+
+
 class Sample(NamedTuple):
     """All that the step knows of one sample; what a selection statistic scores."""
 
@@ -46,9 +60,9 @@ class Sample(NamedTuple):
     gradient: Float[Array, "n 3"]  # of the sample's classification loss with respect to its points
     saliency: Float[Array, " n"]
     embedding: Float[Array, " d"]
-    logits: Float[Array, " classes"]
-    loss: Float[Array, ""]  # cross-entropy
-    label: Int[Array, ""]  # true (source) or pseudo (target)
+    logits: Float[Array, "*points classes"]
+    loss: Float[Array, ""]  # cross-entropy, the mean over the points that have labels
+    label: Int[Array, "*points"]  # true (source) or pseudo (target)
     key: jax.Array
 
 

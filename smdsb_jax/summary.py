@@ -1,28 +1,32 @@
 """What a run came to: tables and pictures from its checkpoints, also long after it ended."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 
 from smdsb_jax import checkpoint, pictures
-from smdsb_jax.checkpoint import SELECTIONS, SOURCE_VAL, TARGET_TEST
+from smdsb_jax.build import eval_batch_size, jit_eval_step, load_domain
 from smdsb_jax.datasets.domain import Split, to_count
-from smdsb_jax.evaluation import evaluate
+from smdsb_jax.evaluation import labels_and_predictions
 from smdsb_jax.inference import Model, apply_statistic, load, samples
-from smdsb_jax.parts import eval_batch_size, jit_eval_step, load_domain
+from smdsb_jax.metrics import confusion_matrix
 from smdsb_jax.report import RECORDS, Selected, per_class_table, summary_table
+from smdsb_jax.scores import SELECT_BY, names_of
 
 
 def selected_rows(workdir: str | Path) -> list[Selected]:
-    """Every stage's checkpoints by every selection, with their accuracies."""
+    """Every stage's checkpoints by every way of choosing that has its score, with all their scores."""
     rows = []
     with checkpoint.open_checkpoints(workdir) as checkpointer:
         stages = sorted({checkpoint.info(checkpointer, c.step).stage for c in checkpointer.checkpoints})
         for stage in stages:
-            for selection in SELECTIONS:
-                found = checkpoint.info(checkpointer, checkpoint.select(checkpointer, selection, stage))
-                scores = [found.metrics.get(name, float("nan")) for name in (SOURCE_VAL, TARGET_TEST)]
-                rows.append(Selected(stage, selection, found.step, *scores))
+            for select_by in SELECT_BY:
+                with contextlib.suppress(ValueError):  # a score that no checkpoint has
+                    step = checkpoint.select(checkpointer, select_by, stage)
+                    found = checkpoint.info(checkpointer, step)
+                    scores = {name: found.metrics[name] for name in names_of(found.metrics)}
+                    rows.append(Selected(stage, select_by, found.step, scores))
     return rows
 
 
@@ -30,9 +34,11 @@ def write_summary(workdir: str | Path) -> str:
     """Write the pictures of a run into its folder; returns the tables and the paths of what was written."""
     workdir = Path(workdir)
     rows = selected_rows(workdir)
-    models = [load(workdir, "last", stage) for stage in sorted({row.stage for row in rows})]
+    models = [load(workdir, stage=stage) for stage in sorted({row.stage for row in rows})]
     target = load_domain(models[-1].config, "target")
-    names = [f"stage {model.stage}, last step" for model in models]
+    select_by = models[-1].config.select_by
+    chosen = "last step" if select_by == "last" else SELECT_BY[select_by].title
+    names = [f"stage {model.stage}, {chosen}" for model in models]
     confusions = dict(zip(names, [confusion_of(model, target.test) for model in models], strict=True))
     title = f"{models[-1].config.data.source} → {models[-1].config.data.target}, target test"
     pictures.curves(workdir / "curves.png", workdir / RECORDS)
@@ -51,7 +57,7 @@ def write_summary(workdir: str | Path) -> str:
     return "\n".join(
         [
             f"\nAccuracy in %, {models[-1].config.data.source} → {models[-1].config.data.target}:",
-            summary_table(rows),
+            summary_table(rows, select_by),
             f"\n{title}, {names[-1]}:",
             per_class_table(target.classes, confusions[names[-1]]),
             "\nWritten:",
@@ -63,7 +69,9 @@ def write_summary(workdir: str | Path) -> str:
 def confusion_of(model: Model, split: Split) -> np.ndarray:
     """Confusion matrix of a model on a split: rows true, columns predicted."""
     step = jit_eval_step(model.config, len(model.classes))
-    return evaluate(step, model.variables, split, eval_batch_size(model.config), len(model.classes))
+    batch = eval_batch_size(model.config)
+    label, prediction = labels_and_predictions(step, model.variables, split, batch)
+    return confusion_matrix(label.ravel(), prediction.ravel(), len(model.classes))
 
 
 def draw_saliency(path: str | Path, model: Model, split: Split, candidates: int = 48) -> None:

@@ -13,12 +13,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from smdsb_jax import checkpoint, labelling
-from smdsb_jax.checkpoint import SOURCE_VAL, TARGET_TEST, Checkpointer
-from smdsb_jax.config import Config, domain_batch_size, resolve
-from smdsb_jax.datasets.domain import Domain
-from smdsb_jax.evaluation import EvalStep, evaluate
-from smdsb_jax.metrics import accuracy
-from smdsb_jax.parts import (
+from smdsb_jax.build import (
     abstract_state,
     build_labels,
     build_parts,
@@ -27,13 +22,19 @@ from smdsb_jax.parts import (
     jit_eval_step,
     load_domains,
 )
+from smdsb_jax.checkpoint import Checkpointer
+from smdsb_jax.config import Config, domain_batch_size, resolve
+from smdsb_jax.datasets.domain import Domain
+from smdsb_jax.evaluation import EvalStep, labels_and_predictions
+from smdsb_jax.parts import Parts
 from smdsb_jax.per_sample import DATA_AXIS
-from smdsb_jax.pseudo_labels import PseudoLabelRule, PseudoLabels, Seen
+from smdsb_jax.pseudo_labels import Evidence, PseudoLabelRule, PseudoLabels
 from smdsb_jax.report import Reporter, open_reporter
 from smdsb_jax.sampling import sample_batch
+from smdsb_jax.scores import sentence, splits_of
 from smdsb_jax.signals import stop_on_signal
 from smdsb_jax.state import TrainState, Variables
-from smdsb_jax.train_step import Parts, train_step
+from smdsb_jax.train_step import train_step
 from smdsb_jax.workdir import last_checkpoint, load_variables, refuse_other_trajectory, write_config
 
 
@@ -158,8 +159,8 @@ def run_stage(
     pending: list[dict[str, jax.Array]] = []
     for step in range(first + 1, steps + 1):
         if labels is not None and step - 1 in refinements:
-            seen = _see_target(run, state.variables)
-            labels = labelling.refine(run.rule, label_key(run), labels, seen, refinements[step - 1])
+            evidence = _evidence(run, state.variables)
+            labels = labelling.refine(run.rule, label_key(run), labels, evidence, refinements[step - 1])
             run.reporter.say(labelling.describe(labels, run.target.train.label))
             host_labels = jax.tree.map(np.asarray, labels)
         batch = sample(step=step - 1, pseudo_labels=host_labels)
@@ -176,10 +177,11 @@ def run_stage(
         if step == first + 1:  # what follows needs no compilation
             started = time.perf_counter()
         if evaluates or stopping:
-            scores = _evaluate(run, state.variables) if evaluates else {}
+            scores = _evaluate(run, parts, state.variables) if evaluates else {}
             if scores:
                 run.reporter.scalars(stage, offset + step, scores)
-                _say_scores(run, stage, step, scores)
+                line = sentence(scores, run.source.name, run.target.name)
+                run.reporter.say(f"stage {stage}  step {step}: {line}")
             checkpoint.save(
                 run.checkpointer,
                 offset + step,
@@ -228,21 +230,15 @@ def _headline(means: Mapping[str, float]) -> dict[str, float]:
     return {name.removeprefix("loss/"): value for name, value in means.items() if name.startswith("loss/")}
 
 
-def _evaluate(run: Run, variables: Variables) -> dict[str, float]:
+def _evaluate(run: Run, parts: Parts, variables: Variables) -> dict[str, float]:
     batch, classes = eval_batch_size(run.config), len(run.source.classes)
-    splits = {SOURCE_VAL: run.source.val, TARGET_TEST: run.target.test}
     return {
-        name: accuracy(evaluate(run.eval_step, variables, split, batch, classes))
-        for name, split in splits.items()
+        f"{role}/{metric}": value
+        for role, split in splits_of(run.source, run.target).items()
+        for metric, value in parts.network.task.scores(
+            *labels_and_predictions(run.eval_step, variables, split, batch), classes
+        ).items()
     }
-
-
-def _say_scores(run: Run, stage: int, step: int, scores: Mapping[str, float]) -> None:
-    source, target = 100 * scores[SOURCE_VAL], 100 * scores[TARGET_TEST]
-    run.reporter.say(
-        f"stage {stage}  step {step}: accuracy {source:.1f} % on {run.source.name} (source) validation, "
-        f"{target:.1f} % on {run.target.name} (target) test"
-    )
 
 
 def start_stage(
@@ -262,7 +258,7 @@ def assign_pseudo_labels(run: Run, variables: Variables | None) -> PseudoLabels:
     """Labels of the target's training clouds, by the network of stage 1."""
     if variables is None:
         raise ValueError("config.init_from: stage 2 needs a network that labels the target.")
-    labels = run.rule.assign(label_key(run), _see_target(run, variables))
+    labels = run.rule.assign(label_key(run), _evidence(run, variables))
     run.reporter.say(labelling.describe(labels, run.target.train.label))
     # a rule that labels again may begin with none: until then the target has no classification loss
     if not run.rule.refinements and not np.any(np.asarray(labels.weight) > 0):
@@ -277,8 +273,10 @@ def label_key(run: Run) -> jax.Array:
     return jax.random.fold_in(jax.random.key(run.config.seed), 3)
 
 
-def _see_target(run: Run, variables: Variables) -> Seen:
-    return labelling.see(run.eval_step, variables, run.target.train, eval_batch_size(run.config))
+def _evidence(run: Run, variables: Variables) -> Evidence:
+    source = run.source.train if run.rule.needs_source else None
+    batch = eval_batch_size(run.config)
+    return labelling.evidence_of(run.eval_step, variables, run.target.train, source, batch)
 
 
 def _restore(run: Run, parts: Parts, last: checkpoint.Info) -> tuple[TrainState, PseudoLabels | None]:

@@ -98,7 +98,10 @@ def test_every_range_is_checked(field):
         ({"augment__scale": (1.5, 0.7)}, "two factors above 0"),
         ({"selection__freeze_unlabelled": True}, "set config.selection.scope = 'per_domain'"),
         ({"classification__weight": 0.0, "saliency__mode": "shared"}, "leaves no gradient.*Use per_sample"),
-        ({"pseudo_labels__threshold": 0.9, "saliency__mode": "shared"}, "below config.pseudo_labels"),
+        (
+            {"pseudo_labels__threshold": 0.9, "saliency__mode": "shared"},
+            "that config.pseudo_labels leaves out",
+        ),
     ],
 )
 def test_impossible_combinations_say_what_to_change(values, words):
@@ -111,7 +114,7 @@ def test_impossible_combinations_say_what_to_change(values, words):
     [
         ("pseudo_labels.threshold", 1.5, "between 0 and 1"),
         ("pretext.dropout", 1.0, "between 0 and 0.99"),
-        ("pretext.min_points", 0, "between 1 and"),
+        ("pretext.min_share", -0.1, "between 0 and"),
         ("pretext.noise_variance", -0.001, "between 0 and"),
         ("pretext.scale", -1.0, "between 0 and"),
         ("pretext.scale", float("inf"), "give a finite number"),

@@ -6,13 +6,14 @@ from ml_collections import ConfigDict
 
 import smdsb_jax
 from smdsb_jax import inference
+from smdsb_jax.build import jit_eval_step
 from smdsb_jax.datasets import embedded
 from smdsb_jax.evaluation import predict_split
-from smdsb_jax.network import classify, cross_entropy
-from smdsb_jax.parts import jit_eval_step
+from smdsb_jax.network import classify
 from smdsb_jax.saliency import saliency
 from smdsb_jax.statistics.skewness import skewness
 from smdsb_jax.summary import confusion_of
+from smdsb_jax.tasks import cross_entropy
 from smdsb_jax.train_loop import train_and_evaluate
 from tests.tiny_run import tiny_config
 

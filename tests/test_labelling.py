@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from smdsb_jax.labelling import describe, refine, refinement_steps
-from smdsb_jax.pseudo_labels import PseudoLabelRule, PseudoLabels, Seen
+from smdsb_jax.pseudo_labels import Evidence, PseudoLabelRule, PseudoLabels
 
 LABELS = PseudoLabels(jnp.array([0, 1, 1]), jnp.array([1.0, 0.0, 1.0]), jnp.array([0.9, 0.5, 0.7]))
 
@@ -24,7 +24,7 @@ def test_refinements_are_evenly_spaced_and_never_at_the_start_or_the_end():
 
 
 def test_progress_and_randomness_are_those_of_the_number():
-    seen = Seen(jnp.zeros((3, 2)), jnp.zeros((3, 4)))
+    seen = Evidence(jnp.zeros((3, 2)), jnp.zeros((3, 4)))
     found = [
         refine(rule(4), jax.random.key(s), LABELS, seen, n).confidence
         for s, n in ((0, 1), (0, 1), (0, 2), (1, 2))

@@ -19,10 +19,10 @@ from ml_collections import ConfigDict
 import smdsb_jax
 from configs.methods import METHODS
 from smdsb_jax import checkpoint, resolve, train_loop
+from smdsb_jax.build import abstract_state, build_labels, build_parts, jit_eval_step, load_domains
 from smdsb_jax.checkpoint import SOURCE_VAL, TARGET_TEST
 from smdsb_jax.datasets import embedded
 from smdsb_jax.evaluation import predict_split
-from smdsb_jax.parts import abstract_state, build_labels, build_parts, jit_eval_step, load_domains
 from smdsb_jax.pretext import Pretext
 from smdsb_jax.report import Reporter, read_records
 from smdsb_jax.train_loop import Run, start_stage, train_and_evaluate

@@ -10,13 +10,15 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from smdsb_jax import choose, default_config, resolve
-from smdsb_jax.network import classify, cross_entropy
-from smdsb_jax.parts import build_parts, init_state
+from smdsb_jax.build import build_parts, init_state
+from smdsb_jax.network import classify
+from smdsb_jax.parts import Augment
 from smdsb_jax.per_sample import DATA_AXIS
 from smdsb_jax.saliency import saliency
 from smdsb_jax.selection import select
 from smdsb_jax.state import Batch, Clouds, TrainState
-from smdsb_jax.train_step import Augment, Passed, class_loss, look, measure, train_step, weights
+from smdsb_jax.tasks import cross_entropy
+from smdsb_jax.train_step import Passed, augment_batch, class_loss, measure, train_step, weights
 from tests.step_by_hand import by_hand
 
 BATCH, POINTS, CLASSES = 8, 32, 3
@@ -29,7 +31,7 @@ def small(encoder="pointnet", **fields):
         config.encoder.update({"layers": (8, 8), "k": 5, "input_tnet": False})
     else:
         config.encoder.update({"layers": (8, 8, 8, 8), "input_tnet": False, "feature_tnet": False})
-    config.data.points, config.batch_size, config.pretext.min_points = POINTS, 2 * BATCH, 3
+    config.data.points, config.batch_size, config.pretext.min_share = POINTS, 2 * BATCH, 3 / POINTS
     config.data.subsample = "uniform"
     for path, value in fields.items():
         section, name = path.split("__")
@@ -58,7 +60,7 @@ def seen_of(stage, encoder="pointnet"):
     """The batch as the first step's network sees it."""
     parts, state = started(stage, encoder)
     key = jax.random.split(jax.random.fold_in(state.key, state.step), 6)[0]
-    return jax.jit(functools.partial(look, parts.augment))(key, batch_of(stage))
+    return jax.jit(functools.partial(augment_batch, parts.augment))(key, batch_of(stage))
 
 
 @functools.cache

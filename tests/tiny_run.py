@@ -13,8 +13,8 @@ def tiny_config(method="defrec", **fields):
     methods.METHODS[method](config)
     config.data.points, config.data.subsample = 32, "uniform"
     config.batch_size, config.eval_batch_size = 16, 64
-    if "min_points" in config.pretext:
-        config.pretext.min_points = 3
+    if "min_share" in config.pretext:
+        config.pretext.min_share = 3 / 32
     if config.pseudo_labels.name == "graph":
         config.pseudo_labels.iterations, config.pseudo_labels.refinements = 3, 2
     if config.pseudo_labels.name == "self_paced":  # after so few steps no cloud is sure

@@ -9,14 +9,15 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from smdsb_jax.analysis.ranks import spearman
+from smdsb_jax.build import build_parts, jit_at_precision
 from smdsb_jax.config import domain_batch_size
 from smdsb_jax.datasets.domain import Split
 from smdsb_jax.inference import Model
-from smdsb_jax.parts import build_parts, jit_at_precision
+from smdsb_jax.parts import Parts
 from smdsb_jax.sampling import sample_batch
 from smdsb_jax.selection import keep_mask, kept_count, score_samples
-from smdsb_jax.state import Batch, Variables
-from smdsb_jax.train_step import Parts, class_loss, look, measure
+from smdsb_jax.state import Batch, Pair, Variables
+from smdsb_jax.train_step import augment_batch, class_loss, measure
 
 
 class Agreement(NamedTuple):
@@ -61,14 +62,14 @@ def saliency_agreement(model: Model, source: Split, batches: int = 20) -> Agreem
 
 
 def _score_both(parts: Parts, variables: Variables, key: jax.Array, batch: Batch) -> tuple[Array, Array]:
-    look_key, pass_key, measure_key = jax.random.split(key, 3)
-    seen = look(parts.augment, look_key, batch)
+    augment_key, pass_key, measure_key = jax.random.split(key, 3)
+    augmented = augment_batch(parts.augment, augment_key, batch)
     of_points = jax.grad(class_loss, argnums=4, has_aux=True)
-    points = (seen.source.points, None)
+    points = Pair(augmented.source.points, None)
     gradient, (passed, _) = of_points(
-        parts, pass_key, variables["params"], variables["batch_stats"], points, seen
+        parts, pass_key, variables["params"], variables["batch_stats"], points, augmented
     )
     score = parts.selection.score  # type: ignore[union-attr]
-    alone, _ = measure(parts, variables, measure_key, seen, passed, None)
-    shared, _ = measure(parts, variables, measure_key, seen, passed, gradient)
+    alone = measure(parts, variables, measure_key, augmented, passed, None).source
+    shared = measure(parts, variables, measure_key, augmented, passed, gradient).source
     return score_samples(score, alone), score_samples(score, shared)

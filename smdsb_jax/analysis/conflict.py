@@ -13,10 +13,10 @@ from smdsb_jax.analysis import gradients, measures
 from smdsb_jax.analysis.chunks import choose_chunk, memory_budget
 from smdsb_jax.analysis.gradients import Setup
 from smdsb_jax.analysis.subject import Subject
-from smdsb_jax.analysis.views import Looked, Rows, look_at, look_at_all
+from smdsb_jax.analysis.views import AugmentedBatch, Rows, augment_all, augment_and_prepare
 from smdsb_jax.network import Train
+from smdsb_jax.parts import Parts
 from smdsb_jax.state import Batch, Tree, Variables
-from smdsb_jax.train_step import Parts
 
 # of a sample's gradient: through the batch's statistics (the effect of masking it), with them as constants,
 # with the running ones (a property of the sample alone)
@@ -30,33 +30,35 @@ class Agreements(NamedTuple):
     checks: dict[str, Float[np.ndarray, "2 n"]]  # other definitions and estimates of the same
 
 
-def directions(parts: Parts, train: Train, variables: Variables, pretext: Tree, looked: Looked) -> Tree:
+def directions(
+    parts: Parts, train: Train, variables: Variables, pretext: Tree, batch: AugmentedBatch
+) -> Tree:
     """g_c with the host's weight, g_o without one, and g = g_c + g_s of one mini-batch, stacked."""
     setup = Setup(parts, variables, pretext, train)
-    (source, target), (label, true) = looked.points, looked.label
+    (source, target), (label, true) = batch.points, batch.label
     mean = lambda losses: gradients.mean_gradient(losses, setup.encoder)  # noqa: E731
-    of_class = mean(gradients.class_losses(setup, source, label, looked.key))
+    of_class = mean(gradients.class_losses(setup, source, label, batch.key))
     of_class = jax.tree.map(lambda g: parts.class_weight * g, of_class)
-    oracle = mean(gradients.class_losses(setup, target, true, looked.key))
+    oracle = mean(gradients.class_losses(setup, target, true, batch.key))
     total = of_class
-    for name, prepared in zip(Batch._fields, looked.prepared, strict=True):
+    for name, prepared in zip(Batch._fields, batch.prepared, strict=True):
         if name == "target" or parts.pretext_on_source:
-            own = mean(gradients.pretext_losses(setup, prepared, looked.key))
+            own = mean(gradients.pretext_losses(setup, prepared, batch.key))
             total = jax.tree.map(jnp.add, total, own)
     return gradients.stack(of_class, oracle, total)
 
 
 def forward_products(
-    parts: Parts, train: Train, variables: Variables, pretext: Tree, looked: Looked, along: Tree
+    parts: Parts, train: Train, variables: Variables, pretext: Tree, batch: AugmentedBatch, along: Tree
 ) -> Float[Array, "2 directions batch"]:
     """s_i · d of both domains' samples, in forward mode."""
     setup = Setup(parts, variables, pretext, train)
     return jnp.stack(
         [
             gradients.inner_products(
-                gradients.pretext_losses(setup, prepared, looked.key), setup.encoder, along
+                gradients.pretext_losses(setup, prepared, batch.key), setup.encoder, along
             )
-            for prepared in looked.prepared
+            for prepared in batch.prepared
         ]
     )
 
@@ -67,7 +69,7 @@ def own_products(
     chunk: int,
     variables: Variables,
     pretext: Tree,
-    looked: Looked,
+    batch: AugmentedBatch,
     along: Tree,
 ) -> gradients.Products:
     """Products and norms of both domains' samples in inference mode, each array with a leading axis of 2.
@@ -75,12 +77,12 @@ def own_products(
     With `layer` the gradients are those of that part of the encoder alone.
     """
     setup = Setup(parts, variables, pretext, train=False)
-    whole = gradients.loss_of_one(setup, looked.key)
+    whole = gradients.loss_of_one(setup, batch.key)
     chosen, loss = setup.encoder, whole
     if layer is not None:
         chosen, along = {layer: chosen[layer]}, {layer: along[layer]}
         loss = lambda part, row: whole(setup.encoder | part, row)  # noqa: E731
-    both = [gradients.products_and_norms(loss, chosen, rows, along, chunk) for rows in looked.prepared]
+    both = [gradients.products_and_norms(loss, chosen, rows, along, chunk) for rows in batch.prepared]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *both)
 
 
@@ -92,10 +94,10 @@ def gram(along: Tree) -> Float[Array, "directions directions"]:
 class Programs(NamedTuple):
     """The compiled functions of one checkpoint."""
 
-    look: Callable[..., Looked]
-    directions: Callable[..., Tree]  # (train, variables, pretext, looked)
-    forward: Callable[..., Array]  # (train, variables, pretext, looked, along)
-    own: Any  # jitted, to `gradients.Products`: (layer, chunk, variables, pretext, looked, along)
+    augment: Callable[..., AugmentedBatch]
+    directions: Callable[..., Tree]  # (train, variables, pretext, batch)
+    forward: Callable[..., Array]  # (train, variables, pretext, batch, along)
+    own: Any  # jitted, to `gradients.Products`: (layer, chunk, variables, pretext, batch, along)
     gram: Callable[..., Array]
 
 
@@ -108,7 +110,7 @@ def compile_programs(subject: Subject) -> Programs:
 
     parts = subject.parts
     return Programs(
-        jit(functools.partial(look_at, parts, subject.stage)),
+        jit(functools.partial(augment_and_prepare, parts, subject.stage)),
         jit(functools.partial(directions, parts), (0,)),
         jit(functools.partial(forward_products, parts), (0,)),
         jit(functools.partial(own_products, parts), (0, 1)),
@@ -139,39 +141,38 @@ def agreements(
       tick: called after each piece of work with what is being done, `count_ticks` times.
     """
     run, given = compile_programs(subject), (subject.state.variables, subject.state.pretext)
-    batches = look_at_all(run.look, subject, rows, seed)
+    batches = augment_all(run.augment, subject, rows, seed)
     layer = gradients.last_layer(subject.parts.network, subject.parts.augment.points)
     products, grams, along = {}, {}, {}
     for name, train in DEFINITIONS.items():
         total = None
-        for looked in batches:
-            of_batch = run.directions(train, *given, looked)
+        for batch in batches:
+            of_batch = run.directions(train, *given, batch)
             total = of_batch if total is None else jax.tree.map(jnp.add, total, of_batch)
             tick(f"gradients of the batch, {name}")
         along[name] = jax.tree.map(lambda leaf: leaf / len(batches), total)
         grams[name] = np.asarray(run.gram(along[name]), np.float64)
         of_batches = []
-        for looked in batches[:measured]:
-            of_batches.append(run.forward(train, *given, looked, along[name]))
+        for batch in batches[:measured]:
+            of_batches.append(run.forward(train, *given, batch, along[name]))
             tick(f"inner products, {name}")
         products[name] = np.concatenate(jax.device_get(of_batches), axis=2).astype(np.float64)
     own, chunk = {}, _chunk(run, given, batches[0], along["running"])
     for name, part, weight in (("whole", None, 2), ("last", layer, 1)):
         of_batches = []
-        for looked in batches[:measured]:
-            of_batches.append(jax.device_get(run.own(part, chunk, *given, looked, along["running"])))
+        for batch in batches[:measured]:
+            of_batches.append(jax.device_get(run.own(part, chunk, *given, batch, along["running"])))
             for _ in range(weight):
                 tick("norms" if part is None else "estimate by the last layer")
         own[name] = jax.tree.map(lambda *a: np.concatenate(a, axis=-1).astype(np.float64), *of_batches)
     of_layer = run.gram({layer: along["running"][layer]})
-    batch = rows[0].shape[1]
-    return _by_name(products, grams, own, np.asarray(of_layer, np.float64), batch)
+    return _by_name(products, grams, own, np.asarray(of_layer, np.float64), rows[0].shape[1])
 
 
-def _chunk(run: Programs, given: tuple[Variables, Tree], looked: Looked, along: Tree) -> int:
+def _chunk(run: Programs, given: tuple[Variables, Tree], batch: AugmentedBatch, along: Tree) -> int:
     """Gradients at a time; those of the last layer alone need less."""
-    lower = lambda chunk: run.own.lower(None, chunk, *given, looked, along)  # noqa: E731
-    return choose_chunk(lower, len(looked.points[0]), memory_budget())
+    lower = lambda chunk: run.own.lower(None, chunk, *given, batch, along)  # noqa: E731
+    return choose_chunk(lower, len(batch.points[0]), memory_budget())
 
 
 CLASS, ORACLE, TOTAL = range(3)

@@ -12,7 +12,7 @@ from smdsb_jax.analysis.conflict import agreements
 from smdsb_jax.analysis.examined import DOMAINS, Examined
 from smdsb_jax.analysis.oracle import reference_scores
 from smdsb_jax.analysis.subject import Subject
-from smdsb_jax.analysis.views import Rows, draw_rows, look_at, look_at_all
+from smdsb_jax.analysis.views import Rows, augment_all, augment_and_prepare, draw_rows
 from smdsb_jax.config import domain_batch_size
 from smdsb_jax.inference import Model, apply_statistic, samples
 from smdsb_jax.selection import keep_mask
@@ -66,33 +66,33 @@ def examine_scores(
     """
     config, parts, state = subject.config, subject.parts, subject.state
     model = Model(config, subject.source.classes, parts.network, state.variables, subject.stage, subject.step)
-    looks = jax.jit(functools.partial(look_at, parts, subject.stage))
+    augment_one = jax.jit(functools.partial(augment_and_prepare, parts, subject.stage))
     first = tuple(rows[: drawn.measured] for rows in drawn.rows)
-    looked = look_at_all(looks, subject, (first[0], first[1]), seed)
-    true = tuple(np.concatenate([np.asarray(batch.label[half]) for batch in looked]) for half in (0, 1))
+    augmented = augment_all(augment_one, subject, (first[0], first[1]), seed)
+    true = tuple(np.concatenate([np.asarray(batch.label[half]) for batch in augmented]) for half in (0, 1))
     pseudo = subject.pseudo_label[first[1].ravel()]
-    seen = []
+    measured = []
     for half, label in ((0, true[0]), (1, pseudo), (1, true[1])):
-        of_batches = zip(looked, np.split(label, drawn.measured), strict=True)
-        parts_seen = [samples(model, np.asarray(b.points[half]), label, seed) for b, label in of_batches]
-        together = jax.tree.map(lambda *leaves: jax.numpy.concatenate(leaves), *parts_seen)
+        of_batches = zip(augmented, np.split(label, drawn.measured), strict=True)
+        each = [samples(model, np.asarray(b.points[half]), label, seed) for b, label in of_batches]
+        together = jax.tree.map(lambda *leaves: jax.numpy.concatenate(leaves), *each)
         # each sample its own key, the same under either label: random scores must not repeat themselves
         keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), half), len(label))
-        seen.append(together._replace(key=keys))
+        measured.append(together._replace(key=keys))
     # a run without selection shows what the paper's would keep
     of_run, side = config.selection.statistic, config.selection.side or "low"
     of_run = "skewness" if of_run == "none" else of_run
-    score_all = functools.partial(_of_domains, model, seen=seen, where=subject.name)
+    score_all = functools.partial(_of_domains, model, measured=measured, where=subject.name)
     scores = {name: score_all(statistic) for name, statistic in statistics.items()}
     selecting = scores[of_run] if statistics.get(of_run) == of_run else score_all(of_run)
     kept = _kept(selecting, drawn, config.selection.keep_ratio, side)
-    return _as_examined(subject, group, drawn, seen, scores, kept)
+    return _as_examined(subject, group, drawn, measured, scores, kept)
 
 
 def _of_domains(
-    model: Model, statistic: str | Score, seen: list[Sample], where: str
+    model: Model, statistic: str | Score, measured: list[Sample], where: str
 ) -> Float[np.ndarray, " rows"]:
-    pairs = zip(DOMAINS, seen, strict=True)
+    pairs = zip(DOMAINS, measured, strict=True)
     return np.concatenate([apply_statistic(model, statistic, s, f"{where}, {name}") for name, s in pairs])
 
 
@@ -108,12 +108,12 @@ def _as_examined(
     subject: Subject,
     group: str,
     drawn: Drawn,
-    seen: list[Sample],
+    measured: list[Sample],
     scores: dict[str, Float[np.ndarray, " rows"]],
     kept: Bool[np.ndarray, " rows"],
 ) -> Examined:
     n, batch = drawn.samples, drawn.rows[0].shape[1]
-    without_keys = jax.device_get([s._replace(key=()) for s in seen])  # numpy has no keys
+    without_keys = jax.device_get([s._replace(key=()) for s in measured])  # numpy has no keys
     together = jax.tree.map(lambda *leaves: np.concatenate(leaves), *without_keys)
     confidence = jax.nn.softmax(together.logits, axis=1).max(axis=1)
     index = [drawn.rows[0].ravel()[:n], drawn.rows[1].ravel()[:n]]

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from smdsb_jax.network import Network, Train, classify, cross_entropy, encode
+from smdsb_jax.network import Network, Train, passes_of, per_sample_mean, predict
+from smdsb_jax.parts import Parts
 from smdsb_jax.state import Tree, Variables
-from smdsb_jax.train_step import Parts
 
 Losses: TypeAlias = Callable[[Tree], Float[Array, " batch"]]  # of the encoder's parameters
 
@@ -40,28 +40,34 @@ def with_encoder(variables: Variables, encoder: Tree) -> Variables:
 
 
 def pretext_losses(setup: Setup, prepared: Tree, key: jax.Array) -> Losses:
-    """The pretext losses l_i of prepared samples, the host's weights included, not divided by the batch."""
+    """The pretext losses l_i of prepared samples, the host's weights included, not divided by the batch.
+
+    Raises:
+      ValueError: a task without losses per sample.
+    """
 
     def losses(encoder: Tree) -> Float[Array, " batch"]:
         variables = with_encoder(setup.variables, encoder)
-        passes = functools.partial(encode, setup.parts.network)
-        named, _ = setup.parts.pretext.loss(
-            passes, variables, setup.pretext, prepared, key, train=setup.train
-        )
-        return setup.parts.pretext_weight * sum(named.values(), jnp.zeros(()))
+        task = setup.parts.pretext
+        if task.loss is None:
+            raise ValueError("The pretext task has joint losses only: no sample has a gradient of its own.")
+        passes = passes_of(setup.parts.network)
+        found = task.loss(passes, variables, setup.pretext, prepared, key, train=setup.train)
+        return setup.parts.pretext_weight * sum(found.per_sample.values(), jnp.zeros(()))
 
     return losses
 
 
 def class_losses(
-    setup: Setup, points: Float[Array, "batch n 3"], label: Int[Array, " batch"], key: jax.Array
+    setup: Setup, points: Float[Array, "batch n 3"], label: Int[Array, "batch *points"], key: jax.Array
 ) -> Losses:
-    """Cross-entropies of clouds under the given labels, without the host's class weight."""
+    """Class losses of clouds under the given labels, without the host's class weight."""
 
     def losses(encoder: Tree) -> Float[Array, " batch"]:
         variables = with_encoder(setup.variables, encoder)
-        logits, *_ = classify(setup.parts.network, variables, points, key, train=setup.train)
-        return cross_entropy(logits, label)
+        network = setup.parts.network
+        output, *_ = predict(network, variables, points, key, train=setup.train)
+        return per_sample_mean(network.task.loss(output, label))
 
     return losses
 

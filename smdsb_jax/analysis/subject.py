@@ -8,12 +8,14 @@ import numpy as np
 from jaxtyping import Int
 from ml_collections import ConfigDict
 
-from smdsb_jax import checkpoint, labelling
+from smdsb_jax import checkpoint
+from smdsb_jax.build import abstract_state, build_parts, eval_batch_size, jit_eval_step, load_domains
 from smdsb_jax.config import Config
 from smdsb_jax.datasets.domain import Domain
-from smdsb_jax.parts import abstract_state, build_parts, eval_batch_size, jit_eval_step, load_domains
+from smdsb_jax.defaults import SECTIONS, make
+from smdsb_jax.evaluation import predict_split
+from smdsb_jax.parts import Parts
 from smdsb_jax.state import TrainState
-from smdsb_jax.train_step import Parts
 
 REMEDY = "Give the workdir of a finished or stopped run."
 
@@ -66,9 +68,8 @@ def find_checkpoints(workdir: str | Path, every: bool = False) -> list[Found]:
 
 def has_pretext(found: Found) -> bool:
     """Whether the checkpoint was trained with a pretext task, whose gradients could conflict."""
-    return found.config["pretext"]["name"] != "none" and (
-        found.stage == 1 or found.config["stage2"]["pretext"]
-    )
+    in_stage = found.stage == 1 or found.config["stage2"]["pretext"]
+    return in_stage and bool(make(ConfigDict(found.config), "pretext").names)
 
 
 def open_subject(found: Found, root: str | None = None) -> Subject:
@@ -87,9 +88,10 @@ def open_subject(found: Found, root: str | None = None) -> Subject:
     if root is not None:
         config.data.root = root
     # an analysis draws no dropout, and a mixed cloud would be no sample
-    config.classification.dropout, config.classification.mixup = 0.0, "none"
-    if "dropout" in config.pretext:
-        config.pretext.dropout = 0.0
+    config.classification.mixup = "none"
+    for section in (config.classification, *(config[name] for name in SECTIONS)):
+        if "dropout" in section:  # what every entry calls this option
+            section.dropout = 0.0
     try:
         source, target = load_domains(config)
     except ValueError as error:
@@ -110,8 +112,8 @@ def open_subject(found: Found, root: str | None = None) -> Subject:
         )
     if labels is None:
         step = jit_eval_step(config, len(classes))
-        seen = labelling.see(step, state.variables, target.train, eval_batch_size(config))
-        pseudo_label = np.asarray(seen.logits).argmax(axis=-1)
+        found_labels = predict_split(step, state.variables, target.train.points, eval_batch_size(config))
+        pseudo_label = found_labels.predictions.logits.argmax(axis=-1)
     else:
         pseudo_label = np.asarray(labels.label)
     name = f"{found.workdir}, stage {found.stage}, step {found.step}"

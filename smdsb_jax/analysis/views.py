@@ -6,13 +6,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from smdsb_jax.analysis.subject import Subject
-from smdsb_jax.pretext import View
+from smdsb_jax.parts import Parts
+from smdsb_jax.pretext import build_view
 from smdsb_jax.sampling import SOURCE, TARGET, batch_indices
-from smdsb_jax.state import Batch, Clouds, Tree
-from smdsb_jax.train_step import Parts, look
+from smdsb_jax.state import Batch, Clouds, Pair
+from smdsb_jax.train_step import augment_batch
 
 Rows = tuple[Int[np.ndarray, "batches batch"], Int[np.ndarray, "batches batch"]]  # source, target
 
@@ -30,31 +31,35 @@ def draw_rows(subject: Subject, batch: int, clouds: int, seed: int) -> Rows:
     )
 
 
-class Looked(NamedTuple):
+class AugmentedBatch(NamedTuple):
     """A mini-batch as the step sees it, both domains; `label` is the truth, for the oracle."""
 
-    points: tuple[Float[Array, "batch n 3"], Float[Array, "batch n 3"]]
-    label: tuple[Int[Array, " batch"], Int[Array, " batch"]]
-    prepared: tuple[Tree, Tree]
-    key: jax.Array
+    points: Pair  # [batch, n, 3]
+    label: Pair  # [batch, *points]
+    prepared: Pair  # pretext samples
+    key: jax.Array  # of the passes
 
 
-def look_at(parts: Parts, stage: int, progress: Float[Array, ""], key: jax.Array, stored: Batch) -> Looked:
+def augment_and_prepare(
+    parts: Parts, stage: int, progress: Float[Array, ""], key: jax.Array, stored: Batch
+) -> AugmentedBatch:
     """Views and prepared pretext samples of a mini-batch with true labels, drawn from `key`."""
-    look_key, pass_key = jax.random.split(key)
-    seen = look(parts.augment, look_key, stored)
+    augment_key, pass_key = jax.random.split(key)
+    augmented = augment_batch(parts.augment, augment_key, stored)
     prepared = []
-    for name, clouds, before in zip(Batch._fields, seen, stored, strict=True):
+    for name, clouds, before in zip(Batch._fields, augmented, stored, strict=True):
         # the label itself is read by no task; whether there is one tells labelled passes from others
-        label = None if name == "target" and stage == 1 else clouds.label
-        view = View(clouds.points, before.points, label, name, progress)
+        clouds = clouds._replace(label=None) if name == "target" and stage == 1 else clouds
+        view = build_view(clouds, before, name, progress)
         prepared.append(parts.pretext.prepare(view, jax.random.fold_in(pass_key, len(prepared))))
-    points, label = zip(*((clouds.points, clouds.label) for clouds in seen), strict=True)
-    return Looked(points, label, (prepared[0], prepared[1]), pass_key)
+    points, label = (Pair(*(getattr(clouds, field) for clouds in augmented)) for field in ("points", "label"))
+    return AugmentedBatch(points, label, Pair(*prepared), pass_key)
 
 
-def look_at_all(looks: Callable[..., Looked], subject: Subject, rows: Rows, seed: int) -> list[Looked]:
-    """All mini-batches, with the compiled `look_at` of the checkpoint."""
+def augment_all(
+    augment_one: Callable[..., AugmentedBatch], subject: Subject, rows: Rows, seed: int
+) -> list[AugmentedBatch]:
+    """All mini-batches, with the compiled `augment_and_prepare` of the checkpoint."""
     progress = jnp.asarray(subject.step / subject.parts.steps, jnp.float32)
     source, target = subject.source.train, subject.target.train
     out = []
@@ -63,5 +68,5 @@ def look_at_all(looks: Callable[..., Looked], subject: Subject, rows: Rows, seed
             Clouds(*map(jnp.asarray, (source.points[of_source], source.label[of_source]))),
             Clouds(*map(jnp.asarray, (target.points[of_target], target.label[of_target]))),
         )
-        out.append(looks(progress, jax.random.fold_in(jax.random.key(seed), number), stored))
+        out.append(augment_one(progress, jax.random.fold_in(jax.random.key(seed), number), stored))
     return out

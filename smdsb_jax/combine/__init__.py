@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from smdsb_jax.combine.base import Combine
+from smdsb_jax.combine.base import SPLITS, Combine, Merged, Tasks, Told, task_names, task_of
 from smdsb_jax.combine.pcgrad import pcgrad
 from smdsb_jax.combine.sum import sum_gradients
 
@@ -11,4 +11,4 @@ COMBINE: dict[str, Callable[..., Combine]] = {
     "pcgrad": pcgrad,  # removes the component along which two tasks conflict
 }
 
-__all__ = ["COMBINE", "Combine"]
+__all__ = ["COMBINE", "SPLITS", "Combine", "Merged", "Tasks", "Told", "task_names", "task_of"]

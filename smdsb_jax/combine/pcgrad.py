@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from smdsb_jax.combine.base import Combine
+from smdsb_jax.combine.base import Combine, Merged
 from smdsb_jax.state import Tree
 
 
@@ -15,8 +15,8 @@ def pcgrad() -> Combine:
     random order, which matters from three tasks on.   [Yu et al., arXiv:2001.06782, Algorithm 1]
     """
 
-    def update(key, gradients, losses, state):
-        del losses
+    def update(key, gradients, told, state):
+        del told
         tasks = len(gradients)
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *gradients)
 
@@ -34,9 +34,9 @@ def pcgrad() -> Combine:
             return jax.lax.scan(remove_conflict, _take(stacked, i), jax.random.permutation(key, tasks))[0]
 
         projected = jax.vmap(project)(jnp.arange(tasks), jax.random.split(key, tasks))
-        return jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), projected), state
+        return Merged(jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), projected), state)
 
-    return Combine(init=lambda params: (), update=update)
+    return Combine(init=lambda params, tasks: (), update=update)
 
 
 def _take(stacked: Tree, index: jax.Array) -> Tree:

@@ -2,14 +2,14 @@
 
 import jax
 
-from smdsb_jax.combine.base import Combine
+from smdsb_jax.combine.base import Combine, Merged
 
 
 def sum_gradients() -> Combine:
     """G = Σ_k g_k: one update on the weighted sum of the losses   [DefRec, GAST and Self-dist alike]."""
 
-    def update(key, gradients, losses, state):
-        del key, losses
-        return jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]), *gradients), state
+    def update(key, gradients, told, state):
+        del key, told
+        return Merged(jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]), *gradients), state)
 
-    return Combine(init=lambda params: (), update=update)
+    return Combine(init=lambda params, tasks: (), update=update)

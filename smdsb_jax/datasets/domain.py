@@ -14,7 +14,7 @@ class Split(NamedTuple):
     """Clouds and labels of one split."""
 
     points: Float[np.ndarray, "n stored 3"]  # float32; centered, in the unit sphere, z up
-    label: Int[np.ndarray, " n"]  # int32, index into the domain's classes
+    label: Int[np.ndarray, "n *points"]  # int32, index into the domain's classes
 
 
 class Domain(NamedTuple):

@@ -1,7 +1,7 @@
 """Encoders: Linen modules, points [batch, n, 3] -> Features. A field with a default is a config option.
 
 An encoder is called as `encoder(points, train=...)` and gives `encoder.head(classes, dropout)`, the
-classification head it was published with.
+classification head it was published with. `encoder.check(points)`, if it has one, refuses impossible options.
 """
 
 from smdsb_jax.encoders.dgcnn import DGCNN

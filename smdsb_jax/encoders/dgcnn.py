@@ -8,6 +8,7 @@ from smdsb_jax.edge_conv import EdgeConv
 from smdsb_jax.encoders.tnet import EdgeTNet
 from smdsb_jax.heads import ClassificationHead
 from smdsb_jax.pooled_dense import PooledDense
+from smdsb_jax.registry import check_counts
 from smdsb_jax.state import Features
 
 
@@ -36,6 +37,22 @@ class DGCNN(nn.Module):
             outputs.append(x)
         last = PooledDense(self.embedding, name="agg")
         return Features(last(jnp.concatenate(outputs, axis=-1), train=train), tuple(outputs))
+
+    @nn.nowrap
+    def check(self, points: int) -> None:
+        """Refuse impossible options, for clouds of so many points.
+
+        Raises:
+          ValueError: names the field.
+        """
+        check_counts("encoder.k", self.k)
+        check_counts("encoder.layers", self.layers)
+        check_counts("encoder.embedding", self.embedding, 16)  # T-Net and head have layers of a sixteenth
+        if self.k > points:
+            raise ValueError(
+                f"config.encoder.k = {self.k} neighbors among config.data.points = {points}: lower k or take "
+                "more points."
+            )
 
     @nn.nowrap
     def head(self, classes: int, dropout: float) -> nn.Module:

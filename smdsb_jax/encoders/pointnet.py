@@ -7,6 +7,7 @@ from smdsb_jax.encoders.tnet import PointTNet
 from smdsb_jax.heads import ClassificationHead
 from smdsb_jax.layers import DenseBlock
 from smdsb_jax.pooled_dense import PooledDense
+from smdsb_jax.registry import check_counts
 from smdsb_jax.state import Features
 
 
@@ -35,6 +36,17 @@ class PointNet(nn.Module):
                 x = x @ PointTNet(self.embedding, name="tnet2")(x, train=train)
         last = PooledDense(self.embedding, negative_slope=0.0, use_bias=True, name="agg")
         return Features(last(x, train=train), tuple(outputs))
+
+    @nn.nowrap
+    def check(self, points: int) -> None:
+        """Refuse impossible options; any number of points will do.
+
+        Raises:
+          ValueError: names the field.
+        """
+        del points
+        check_counts("encoder.layers", self.layers)
+        check_counts("encoder.embedding", self.embedding, 16)  # T-Nets and head have layers of a sixteenth
 
     @nn.nowrap
     def head(self, classes: int, dropout: float) -> nn.Module:

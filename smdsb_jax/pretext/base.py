@@ -1,22 +1,14 @@
 """What a pretext task is."""
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 import jax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
-from smdsb_jax.network import Train
-from smdsb_jax.state import Features, Tree, Variables
-
-
-@runtime_checkable
-class Encode(Protocol):
-    """One encoder pass: normalized by its own batch when `train`, by running statistics otherwise."""
-
-    def __call__(  # noqa: D102
-        self, variables: Variables, points: Float[Array, "batch n 3"], key: jax.Array, *, train: Train = True
-    ) -> tuple[Features, Variables]: ...
+from smdsb_jax.network import Passes, Train
+from smdsb_jax.state import Clouds, Features, Pair, Tree, Variables
 
 
 class View(NamedTuple):
@@ -24,9 +16,24 @@ class View(NamedTuple):
 
     points: Float[Array, "batch n 3"]  # the augmented clouds of the classification pass (before any mixing)
     stored: Float[Array, "batch stored 3"]  # as the data set has them, for views of the task's own
-    label: Int[Array, " batch"] | None  # true (source), pseudo (target, stage 2) or unknown
+    label: Int[Array, "batch *points"] | None  # true (source), pseudo (target, stage 2) or unknown
     domain: str  # source or target: some hosts treat them differently
     progress: Float[Array, ""]  # share of the stage done, 0 to 1, for ramps
+
+
+class Losses(NamedTuple):
+    """What a pretext task's passes of one domain give."""
+
+    per_sample: dict[str, Float[Array, " batch"]]
+    variables: Variables  # with new batch statistics
+    solved: Mapping[str, Shaped[Array, " batch"]] = MappingProxyType(
+        {}
+    )  # loss → how far each sample is solved, 0 to 1
+
+
+def build_view(augmented: Clouds, stored: Clouds, domain: str, progress: Float[Array, ""]) -> View:
+    """The view of one domain, the same for the step and for analyses."""
+    return View(augmented.points, stored.points, augmented.label, domain, progress)
 
 
 def unchanged(state: Tree, variables: Variables) -> Tree:
@@ -36,18 +43,34 @@ def unchanged(state: Tree, variables: Variables) -> Tree:
 
 
 class PretextLoss(Protocol):
-    """The losses of prepared samples, each [batch], and the variables with new batch statistics."""
+    """The losses of prepared samples, and the variables with new batch statistics."""
 
     def __call__(  # noqa: D102
         self,
-        encode: Encode,
+        passes: Passes,
         variables: Variables,
         state: Tree,
         prepared: Tree,
         key: jax.Array,
         *,
         train: Train = True,
-    ) -> tuple[dict[str, Float[Array, " batch"]], Variables]: ...
+    ) -> Losses: ...
+
+
+class JointLoss(Protocol):
+    """The losses of both domains together, and the variables with new batch statistics."""
+
+    def __call__(  # noqa: D102
+        self,
+        passes: Passes,
+        variables: Variables,
+        state: Tree,
+        prepared: Pair,
+        keep: Pair,
+        key: jax.Array,
+        *,
+        train: Train = True,
+    ) -> tuple[dict[str, Float[Array, ""]], Variables]: ...
 
 
 class Pretext(NamedTuple):
@@ -60,15 +83,21 @@ class Pretext(NamedTuple):
     - `prepare(view, key) -> prepared`: all that is drawn, deformed or mixed, before any parameter: what the
       encoder is to see and what is to be told of it. Each array has the samples along its first axis, so
       that one sample's pretext loss, and its gradient, can be had apart from the others.
-    - `loss(encode, variables, state, prepared, key, *, train=True) -> ({name: loss [batch]}, variables)`: one
-      or several losses **per sample**, scaled relative to each other; the step masks, averages and weighs
-      their sum. It may call `encode` as often as it likes; the task's own variables are
-      `variables[…]["pretext"]`. `train` says how its passes normalize, heads included, and is passed on.
-      `key` is the one that `prepare` got: each takes its own parts of it.
+    - `loss(passes, variables, state, prepared, key, *, train=True) -> Losses`: one or several losses **per
+      sample**, scaled relative to each other; the step masks, averages and weighs their sum. The task's own
+      variables are `variables[…]["pretext"]`. `train` says how its passes normalize, heads included, and is
+      passed on. None for a task that has joint losses only.
+    - `names`: of all losses, so that rules of combination know them before the first step. None leaves the
+      task without a pass.
     - `update(state, variables) -> state`: once per step, after the optimizer.
+    - `joint(passes, variables, state, prepared, keep, key, *, train=True) -> ({name: loss}, variables)`: of
+      both domains at once, for what is no sum over samples, such as a distance of distributions. `prepared`
+      and `keep` (boolean masks [batch], the samples' weights) are pairs of source and target.
     """
 
     init: Callable[[jax.Array, Features, Variables], tuple[dict[str, Tree], Tree]]
     prepare: Callable[[View, jax.Array], Tree]
-    loss: PretextLoss
+    loss: PretextLoss | None
+    names: tuple[str, ...]
     update: Callable[[Tree, Variables], Tree] = unchanged
+    joint: JointLoss | None = None

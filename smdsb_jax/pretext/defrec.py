@@ -9,8 +9,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from smdsb_jax.geometry import chamfer_distance
 from smdsb_jax.heads import ReconstructionHead
-from smdsb_jax.network import Train, run
-from smdsb_jax.pretext.base import Encode, Pretext, View
+from smdsb_jax.network import Passes, Train, run
+from smdsb_jax.pretext.base import Losses, Pretext, View
 from smdsb_jax.registry import check_range
 from smdsb_jax.state import Features, Tree, Variables
 
@@ -28,12 +28,12 @@ class Prepared(NamedTuple):
 
 
 def defrec(
-    *, min_points: int = 40, noise_variance: float = 0.001, scale: float = 20.0, dropout: float = 0.5
+    *, min_share: float = 40 / 1024, noise_variance: float = 0.001, scale: float = 20.0, dropout: float = 0.5
 ) -> Pretext:
     """Deform a cell of a 3 x 3 x 3 grid   [Achituve et al., arXiv:2003.12641; SM-DSB, arXiv:2504.15796].
 
     Args:
-      min_points: a cell with fewer is not deformed.
+      min_share: of the points; a cell with fewer is not deformed. Released: 40 of 1,024.
       noise_variance: of the points that replace the region, per axis.
       scale: of the Chamfer distance (unit: coordinate squared); GAST's copy has 8.
       dropout: in the reconstruction head.
@@ -44,15 +44,16 @@ def defrec(
 
     def deform(key: jax.Array, keys: jax.Array, points: Float[Array, "batch n 3"]) -> Deformed:
         order = jax.random.permutation(key, CELLS**3)  # one for the batch, as released
-        return jax.vmap(lambda k, p: deform_voxel(order, k, p, min_points, noise_variance))(keys, points)
+        least = least_points(min_share, points.shape[1])
+        return jax.vmap(lambda k, p: deform_voxel(order, k, p, least, noise_variance))(keys, points)
 
-    return _reconstruction(deform, min_points, noise_variance, scale, dropout)
+    return _reconstruction(deform, min_share, noise_variance, scale, dropout)
 
 
 def defrec_radius(
     *,
     radius: float = 0.5,
-    min_points: int = 20,
+    min_share: float = 20 / 1024,
     noise_variance: float = 0.001,
     scale: float = 20.0,
     dropout: float = 0.5,
@@ -61,7 +62,7 @@ def defrec_radius(
 
     Args:
       radius: of the ball, in radii of the cloud.
-      min_points: a ball with fewer is not deformed.
+      min_share: of the points; a ball with fewer is not deformed. Released: 20 points.
       noise_variance: of the points that replace the region, per axis.
       scale: of the Chamfer distance (unit: coordinate squared).
       dropout: in the reconstruction head.
@@ -73,20 +74,21 @@ def defrec_radius(
 
     def deform(key: jax.Array, keys: jax.Array, points: Float[Array, "batch n 3"]) -> Deformed:
         del key
-        return jax.vmap(lambda k, p: deform_ball(radius, k, p, min_points, noise_variance))(keys, points)
+        least = least_points(min_share, points.shape[1])
+        return jax.vmap(lambda k, p: deform_ball(radius, k, p, least, noise_variance))(keys, points)
 
-    return _reconstruction(deform, min_points, noise_variance, scale, dropout)
+    return _reconstruction(deform, min_share, noise_variance, scale, dropout)
 
 
 def _reconstruction(
     deform: Callable[[jax.Array, jax.Array, Float[Array, "batch n 3"]], Deformed],
-    min_points: int,
+    min_share: float,
     noise_variance: float,
     scale: float,
     dropout: float,
 ) -> Pretext:
     """The task of rebuilding what `deform(key of the batch, key of each cloud, points)` replaced."""
-    check_range("pretext.min_points", min_points, 1, 2**24)
+    check_range("pretext.min_share", min_share, 0, 1)
     check_range("pretext.noise_variance", noise_variance, 0, 1)
     check_range("pretext.scale", scale, 0, 1e6)
     check_range("pretext.dropout", dropout, 0, 0.99)
@@ -102,22 +104,28 @@ def _reconstruction(
         return Prepared(view.points, *deform(region_key, keys, view.points))
 
     def loss(
-        encode: Encode,
+        passes: Passes,
         variables: Variables,
         state: Tree,
         prepared: Prepared,
         key: jax.Array,
         *,
         train: Train = True,
-    ) -> tuple[dict[str, Float[Array, " batch"]], Variables]:
+    ) -> Losses:
         del state
         *_, encoder_key, head_key = jax.random.split(key, 4)
         points, deformed, mask = prepared
-        features, variables = encode(variables, deformed, encoder_key, train=train)
+        features, variables = passes.encode(variables, deformed, encoder_key, train=train)
         rebuilt, variables = run(head, variables, "pretext", features, train=train, key=head_key)
-        return {"reconstruction": scale * jax.vmap(chamfer_distance)(points, rebuilt, mask)}, variables
+        distance = jax.vmap(chamfer_distance)(points, rebuilt, mask)
+        return Losses({"reconstruction": scale * distance}, variables)
 
-    return Pretext(init, prepare, loss)
+    return Pretext(init, prepare, loss, ("reconstruction",))
+
+
+def least_points(share: float, points: int) -> int:
+    """A share of the points of a cloud, rounded half up; at least one."""
+    return max(int(share * points + 0.5), 1)
 
 
 def cell_of(points: Float[Array, "n 3"]) -> Int[Array, " n"]:

@@ -9,11 +9,12 @@ from jaxtyping import Array, Bool, Float, Int
 from smdsb_jax.augment import join, spread_order
 from smdsb_jax.curvature import ROUNDEST, normals_and_curvature
 from smdsb_jax.layers import Dense
-from smdsb_jax.network import Train, cross_entropy
-from smdsb_jax.pretext.base import Encode, Pretext, View
-from smdsb_jax.pretext.defrec import CELLS, cell_of, deform_voxel
+from smdsb_jax.network import Passes, Train
+from smdsb_jax.pretext.base import Losses, Pretext, View
+from smdsb_jax.pretext.defrec import CELLS, cell_of, deform_voxel, least_points
 from smdsb_jax.registry import check_range
 from smdsb_jax.state import Features, Tree, Variables
+from smdsb_jax.tasks import cross_entropy
 
 TURNS = 4  # by 0, 90, 180 and 270 degrees
 
@@ -46,7 +47,7 @@ def gast(
     *,
     rotation_weight: float = 0.2,
     distortion_weight: float = 0.5,
-    min_points: int = 20,
+    min_share: float = 20 / 1024,
     noise_variance: float = 0.001,
     curvature_factor: float = 0.0,
 ) -> Pretext:
@@ -55,7 +56,7 @@ def gast(
     Losses, each with its weight: `distortion` = w_d f CE(distorted cell), 27 cells; from a pass of its own
     `rotation` = w_r (λ CE(turn of part 1) + (1 - λ) CE(turn of part 2)), 4 turns, λ ~ U(0, 1) one per batch.
     A linear head per label, on the embedding. f is 1, or with a curvature factor that times the cell's
-    `share_of_curvature`. A cloud without a cell of `min_points` stays as it is and has no distortion loss
+    `share_of_curvature`. A cloud without a cell of `min_share` stays as it is and has no distortion loss
     (the release labels it cell 0).
 
     Where the release departs from the paper, the paper is followed, because the labels are then true: the
@@ -66,7 +67,7 @@ def gast(
     Args:
       rotation_weight: w_r; 0 leaves the pass out.
       distortion_weight: w_d; 0 leaves the pass out.
-      min_points: a cell with fewer is not distorted.
+      min_share: of the points; a cell with fewer is not distorted. Released: 20 of 1,024.
       noise_variance: of the points that replace the cell's, per axis.
       curvature_factor: 0: all cells count the same; 100 in the release's code for it, which is switched off.
 
@@ -75,7 +76,7 @@ def gast(
     """
     check_range("pretext.rotation_weight", rotation_weight, 0, 1e6)
     check_range("pretext.distortion_weight", distortion_weight, 0, 1e6)
-    check_range("pretext.min_points", min_points, 1, 2**24)
+    check_range("pretext.min_share", min_share, 0, 1)
     check_range("pretext.noise_variance", noise_variance, 0, 1)
     check_range("pretext.curvature_factor", curvature_factor, 0, 1e6)
     if rotation_weight == distortion_weight == 0:
@@ -105,7 +106,8 @@ def gast(
         order_key, noise_key, _ = jax.random.split(key, 3)
         order = jax.random.permutation(order_key, CELLS**3)  # one for the batch, as released
         keys = jax.random.split(noise_key, points.shape[0])
-        distorted, mask = jax.vmap(lambda k, p: deform_voxel(order, k, p, min_points, noise_variance))(
+        least = least_points(min_share, points.shape[1])
+        distorted, mask = jax.vmap(lambda k, p: deform_voxel(order, k, p, least, noise_variance))(
             keys, points
         )
         weight = jnp.where(jnp.any(mask, axis=1), distortion_weight, 0.0)
@@ -122,31 +124,39 @@ def gast(
         )
 
     def loss(
-        encode: Encode,
+        passes: Passes,
         variables: Variables,
         state: Tree,
         prepared: Prepared,
         key: jax.Array,
         *,
         train: Train = True,
-    ) -> tuple[dict[str, Float[Array, " batch"]], Variables]:
+    ) -> Losses:
         del state
         distortion_key, rotation_key = jax.random.split(key)
-        losses = {}
+        losses, solved = {}, {}
         if distorted := prepared.distorted:
             encoder_key = jax.random.split(distortion_key, 3)[2]
-            features, variables = encode(variables, distorted.points, encoder_key, train=train)
-            of_cell = cross_entropy(logits(variables, "cell", features), distorted.cell)
-            losses["distortion"] = distorted.weight * of_cell
+            features, variables = passes.encode(variables, distorted.points, encoder_key, train=train)
+            of_cell = logits(variables, "cell", features)
+            losses["distortion"] = distorted.weight * cross_entropy(of_cell, distorted.cell)
+            solved["distortion"] = is_right(of_cell, distorted.cell)
         if mixed := prepared.mixed:
             encoder_key = jax.random.split(rotation_key)[1]
-            features, variables = encode(variables, mixed.points, encoder_key, train=train)
-            first = cross_entropy(logits(variables, "about_x", features), mixed.about_x)
-            other = cross_entropy(logits(variables, "about_y", features), mixed.about_y)
-            losses["rotation"] = rotation_weight * (mixed.share * first + (1 - mixed.share) * other)
-        return losses, variables
+            features, variables = passes.encode(variables, mixed.points, encoder_key, train=train)
+            first, other = (logits(variables, name, features) for name in ("about_x", "about_y"))
+            of_first, of_other = cross_entropy(first, mixed.about_x), cross_entropy(other, mixed.about_y)
+            losses["rotation"] = rotation_weight * (mixed.share * of_first + (1 - mixed.share) * of_other)
+            solved["rotation"] = (is_right(first, mixed.about_x) + is_right(other, mixed.about_y)) / 2
+        return Losses(losses, variables, solved)
 
-    return Pretext(init, prepare, loss)
+    names = [name for name, w in (("distortion", distortion_weight), ("rotation", rotation_weight)) if w]
+    return Pretext(init, prepare, loss, tuple(names))
+
+
+def is_right(logits: Float[Array, "batch classes"], label: Int[Array, " batch"]) -> Float[Array, " batch"]:
+    """1 where the most probable class is the label, else 0."""
+    return (jnp.argmax(logits, axis=-1) == label).astype(logits.dtype)
 
 
 def cell_within(points: Float[Array, "n 3"], mask: Bool[Array, " n"]) -> Int[Array, ""]:
@@ -178,7 +188,7 @@ def mix_turned(key: jax.Array, points: Float[Array, "batch n 3"]) -> Mixed:
     about_x, about_y = (jax.random.randint(k, (batch,), 0, TURNS) for k in turn_keys)
     ring = jax.random.permutation(partner_key, batch)  # each one's partner is the next in the ring
     partner = jnp.zeros_like(ring).at[ring].set(jnp.roll(ring, -1))
-    spread = spread_order(start_key, points)
+    spread, _ = spread_order(start_key, points)
     first = jax.vmap(turn_about_x)(spread, about_x)
     other = jax.vmap(turn_about_y)(spread[partner], about_y)
     return Mixed(join(first, other, share), about_x, about_y, jnp.full(batch, share))

@@ -1,27 +1,16 @@
 """No pretext task."""
 
-import jax
-from jaxtyping import Array, Float
-
-from smdsb_jax.network import Train
-from smdsb_jax.pretext.base import Encode, Pretext
-from smdsb_jax.state import Tree, Variables
+from smdsb_jax.pretext.base import Pretext
 
 
 def none() -> Pretext:
     """Classification alone: `source_only`, the lower bound of every table   [SM-DSB, Table I, first row].
 
-    Its empty dict of losses tells the step to make no pretext pass at all.
+    It has no losses, so that the step makes no pretext pass at all.
     """
     return Pretext(
         init=lambda key, features, variables: ({"params": {}, "batch_stats": {}}, ()),
         prepare=lambda view, key: (),
-        loss=_loss,
+        loss=None,
+        names=(),
     )
-
-
-def _loss(
-    encode: Encode, variables: Variables, state: Tree, prepared: Tree, key: jax.Array, *, train: Train = True
-) -> tuple[dict[str, Float[Array, " batch"]], Variables]:
-    del encode, state, prepared, key, train
-    return {}, variables

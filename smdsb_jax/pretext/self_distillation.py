@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from smdsb_jax import augment
-from smdsb_jax.network import Train
-from smdsb_jax.pretext.base import Encode, Pretext, View
+from smdsb_jax.network import Passes, Train
+from smdsb_jax.pretext.base import Losses, Pretext, View
 from smdsb_jax.registry import check_range
 from smdsb_jax.state import Features, Tree, Variables
 
@@ -25,7 +25,7 @@ class Prepared(NamedTuple):
 
     strong: Float[Array, "batch n 3"]
     weak: Float[Array, "batch n 3"]
-    label: Int[Array, " batch"] | None
+    label: Int[Array, "batch *points"] | None
     weight: Float[Array, " batch"]
 
 
@@ -74,35 +74,36 @@ def self_distillation(
         return Prepared(view.points, weak, view.label, jnp.full(len(weak), ramp / 2))
 
     def loss(
-        encode: Encode,
+        passes: Passes,
         variables: Variables,
         state: Teacher,
         prepared: Prepared,
         key: jax.Array,
         *,
         train: Train = True,
-    ) -> tuple[dict[str, Float[Array, " batch"]], Variables]:
+    ) -> Losses:
         student_key, teacher_key, _ = jax.random.split(key, 3)
-        student, after = encode(variables, prepared.strong, student_key, train=train)
+        student, after = passes.encode(variables, prepared.strong, student_key, train=train)
         frozen = {kind: {"encoder": tree} for kind, tree in state.encoder.items()}
-        teacher, _ = encode(frozen, prepared.weak, teacher_key, train=False)
+        teacher, _ = passes.encode(frozen, prepared.weak, teacher_key, train=False)
         distance = distillation_loss(
             jax.lax.stop_gradient(teacher.embedding) / teacher_temperature,
             student.embedding / student_temperature,
         )
         # a labelled view went through the classification pass: its statistics are not recorded twice
-        return {"distillation": prepared.weight * distance}, after if prepared.label is None else variables
+        after = after if prepared.label is None else variables
+        return Losses({"distillation": prepared.weight * distance}, after)
 
     def weak_view(key: jax.Array, cloud: Float[Array, "stored 3"], points: int) -> Float[Array, "n 3"]:
         subsample_key, jitter_key = jax.random.split(key)
-        cloud = augment.subsample(subsample_key, cloud, points, "uniform")
+        cloud = augment.subsample(subsample_key, cloud, points, "uniform").points
         return augment.jitter(jitter_key, cloud, jitter_std, jitter_clip)
 
     def update(state: Teacher, variables: Variables) -> Teacher:
         encoder = {kind: parts["encoder"] for kind, parts in variables.items()}
         return Teacher(average(state, encoder, momentum), state.updates + 1)
 
-    return Pretext(init, prepare, loss, update)
+    return Pretext(init, prepare, loss, ("distillation",), update)
 
 
 def distillation_loss(

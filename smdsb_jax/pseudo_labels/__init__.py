@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from smdsb_jax.pseudo_labels.base import PseudoLabelRule, PseudoLabels, Seen
+from smdsb_jax.pseudo_labels.base import Evidence, PseudoLabelRule, PseudoLabels
 from smdsb_jax.pseudo_labels.graph import graph
 from smdsb_jax.pseudo_labels.max_confidence import max_confidence
 from smdsb_jax.pseudo_labels.self_paced import self_paced
@@ -13,4 +13,4 @@ PSEUDO_LABELS: dict[str, Callable[..., PseudoLabelRule]] = {
     "graph": graph,  # refined by a network on the graph of similar embeddings: Self-distillation
 }
 
-__all__ = ["PSEUDO_LABELS", "PseudoLabelRule", "PseudoLabels", "Seen"]
+__all__ = ["PSEUDO_LABELS", "Evidence", "PseudoLabelRule", "PseudoLabels"]

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from smdsb_jax.network import cross_entropy
-from smdsb_jax.pseudo_labels.base import PseudoLabelRule, PseudoLabels, Seen
+from smdsb_jax.pseudo_labels.base import Evidence, PseudoLabelRule, PseudoLabels
 from smdsb_jax.pseudo_labels.max_confidence import most_probable
 from smdsb_jax.registry import check_range
+from smdsb_jax.state import Predictions
+from smdsb_jax.tasks import cross_entropy
 
 HIDDEN_SCORES = 0.2  # share of the nodes whose class scores the graph network does not see, per iteration
 
@@ -45,17 +46,19 @@ def graph(
     check_range("pseudo_labels.iterations", iterations, 1, 10**6)
     check_range("pseudo_labels.refinements", refinements, 0, 1000)
 
-    def assign(key: jax.Array, seen: Seen) -> PseudoLabels:
+    def assign(key: jax.Array, evidence: Evidence) -> PseudoLabels:
         del key
-        labels = most_probable(seen)
+        labels = most_probable(evidence.target)
         return labels._replace(weight=unsure_weight * labels.weight)
 
-    def refine(key: jax.Array, labels: PseudoLabels, seen: Seen, progress: Float[Array, ""]) -> PseudoLabels:
-        edges, joined = similar(seen.embedding, correlation, degree)
-        refined = most_probable(
-            seen._replace(logits=train_graph_network(key, seen, edges, joined, iterations))
-        )
-        sure = most_confident(refined.label, refined.confidence, progress, seen.logits.shape[1])
+    def refine(
+        key: jax.Array, labels: PseudoLabels, evidence: Evidence, progress: Float[Array, ""]
+    ) -> PseudoLabels:
+        target = evidence.target
+        edges, joined = similar(target.embedding, correlation, degree)
+        logits = train_graph_network(key, target, edges, joined, iterations)
+        refined = most_probable(target._replace(logits=logits))
+        sure = most_confident(refined.label, refined.confidence, progress, logits.shape[1])
         return PseudoLabels(
             jnp.where(sure, refined.label, labels.label),
             jnp.where(sure, 1.0, labels.weight),
@@ -129,16 +132,16 @@ def propagate(
 
 def train_graph_network(
     key: jax.Array,
-    seen: Seen,
+    predictions: Predictions,
     edges: Int[Array, "clouds degree"],
     joined: Bool[Array, "clouds degree"],
     iterations: int,
 ) -> Float[Array, "clouds classes"]:
     """Logits of a fresh graph network that has learned the network's own most probable classes."""
-    network = GraphNetwork(seen.logits.shape[1])
-    scores, label = jax.nn.softmax(seen.logits, axis=-1), jnp.argmax(seen.logits, axis=-1)
+    network = GraphNetwork(predictions.logits.shape[1])
+    scores, label = jax.nn.softmax(predictions.logits, axis=-1), jnp.argmax(predictions.logits, axis=-1)
     init_key, train_key = jax.random.split(key)
-    params = network.init(init_key, scores, seen.embedding, edges, joined, train=False)
+    params = network.init(init_key, scores, predictions.embedding, edges, joined, train=False)
     optimizer = optax.chain(optax.add_decayed_weights(5e-4), optax.adam(1e-3))
 
     def iterate(carry: tuple, key: jax.Array) -> tuple[tuple, None]:
@@ -148,7 +151,7 @@ def train_graph_network(
 
         def loss(params: dict) -> Float[Array, ""]:
             logits: Any = network.apply(
-                params, shown[:, None] * scores, seen.embedding, edges, joined, train=True,
+                params, shown[:, None] * scores, predictions.embedding, edges, joined, train=True,
                 rngs={"dropout": dropout_key},
             )  # fmt: skip
             return jnp.mean(cross_entropy(logits, label))
@@ -158,7 +161,7 @@ def train_graph_network(
 
     keys = jax.random.split(train_key, iterations)
     (params, _), _ = jax.lax.scan(iterate, (params, optimizer.init(params)), keys)
-    logits: Any = network.apply(params, scores, seen.embedding, edges, joined, train=False)
+    logits: Any = network.apply(params, scores, predictions.embedding, edges, joined, train=False)
     return logits
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from smdsb_jax.pseudo_labels.base import PseudoLabelRule, PseudoLabels, Seen
+from smdsb_jax.pseudo_labels.base import Evidence, PseudoLabelRule, PseudoLabels
 from smdsb_jax.pseudo_labels.max_confidence import most_probable
 from smdsb_jax.registry import check_range
 
@@ -29,18 +29,20 @@ def self_paced(*, threshold: float = 0.8, step: float = 0.005, rounds: int = 10)
     check_range("pseudo_labels.step", step, -1, 1)
     check_range("pseudo_labels.rounds", rounds, 1, 1000)
 
-    def choose(seen: Seen, bar: float | Float[Array, ""]) -> PseudoLabels:
-        labels = most_probable(seen)
+    def choose(evidence: Evidence, bar: float | Float[Array, ""]) -> PseudoLabels:
+        labels = most_probable(evidence.target)
         chosen = labels.confidence > bar  # strictly, as released
         share = jnp.sum(chosen) / chosen.shape[0]
         return labels._replace(weight=jnp.where(chosen, 1 / jnp.where(share > 0, share, 1), 0.0))
 
-    def assign(key: jax.Array, seen: Seen) -> PseudoLabels:
+    def assign(key: jax.Array, evidence: Evidence) -> PseudoLabels:
         del key
-        return choose(seen, threshold)
+        return choose(evidence, threshold)
 
-    def refine(key: jax.Array, labels: PseudoLabels, seen: Seen, progress: Float[Array, ""]) -> PseudoLabels:
+    def refine(
+        key: jax.Array, labels: PseudoLabels, evidence: Evidence, progress: Float[Array, ""]
+    ) -> PseudoLabels:
         del key, labels
-        return choose(seen, threshold + step * jnp.round(progress * rounds))
+        return choose(evidence, threshold + step * jnp.round(progress * rounds))
 
-    return PseudoLabelRule(assign, refine, rounds - 1)
+    return PseudoLabelRule(assign, refine, rounds - 1, may_leave_out=True)

@@ -30,6 +30,7 @@ class Grid(NamedTuple):
     stages: Sequence[int] = ()  # empty: the method's own
     measure: str = "accuracy"  # of smdsb_jax.sweep.measure.MEASURES
     published: Mapping[str, Published] = {}  # row → printed values; rows without runs are printed only
+    select_by: str = "last"  # the headline's choice of checkpoints, of scores.SELECT_BY
     contrasts: Mapping[str, Pairs] = {}  # name → pairs of rows whose differences the table shows, pooled
 
 

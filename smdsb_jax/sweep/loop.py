@@ -43,6 +43,7 @@ def sweep(
     A run that fails does not stop the others; `stop` ends the running ones, which save, and starts no more.
     """
     plan, found, failed = list(plan), Found(), {}
+    grid = grid._replace(select_by=headline_of(plan)) if grid.measure == "accuracy" else grid
     for planned in plan:
         if planned.progress == "done":
             _collect(grid, planned, found, failed)
@@ -71,6 +72,20 @@ def sweep(
             say(f"  {estimate_text(plan, parallel)}")
         time.sleep(0.05)
     return Outcome(failed, stop.is_set() and any(p.progress != "done" for p in plan))
+
+
+def headline_of(plan: Sequence[Planned]) -> str:
+    """The way of choosing checkpoints that all runs share.
+
+    Raises:
+      ValueError: they differ.
+    """
+    found = sorted({planned.config.select_by for planned in plan})
+    if len(found) > 1:
+        raise ValueError(
+            f"config.select_by differs between the rows ({', '.join(found)}): give all the same."
+        )
+    return found[0]
 
 
 def _finish(planned: Planned, job: Any, stopping: bool, failed: dict[Path, str]) -> Planned:

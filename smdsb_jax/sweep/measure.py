@@ -1,16 +1,16 @@
-"""What a finished run adds to a table: numbers in %, by row, stage and selection of the checkpoint."""
+"""What a finished run adds to a table: numbers in %, by row, stage and choice of the checkpoint."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from smdsb_jax.analysis.agreement import saliency_agreement
+from smdsb_jax.build import load_domain
 from smdsb_jax.inference import load
-from smdsb_jax.parts import load_domain
-from smdsb_jax.report import TITLES
+from smdsb_jax.scores import SELECT_BY, value_of
 from smdsb_jax.summary import selected_rows
 
-Values = dict[tuple[str, int, str], list[float]]  # (row, stage, selection) → numbers of one run, in %
+Values = dict[tuple[str, int, str], list[float]]  # (row, stage, select_by) → numbers of one run, in %
 
 
 class Measure(NamedTuple):
@@ -18,17 +18,18 @@ class Measure(NamedTuple):
 
     title: str
     of_run: Callable[[str, Path], Values]  # (row, the run's folder)
-    selections: Mapping[str, str]  # of checkpoint.SELECTIONS → title
+    choices: Mapping[str, str]  # of scores.SELECT_BY → title
 
 
 def accuracies(row: str, workdir: Path) -> Values:
-    """Target test accuracy of each stage, for every way of choosing its checkpoint."""
-    return {(row, r.stage, r.selection): [100 * r.target_test] for r in selected_rows(workdir)}
+    """The headline on the target's test of each stage, for every way of choosing its checkpoint."""
+    found = {(row, r.stage, r.select_by): value_of(r.scores, "target_test") for r in selected_rows(workdir)}
+    return {cell: [100 * score[1]] for cell, score in found.items() if score is not None}
 
 
 def agreement(_: str, workdir: Path) -> Values:
     """Of the two saliency modes by the network at the end of stage 1, one number per source mini-batch."""
-    model = load(workdir, stage=1)
+    model = load(workdir, "last", stage=1)
     found = saliency_agreement(model, load_domain(model.config, "source").train)
     return {
         ("kept by both saliency modes", 1, "last"): list(100 * found.overlap),
@@ -37,12 +38,12 @@ def agreement(_: str, workdir: Path) -> Values:
     }
 
 
-ORACLE = "oracle_target_test"
+TITLES = {name: choice.title for name, choice in SELECT_BY.items()}
 MEASURES = {
     "accuracy": Measure(
         "target test accuracy, %",
         accuracies,
-        TITLES | {"last": "last step (headline)", ORACLE: "oracle: best on target test; uses target labels"},
+        TITLES | {"last": "last step", "oracle": f"{TITLES['oracle']}; uses target labels"},
     ),
     "agreement": Measure("source mini-batches of all runs together, %", agreement, {"last": "last step"}),
 }

@@ -86,23 +86,24 @@ def markdown(grid: Grid, found: Found, rows: Sequence[str], total: int) -> str:
         f"different seeds; {found.runs} of {total} runs are done. {MISSING}: no run yet. The average is over "
         "the directions, of the seeds that have all of them.",
     ]
-    for selection, title in measure.selections.items():
+    for selection, title in measure.choices.items():
         lines = [["row", "stage", *columns, "runs"]]
-        last = selection == "last"
+        headline = selection == grid.select_by
         names = row_names(grid, found, rows, selection)
         for row, stage in names:
             cells = [cell_values(found, (row, stage or 0, selection, c), grid.directions) for c in columns]
             runs = sum(len(found.values.get((row, stage or 0, selection, d), {})) for d in grid.directions)
             count = f"{runs}/{grid.seeds * len(grid.directions)}"
             lines.append([row, str(stage or MISSING), *map(mean_and_deviation, cells), count])
-            if last and row in grid.published and (row, stage) == [n for n in names if n[0] == row][-1]:
+            if headline and row in grid.published and (row, stage) == [n for n in names if n[0] == row][-1]:
                 lines.append(_published_line(grid, row))
-        if last:
+        if headline:
             lines += [_published_line(grid, row) for row in grid.published if row not in rows]
-        parts += [f"## Checkpoint: {title}", _pipes(lines)]
+        several = headline and len(measure.choices) > 1
+        parts += [f"## Checkpoint: {title}{' (headline)' if several else ''}", _pipes(lines)]
     if grid.contrasts:
-        lines = difference_lines(found.values, grid.contrasts, grid.directions)
-        parts += ["## Paired differences, last step", DIFFERENCES, _pipes(lines)]
+        lines = difference_lines(found.values, grid.contrasts, grid.directions, grid.select_by)
+        parts += [f"## Paired differences, {measure.choices[grid.select_by]}", DIFFERENCES, _pipes(lines)]
     if grid.published:
         parts.append(
             "*published*: as printed in the paper [SM-DSB, arXiv:2504.15796]; a row that has no other was "
@@ -130,13 +131,13 @@ def _pipes(lines: Sequence[Sequence[str]]) -> str:
 def csv_text(grid: Grid, found: Found, rows: Sequence[str]) -> str:
     """One line per cell: `row,stage,checkpoint,direction,mean,std,count`, then the printed values.
 
-    Empty: not there. `checkpoint` is one of smdsb_jax.checkpoint.SELECTIONS, or `published`; the printed
+    Empty: not there. `checkpoint` is one of smdsb_jax.scores.SELECT_BY, or `published`; the printed
     averages are `average` and, computed anew, `average_recomputed`.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["row", "stage", "checkpoint", "direction", "mean", "std", "count"])
-    for selection in MEASURES[grid.measure].selections:
+    for selection in MEASURES[grid.measure].choices:
         for row, stage in row_names(grid, found, rows, selection):
             for column in [*grid.directions, AVERAGE]:
                 values = cell_values(found, (row, stage or 0, selection, column), grid.directions)
@@ -159,14 +160,15 @@ def write_tables(grid: Grid, found: Found, total: int, workdir: Path) -> None:
         part.write_text(text, encoding="utf-8")
         os.replace(part, workdir / f"table.{name}")
     columns = [*grid.directions, AVERAGE]
-    names = row_names(grid, found, rows, "last")
+    names, by = row_names(grid, found, rows, grid.select_by), grid.select_by
     points = [
-        (row, stage, [cell_values(found, (row, stage or 0, "last", c), grid.directions) for c in columns])
+        (row, stage, [cell_values(found, (row, stage or 0, by, c), grid.directions) for c in columns])
         for row, stage in names
     ]
     printed = {
         row: [*(p.values.get(d) for d in grid.directions), p.average if whole(grid, p) else None]
         for row, p in grid.published.items()
     }
-    title = f"{grid.title}: {MEASURES[grid.measure].title}, last step, {found.runs} of {total} runs"
+    measure = MEASURES[grid.measure]
+    title = f"{grid.title}: {measure.title}, {measure.choices[by]}, {found.runs} of {total} runs"
     draw_table(workdir / "table.png", title, columns, points, printed)

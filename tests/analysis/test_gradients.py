@@ -9,8 +9,8 @@ import pytest
 from smdsb_jax import choose, default_config, resolve
 from smdsb_jax.analysis import gradients
 from smdsb_jax.analysis.gradients import Setup
+from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.network import encode
-from smdsb_jax.parts import build_parts, init_state
 from smdsb_jax.pretext import PRETEXT, View
 
 BATCH, POINTS, CLASSES = 4, 32, 3
@@ -26,7 +26,7 @@ def built(task, encoder="pointnet"):
     choose(config, "encoder", encoder)
     config.encoder.update(TINY[encoder])
     choose(config, "pretext", task)
-    for field, value in {"min_points": 2, "dropout": 0.0}.items():
+    for field, value in {"min_share": 2 / POINTS, "dropout": 0.0}.items():
         if field in config.pretext:
             config.pretext[field] = value
     config.classification.dropout = 0.0

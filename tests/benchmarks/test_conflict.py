@@ -18,7 +18,7 @@ from benchmarks.processes import Failed
 
 TINY = Setting("dgcnn", batch=4, points=32)
 BATCHES = 2
-NARROW = {"encoder.embedding": 32, "encoder.layers": (8, 8), "encoder.k": 4, "pretext.min_points": 2}
+NARROW = {"encoder.embedding": 32, "encoder.layers": (8, 8), "encoder.k": 4, "pretext.min_share": 0.05}
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from benchmarks.training import train, training_table
 def tiny(monkeypatch):
     narrow = {
         "encoder.embedding": 16, "encoder.layers": (8, 8, 8, 8), "data.points": 32, "batch_size": 16,
-        "pretext.min_points": 3, "classification.dropout": 0.0,
+        "pretext.min_share": 0.05, "classification.dropout": 0.0,
     }  # fmt: skip
     for name, contender in CONTENDERS.items():
         monkeypatch.setitem(CONTENDERS, name, contender._replace(fields=contender.fields | narrow))

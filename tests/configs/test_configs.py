@@ -6,10 +6,10 @@ import pytest
 
 import smdsb_jax
 from configs import embedded, folder, methods, pointda
+from smdsb_jax.build import build_parts, load_domains
 from smdsb_jax.defaults import SECTIONS
 from smdsb_jax.encoders import ENCODERS
 from smdsb_jax.flags import load_config
-from smdsb_jax.parts import build_parts, load_domains
 
 CONFIGS = {"embedded": embedded, "pointda": pointda}
 FIRST = {"embedded": "c2s", "pointda": "m2s", "folder": "source=cad,target=scan"}
@@ -194,15 +194,9 @@ def test_every_part_can_be_chosen_in_place_of_the_methods(name, section):
 
 def test_a_part_takes_the_place_of_the_methods_with_the_methods_weights():
     config = pointda.get_config("m2s,pretext=defrec_radius,combine=pcgrad,selection=random")
-    assert (config.pretext.name, config.pretext.weight, config.pretext.min_points) == (
-        "defrec_radius",
-        0.2,
-        20,
-    )
+    assert (config.pretext.name, config.pretext.weight) == ("defrec_radius", 0.2)
     assert (config.combine.name, config.selection.statistic) == ("pcgrad", "random")
     assert embedded.get_config("c2s,method=source_only,pretext=defrec,selection=random").stages == (1,)
-    for task in ("defrec", "defrec_radius"):  # of 512 points
-        assert embedded.get_config(f"c2s,pretext={task}").pretext.min_points == 20
     with pytest.raises(ValueError, match="selection=random: pretext=none is no pretext task to select for"):
         pointda.get_config("m2s,pretext=none,selection=random")
 

@@ -10,8 +10,8 @@ import pytest
 
 from configs.methods import METHODS
 from smdsb_jax import resolve
+from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.optimizer import build_optimizer
-from smdsb_jax.parts import build_parts, init_state
 from smdsb_jax.state import Batch, Clouds
 from smdsb_jax.train_step import train_step
 from tests.tiny_run import tiny_config

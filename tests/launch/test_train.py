@@ -14,7 +14,7 @@ TINY = (
     "--config.data.points=64", "--config.data.subsample=uniform", "--config.batch_size=16",
     "--config.encoder.embedding=16", "--config.encoder.layers=(8,8,8,8)",
     "--config.encoder.input_tnet=false", "--config.encoder.feature_tnet=false",
-    "--config.pretext.min_points=4", "--config.log_every=5", "--config.eval_every=10",
+    "--config.pretext.min_share=0.1", "--config.log_every=5", "--config.eval_every=10",
 )  # fmt: skip
 
 

@@ -87,20 +87,21 @@ def masks(task, points):
 
 
 def test_each_variant_has_the_least_count_of_its_release():
-    assert (options(defrec)["min_points"], options(defrec_radius)["min_points"]) == (40, 20)
+    assert [least_points(options(t)["min_share"], 1024) for t in (defrec, defrec_radius)] == [40, 20]
+    assert least_points(0.0, 1024) == 1 and least_points(0.5, 5) == 3  # half up
     assert "radius" not in options(defrec) and options(defrec_radius)["radius"] == 0.5
     spread = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (2, 500, 3)), jnp.float32)  # 19 a cell
-    assert not masks(defrec(), spread).any() and masks(defrec(min_points=15), spread).any(axis=1).all()
-    few = spread.at[:, 19:].multiply(1e3)  # far from each other
-    few = few.at[:, :19].set(0.01 * spread[:, :19])
+    assert not masks(defrec(), spread).any() and masks(defrec(min_share=15 / 500), spread).any(axis=1).all()
+    few = spread.at[:, 9:].multiply(1e3)  # far from each other; of 500 points the least count is 10
+    few = few.at[:, :9].set(0.01 * spread[:, :9])
     assert not masks(defrec_radius(), few).any()
-    assert (masks(defrec_radius(min_points=19), few).sum(axis=1) == 19).all()
+    assert (masks(defrec_radius(min_share=9 / 500), few).sum(axis=1) == 9).all()
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"min_points": 0},
+        {"min_share": -0.1},
         {"noise_variance": -1e-3},
         {"scale": -1.0},
         {"dropout": 1.0},

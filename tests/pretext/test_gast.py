@@ -187,7 +187,7 @@ def test_a_distorted_cell_has_the_released_variance_about_its_center():
 
 def test_the_options_of_the_distortion_reach_it():
     points = clouds()
-    _, _, seen, _ = run_task(gast(min_points=1, noise_variance=0.0), points)
+    _, _, seen, _ = run_task(gast(min_share=0.0, noise_variance=0.0), points)
     moved, _ = distorted_cells(points, seen[0][0])
     assert moved.sum(axis=1).min() < 20
     for cloud, m in zip(np.asarray(seen[0][0]), moved, strict=True):
@@ -278,7 +278,7 @@ def test_a_curvature_factor_multiplies_each_loss_by_its_cells_share():
 
 @pytest.mark.parametrize("factor", [0.0, 100.0])
 def test_where_no_cell_qualifies_the_loss_and_its_gradient_are_zero(factor):
-    task = gast(rotation_weight=0.0, min_points=POINTS, curvature_factor=factor)
+    task = gast(rotation_weight=0.0, min_share=1.0, curvature_factor=factor)
     points = clouds().at[1].multiply(0.1)  # all of it in the middle cell
     variables = variables_of(task)
 
@@ -330,7 +330,7 @@ def test_fewer_rows_than_the_batch_are_served():
     [
         {"rotation_weight": -0.1},
         {"distortion_weight": float("inf")},
-        {"min_points": 0},
+        {"min_share": -0.1},
         {"noise_variance": 1.5},
         {"curvature_factor": -1.0},
     ],

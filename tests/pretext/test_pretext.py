@@ -12,8 +12,8 @@ import optax
 import pytest
 
 from smdsb_jax import choose, default_config, resolve
+from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.network import encode, run
-from smdsb_jax.parts import build_parts, init_state
 from smdsb_jax.pretext import PRETEXT, Pretext, View
 from smdsb_jax.state import Batch, Clouds
 from smdsb_jax.train_step import pretext_loss, train_step
@@ -32,8 +32,8 @@ def tiny(**sections):
     for field, value in sections.items():
         section, name = field.split("__")
         config[section][name] = value
-    if "min_points" in config.pretext:
-        config.pretext.min_points = 3
+    if "min_share" in config.pretext:
+        config.pretext.min_share = 3 / POINTS
     return config
 
 
@@ -50,8 +50,8 @@ def with_task(task, **sections):
 def of_entry(name):
     config = tiny()
     choose(config, "pretext", name)
-    if "min_points" in config.pretext:
-        config.pretext.min_points = 3
+    if "min_share" in config.pretext:
+        config.pretext.min_share = 3 / POINTS
     parts = build_parts(resolve(config), 1, 3)
     state = init_state(parts, jax.random.key(0))
     return parts, state
@@ -170,7 +170,7 @@ def test_the_interface_carries_what_later_tasks_need():
 
 def test_per_sample_losses_average_to_the_steps_loss_with_the_given_weights():
     parts, state = with_task(
-        PRETEXT["defrec"](min_points=3), selection__statistic="none", pretext__weight=0.2
+        PRETEXT["defrec"](min_share=3 / POINTS), selection__statistic="none", pretext__weight=0.2
     )
     batch = Batch(clouds(1), clouds(2, label=False))
     keep = (jnp.ones(BATCH, bool),) * 2

@@ -8,8 +8,8 @@ import pytest
 import scipy.special
 
 from smdsb_jax import augment, resolve
+from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.network import encode
-from smdsb_jax.parts import build_parts, init_state
 from smdsb_jax.pretext import View
 from smdsb_jax.pretext.self_distillation import Teacher, average, distillation_loss, self_distillation
 from tests.tiny_run import tiny_config

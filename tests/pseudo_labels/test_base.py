@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from smdsb_jax.pseudo_labels import PSEUDO_LABELS, Seen
+from smdsb_jax.pseudo_labels import PSEUDO_LABELS, Evidence
 from smdsb_jax.pseudo_labels.base import unchanged
 
 KEY = jax.random.key(0)
 LABEL = np.arange(24) % 3
-SEEN = Seen(
+SEEN = Evidence(
     4.0 * jax.nn.one_hot(LABEL, 3),
     jax.random.normal(KEY, (3, 8))[LABEL] + 0.1 * jax.random.normal(KEY, (24, 8)),
 )

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from smdsb_jax.pseudo_labels import Seen
+from smdsb_jax.pseudo_labels import Evidence
 from smdsb_jax.pseudo_labels.graph import graph, most_confident, propagate, similar, train_graph_network
 
 KEY = jax.random.key(0)
@@ -17,7 +17,7 @@ def clusters(clouds=60, wrong=6):
     said = true.copy()
     said[:wrong] = (said[:wrong] + 1) % 3
     logits = np.where(np.arange(clouds) < wrong, 1.0, 4.0)[:, None] * np.eye(3)[said]
-    return Seen(jnp.asarray(logits, jnp.float32), jnp.asarray(embedding, jnp.float32)), true
+    return Evidence(jnp.asarray(logits, jnp.float32), jnp.asarray(embedding, jnp.float32)), true
 
 
 def test_edges_are_the_most_correlated_above_the_bar():

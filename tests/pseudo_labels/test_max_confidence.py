@@ -3,10 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from smdsb_jax.pseudo_labels import Seen
+from smdsb_jax.pseudo_labels import Evidence
 from smdsb_jax.pseudo_labels.max_confidence import max_confidence
 
-SEEN = Seen(jnp.log(jnp.array([[0.5, 0.3, 0.2], [0.1, 0.8, 0.1], [0.05, 0.05, 0.9]])), jnp.zeros((3, 4)))
+SEEN = Evidence(jnp.log(jnp.array([[0.5, 0.3, 0.2], [0.1, 0.8, 0.1], [0.05, 0.05, 0.9]])), jnp.zeros((3, 4)))
 KEY = jax.random.key(0)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from smdsb_jax.labelling import refine, refinement_steps
-from smdsb_jax.pseudo_labels import Seen
+from smdsb_jax.pseudo_labels import Evidence
 from smdsb_jax.pseudo_labels.self_paced import self_paced
 
 KEY = jax.random.key(0)
@@ -12,7 +12,7 @@ KEY = jax.random.key(0)
 
 def seen(*confidences):
     p = jnp.array(confidences)
-    return Seen(jnp.log(jnp.stack([p, 1 - p], axis=1)), jnp.zeros((len(confidences), 4)))
+    return Evidence(jnp.log(jnp.stack([p, 1 - p], axis=1)), jnp.zeros((len(confidences), 4)))
 
 
 def test_strictly_above_the_threshold_and_the_mean_is_that_of_the_chosen():

@@ -21,9 +21,9 @@ import reference
 from reference import deform as torch_deform
 from reference.step import learning_rate, momentum
 from smdsb_jax import choose, default_config, resolve, train_step
+from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.network import classify
 from smdsb_jax.optimizer import learning_rate_schedule, momentum_cycle
-from smdsb_jax.parts import build_parts, init_state
 from smdsb_jax.selection import score_samples
 from smdsb_jax.selection import select as select_samples
 from smdsb_jax.state import Batch, Clouds, TrainState
@@ -43,7 +43,7 @@ def small(encoder, fields):
     config.data.points, config.data.subsample, config.batch_size = POINTS, "first", 2 * BATCH
     config.augment.update({"rotate": "none", "jitter_std": 0.0, "jitter_clip": 0.0})
     config.classification.dropout = config.pretext.dropout = 0.0
-    config.pretext.min_points = 3
+    config.pretext.min_share = 3 / config.data.points
     config.selection.target_shift = (0.1, 0.0)  # no noise
     config.stage1.steps = config.stage2.steps = 10
     for path, value in fields.items():

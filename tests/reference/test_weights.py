@@ -10,7 +10,7 @@ import torch
 
 from reference import factorised, models, weights
 from smdsb_jax import choose, default_config, resolve
-from smdsb_jax.parts import build_parts, init_state
+from smdsb_jax.build import build_parts, init_state
 
 
 @functools.cache

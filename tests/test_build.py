@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from smdsb_jax import choose, resolve
-from smdsb_jax.parts import (
+from smdsb_jax.build import (
     abstract_state,
     build_labels,
     build_parts,
@@ -15,7 +15,7 @@ from smdsb_jax.parts import (
     load_domains,
 )
 from smdsb_jax.pretext import PRETEXT
-from smdsb_jax.pseudo_labels import Seen
+from smdsb_jax.pseudo_labels import Evidence
 from smdsb_jax.statistics.skewness import skewness
 from tests.tiny_run import tiny_config
 
@@ -111,7 +111,7 @@ def test_without_mixup_or_a_statistic_there_is_none():
 def test_the_rule_of_pseudo_labels_has_its_options():
     rule = build_labels(resolve(tiny_config(pseudo_labels__threshold=0.9)))
     logits = jnp.array([[5.0, 0.0, 0.0], [0.1, 0.0, 0.0]])
-    found = rule.assign(jax.random.key(0), Seen(logits, jnp.zeros((2, 4))))
+    found = rule.assign(jax.random.key(0), Evidence(logits, jnp.zeros((2, 4))))
     np.testing.assert_array_equal(found.weight, [1, 0])
 
 

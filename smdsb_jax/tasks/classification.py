@@ -1,0 +1,44 @@
+"""Classification: one label per cloud."""
+
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int
+
+from smdsb_jax.augment import Mixed
+from smdsb_jax.metrics import accuracy, confusion_matrix
+from smdsb_jax.tasks.base import Task
+
+
+def classification() -> Task:
+    """Cross-entropy of the encoder's published head, scored by the accuracy over all samples.
+
+    The loss of a mixed cloud is its own label's and its partner's, by their shares of the points.
+    [SM-DSB, arXiv:2504.15796, III-B; mixing: Achituve et al., arXiv:2003.12641, 3.3]
+    """
+    return Task(
+        head=lambda encoder, classes, dropout: encoder.head(classes, dropout),
+        loss=cross_entropy,
+        logits=lambda output: output,
+        mixed_loss=mixed_cross_entropy,
+        scores=scores,
+    )
+
+
+def cross_entropy(
+    logits: Float[Array, "batch *points classes"], label: Int[Array, "batch *points"]
+) -> Float[Array, "batch *points"]:
+    """-log softmax(logits)[label], of each label."""
+    return optax.softmax_cross_entropy_with_integer_labels(logits, label)
+
+
+def mixed_cross_entropy(
+    logits: Float[Array, "batch classes"], label: Int[Array, " batch"], mixed: Mixed
+) -> Float[Array, " batch"]:
+    """λ CE(own label) + (1 - λ) CE(the partner's), λ the share of the cloud's own points."""
+    share = mixed.share
+    return share * cross_entropy(logits, label) + (1 - share) * cross_entropy(logits, label[mixed.partner])
+
+
+def scores(label: Int[np.ndarray, " n"], prediction: Int[np.ndarray, " n"], classes: int) -> dict[str, float]:
+    """The share of all samples that were predicted right."""
+    return {"accuracy": accuracy(confusion_matrix(label, prediction, classes))}
