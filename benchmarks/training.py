@@ -45,14 +45,14 @@ def config_for(name: str, steps: int, seed: int) -> Config:
     return resolve(config)
 
 
-def seen_batches(config: Config, parts: Parts, domains: tuple[Domain, Domain]) -> Iterator[Batch]:
-    """The training loop's mini-batches as the network sees them: sub-sampled, rotated, jittered; in numpy."""
-    seen = jax.jit(functools.partial(augment_batch, parts.augment))
+def augmented_batches(config: Config, parts: Parts, domains: tuple[Domain, Domain]) -> Iterator[Batch]:
+    """The training loop's mini-batches as the network gets them: sub-sampled, rotated, jittered; in numpy."""
+    augmented = jax.jit(functools.partial(augment_batch, parts.augment))
     key = jax.random.fold_in(jax.random.key(config.seed), STAGE)
     source, target = (domain.train for domain in domains)
     for step in range(parts.steps):
         batch = sample_batch(config.seed, STAGE, step, domain_batch_size(config), source, target, None)
-        yield jax.device_get(seen(jax.random.fold_in(key, step), batch))
+        yield jax.device_get(augmented(jax.random.fold_in(key, step), batch))
 
 
 def build_jax(config: Config, classes: int, variables: Variables) -> tuple[Step, Predict]:
@@ -70,7 +70,9 @@ def build_jax(config: Config, classes: int, variables: Variables) -> tuple[Step,
 
     return (
         step,
-        lambda points: predict_split(evaluate, state.variables, points, config.eval_batch_size).logits,
+        lambda points: (
+            predict_split(evaluate, state.variables, points, config.eval_batch_size).predictions.logits
+        ),
     )
 
 
@@ -110,7 +112,7 @@ def train(name: str, setting: Setting, steps: int, seed: int, tick: Callable[[st
         step, predict = build_torch(name, config, classes, variables, setting)
     test = seen_test(config, domains[1].test)
     metrics, seconds, evaluated, accuracy = [], [], [], []
-    for index, batch in enumerate(seen_batches(config, parts, domains), start=1):
+    for index, batch in enumerate(augmented_batches(config, parts, domains), start=1):
         begun = time.perf_counter()
         metrics.append(step(batch))
         seconds.append(time.perf_counter() - begun)

@@ -178,4 +178,6 @@ def follow(
     label: Shaped[Array, "batch *points"] | None, rows: Int[Array, "batch n"]
 ) -> Shaped[Array, "batch *n"] | None:
     """Labels, or their weights, of the points that were taken; those of whole clouds stay."""
-    return label if label is None or label.ndim == 1 else jnp.take_along_axis(label, rows, axis=1)
+    return (
+        label if label is None or label.ndim == 1 else jnp.take_along_axis(jnp.asarray(label), rows, axis=1)
+    )

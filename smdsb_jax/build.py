@@ -172,7 +172,16 @@ def jit_at_precision(config: Config, function: Callable[..., Any]) -> Any:
 
 
 def jit_eval_step(config: Config, classes: int) -> EvalStep:
-    """The compiled `eval_step` of a configuration."""
-    network = build_network(config, classes)
-    step = functools.partial(eval_step, network, config.data.points, config.data.subsample)
-    return jit_at_precision(config, step)
+    """The compiled `eval_step` of a configuration; the same for the same, so that it is compiled once."""
+    return eval_program(build_network(config, classes), config)
+
+
+def eval_program(network: Network, config: Config) -> EvalStep:
+    """The compiled `eval_step` of a network, with the points and the precision of a configuration."""
+    return _eval_program(network, config.data.points, config.data.subsample, config.matmul_precision)
+
+
+@functools.cache
+def _eval_program(network: Network, points: int, subsample: str, precision: str) -> EvalStep:
+    step = functools.partial(eval_step, network, points, subsample)
+    return jax.jit(jax.default_matmul_precision(precision)(step))

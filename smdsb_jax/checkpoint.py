@@ -19,6 +19,10 @@ from smdsb_jax.state import TrainState, Tree, Variables
 Checkpointer: TypeAlias = ocp.training.Checkpointer
 
 
+# 2 since a pretext task's preparation and loss have keys of their own
+DRAWS = 2
+
+
 class Info(NamedTuple):
     """What a checkpoint says of itself, without its arrays."""
 
@@ -28,6 +32,8 @@ class Info(NamedTuple):
     metrics: Mapping[str, float]
     config: dict[str, Any]  # with the fields of this revision, whatever wrote it
     classes: tuple[str, ...]
+    draws: int  # the revision of what a step draws, of DRAWS
+    unrecorded: tuple[dict[str, float], ...]  # metrics of the last steps, which no record has yet
 
 
 class Restored(NamedTuple):
@@ -62,7 +68,7 @@ def open_checkpoints(workdir: str | Path, keep: int | None = None) -> Iterator[C
         yield checkpointer
 
 
-def _rank(stage: int, score: str, metrics: Mapping[str, float]) -> tuple[bool, float, float]:
+def _rank(stage: int, score: str, metrics: Mapping[str, Any]) -> tuple:
     """Best first by a score within the stage; of equals the earlier, as a strict improvement selects."""
     found = value_of(metrics, score)
     return metrics["stage"] == stage, -math.inf if found is None else found[1], -metrics["step"]
@@ -77,6 +83,7 @@ def save(
     metrics: Mapping[str, float],
     config: dict[str, Any],
     classes: Sequence[str],
+    unrecorded: Sequence[Mapping[str, float]] = (),
 ) -> None:
     """Start writing a checkpoint; a step already saved is left as it is."""
     if any(c.step == total_step for c in checkpointer.checkpoints):
@@ -90,7 +97,14 @@ def save(
         items,
         force=True,
         metrics={"stage": stage, "step": step, **metrics},
-        custom_metadata={"stage": stage, "step": step, "config": config, "classes": list(classes)},
+        custom_metadata={
+            "stage": stage,
+            "step": step,
+            "config": config,
+            "classes": list(classes),
+            "draws": DRAWS,
+            "unrecorded": [{name: float(value) for name, value in of.items()} for of in unrecorded],
+        },
     )
 
 
@@ -118,7 +132,10 @@ def info(checkpointer: Checkpointer, total_step: int | None = None) -> Info:
     own: Any = found.custom_metadata
     metrics: Any = found.metrics or {}
     config = modernize(_with_tuples(own["config"]))
-    return Info(step, own["stage"], own["step"], metrics, config, tuple(own["classes"]))
+    return Info(
+        step, own["stage"], own["step"], metrics, config, tuple(own["classes"]), own.get("draws", 1),
+        tuple(own.get("unrecorded", ())),
+    )  # fmt: skip
 
 
 def _with_tuples(value: Any) -> Any:

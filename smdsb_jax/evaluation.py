@@ -1,5 +1,6 @@
 """A network on a whole split: logits and embeddings in inference mode, scores, confusion matrix."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -22,8 +23,16 @@ class Evaluated(NamedTuple):
     rows: Int[Array, "n points"]
 
 
-# (variables, stored clouds, their indices) → Evaluated
-EvalStep = Callable[[Variables, Array, Array], Evaluated]
+EvalStep = Callable[[Variables, Array], Evaluated]  # (variables, stored clouds)
+
+
+def as_evaluated(points: int, subsample: str, stored: Float[Array, "batch stored 3"]) -> augment.Taken:
+    """The points of each cloud that a network gets in inference, without augmentation.
+
+    One draw for all clouds: what is said of a cloud depends on nothing but the cloud.
+    """
+    take = functools.partial(augment.subsample, jax.random.key(0), count=points, method=subsample)
+    return jax.vmap(take)(stored)
 
 
 def eval_step(
@@ -32,15 +41,9 @@ def eval_step(
     subsample: str,
     variables: Variables,
     stored: Float[Array, "batch stored 3"],
-    index: Int[Array, " batch"],
 ) -> Evaluated:
-    """Logits and embeddings by running statistics, without augmentation.
-
-    The start of the sub-sampling depends on the cloud's index alone, so that a number can be repeated.
-    """
-    taken = jax.vmap(
-        lambda i, cloud: augment.subsample(jax.random.fold_in(jax.random.key(0), i), cloud, points, subsample)
-    )(index, stored)
+    """Logits and embeddings by running statistics."""
+    taken = as_evaluated(points, subsample, stored)
     output, features, _ = predict(network, variables, taken.points)
     return Evaluated(Predictions(network.task.logits(output), features.embedding), taken.rows)
 
@@ -49,17 +52,16 @@ def predict_split(
     step: EvalStep, variables: Variables, points: Float[np.ndarray, "n stored 3"], batch: int
 ) -> Evaluated:
     """`step` (a jitted `eval_step`) over all clouds, `batch` at a time; numpy arrays, in stored order."""
-    parts, start = [], 0
+    parts = []
     for chunk, valid in padded_chunks(points, batch):
-        found = step(variables, jnp.asarray(chunk), start + jnp.arange(batch))
+        found = step(variables, jnp.asarray(chunk))
         parts.append(jax.tree.map(lambda array: np.asarray(array)[:valid], found))  # noqa: B023
-        start += batch
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
 
 def labels_and_predictions(
     step: EvalStep, variables: Variables, split: Split, batch: int
-) -> tuple[Int[np.ndarray, "n *points"], Int[np.ndarray, "n *points"]]:
+) -> tuple[Int[np.ndarray, "n *_"], Int[np.ndarray, "n *_"]]:
     """True and predicted classes of a split: of its clouds, or of those points that the network got."""
     (logits, _), rows = predict_split(step, variables, split.points, batch)
     label = split.label if split.label.ndim == 1 else np.take_along_axis(split.label, rows, axis=1)

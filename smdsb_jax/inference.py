@@ -12,16 +12,19 @@ from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
 from smdsb_jax import checkpoint
-from smdsb_jax.build import build_network, jit_eval_step, load_domain
+from smdsb_jax.augment import Taken, follow
+from smdsb_jax.build import build_network, eval_program, load_domain
 from smdsb_jax.config import Config
-from smdsb_jax.datasets.domain import Split, normalize, to_count
-from smdsb_jax.evaluation import predict_split
+from smdsb_jax.datasets.domain import Split, normalize
+from smdsb_jax.evaluation import as_evaluated, predict_split
 from smdsb_jax.network import Network, loss_of_one
 from smdsb_jax.saliency import measure_per_sample
 from smdsb_jax.sampling import padded_chunks
 from smdsb_jax.selection import checked_scores, score_samples
 from smdsb_jax.state import Sample, Variables
 from smdsb_jax.statistics import Score, find_statistic
+
+AT_A_TIME = 16  # clouds in one call of a program, the last ones filled up: one program for any number
 
 
 class Model(NamedTuple):
@@ -64,6 +67,8 @@ def load(workdir: str | Path, select_by: str = "", stage: int | None = None) -> 
 def predict(model: Model, clouds: Float[np.ndarray, "n p 3"]) -> Float[np.ndarray, "n *points classes"]:
     """Class probabilities of clouds in any unit, z up; each is centered and scaled as in training.
 
+    The answer of a cloud depends on the cloud alone: not on the others, nor on its place among them.
+
     Raises:
       ValueError: a coordinate that is not finite; names the cloud.
     """
@@ -71,9 +76,9 @@ def predict(model: Model, clouds: Float[np.ndarray, "n p 3"]) -> Float[np.ndarra
     finite = np.isfinite(clouds).all(axis=(1, 2))
     if not finite.all():
         raise ValueError(f"predict: cloud {np.argmin(finite)} has a coordinate that is NaN or infinite.")
-    step = jit_eval_step(model.config, len(model.classes))
     points = _enough(normalize(clouds), model.config.data.points)
-    logits = predict_split(step, model.variables, points, min(len(points), 64)).predictions.logits
+    step = eval_program(model.network, model.config)
+    logits = predict_split(step, model.variables, points, AT_A_TIME).predictions.logits
     return np.asarray(jax.nn.softmax(logits, axis=-1))
 
 
@@ -118,7 +123,7 @@ def apply_statistic(
 def score(
     checkpoint: str | Path | Model, statistic: str | Score = "skewness", domain: str | Split = "target"
 ) -> Float[np.ndarray, " n"]:
-    """Score the training clouds of a domain, in stored order, as the step would without augmentation.
+    """Score the training clouds of a domain, in stored order, by the points that an evaluation takes of them.
 
     Args:
       checkpoint: workdir of a run (as `load` takes it), or what `load` gave.
@@ -131,18 +136,22 @@ def score(
     """
     model = checkpoint if isinstance(checkpoint, Model) else load(checkpoint)
     split, where = (domain, "the given split") if isinstance(domain, Split) else _labelled(model, domain)
-    count, size = model.config.data.points, min(len(split.label), 64)
-    points = np.stack([to_count(cloud, count) for cloud in split.points])
-    # the first cloud's place is the seed of its part: random scores must not repeat themselves
-    parts = zip(padded_chunks(points, size), range(0, len(points), size), strict=True)
-    return np.concatenate(
-        [
-            apply_statistic(
-                model, statistic, samples(model, chunk, _filled(split.label, start, size), start), where
-            )[:valid]
-            for (chunk, valid), start in parts
-        ]
-    )
+    parts = []
+    for (chunk, valid), start in zip(
+        padded_chunks(split.points, AT_A_TIME), range(0, len(split.label), AT_A_TIME), strict=True
+    ):
+        taken = taken_points(model, chunk)
+        label = follow(_filled(split.label, start, AT_A_TIME), taken.rows)
+        # the first cloud's place is the seed of its part: random scores must not repeat themselves
+        batch = samples(model, np.asarray(taken.points), np.asarray(label), start)
+        parts.append(apply_statistic(model, statistic, batch, where)[:valid])
+    return np.concatenate(parts)
+
+
+def taken_points(model: Model, stored: Float[np.ndarray, "n stored 3"]) -> Taken:
+    """The points of stored clouds, and their rows, that the model's network gets in inference."""
+    data = model.config.data
+    return _compiled(as_evaluated, model.config.matmul_precision, data.points, data.subsample)(stored)
 
 
 def _filled(label: Int[np.ndarray, "n *points"], start: int, size: int) -> Int[np.ndarray, "size *points"]:
@@ -163,8 +172,8 @@ def _labelled(model: Model, domain: str) -> tuple[Split, str]:
         )
     if role == "source":
         return found.train, f"{found.name} (source)"
-    step = jit_eval_step(model.config, len(model.classes))
-    logits = predict_split(step, model.variables, found.train.points, 64).predictions.logits
+    step = eval_program(model.network, model.config)
+    logits = predict_split(step, model.variables, found.train.points, AT_A_TIME).predictions.logits
     return found.train._replace(label=logits.argmax(axis=-1).astype(np.int32)), f"{found.name} (target)"
 
 

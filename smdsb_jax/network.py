@@ -156,4 +156,5 @@ def init_network(network: Network, key: jax.Array, points: jax.ShapeDtypeStruct)
     encoder = network.encoder.lazy_init(encoder_key, points, train=False)
     features = jax.eval_shape(lambda v, p: network.encoder.apply(v, p, train=False), encoder, points)
     head = network.head.lazy_init(head_key, features, train=False)
-    return {kind: {"encoder": encoder[kind], "head": head[kind]} for kind in ("params", "batch_stats")}
+    parts = {"encoder": encoder, "head": head}
+    return {k: {name: part.get(k, {}) for name, part in parts.items()} for k in ("params", "batch_stats")}

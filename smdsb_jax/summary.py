@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from smdsb_jax import checkpoint, pictures
+from smdsb_jax.augment import follow
 from smdsb_jax.build import eval_batch_size, jit_eval_step, load_domain
-from smdsb_jax.datasets.domain import Split, to_count
+from smdsb_jax.datasets.domain import Split
 from smdsb_jax.evaluation import labels_and_predictions
-from smdsb_jax.inference import Model, apply_statistic, load, samples
+from smdsb_jax.inference import Model, apply_statistic, load, samples, taken_points
 from smdsb_jax.metrics import confusion_matrix
 from smdsb_jax.report import RECORDS, Selected, per_class_table, summary_table
 from smdsb_jax.scores import SELECT_BY, names_of
@@ -79,11 +80,11 @@ def draw_saliency(path: str | Path, model: Model, split: Split, candidates: int 
     rows = np.random.default_rng(0).permutation(len(split.label))[:candidates]
     name = model.config.selection.statistic
     name = "skewness" if name == "none" else name
-    # evenly spaced rows: stored orders may follow the shape, so that the first ones are a part of it
-    points = np.stack([to_count(cloud, model.config.data.points) for cloud in split.points[rows]])
-    seen = samples(model, points, split.label[rows])
-    scores = apply_statistic(model, name, seen)
+    taken = taken_points(model, split.points[rows])
+    points, label = np.asarray(taken.points), np.asarray(follow(split.label[rows], taken.rows))
+    measured = samples(model, points, label)
+    scores = apply_statistic(model, name, measured)
     order = np.argsort(scores)
     picked = np.concatenate([order[:2], order[-2:]])
     titles = [f"{model.classes[split.label[rows[i]]]}\n{name} {scores[i]:.1f}" for i in picked]
-    pictures.saliency(path, points[picked], np.asarray(seen.saliency)[picked], titles)
+    pictures.saliency(path, points[picked], np.asarray(measured.saliency)[picked], titles)

@@ -4,9 +4,9 @@ import contextlib
 import functools
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -75,8 +75,9 @@ def train_and_evaluate(config: Config, workdir: str | Path) -> Result:
     domains = load_domains(config)
     last = last_checkpoint(workdir)
     if last is not None:
-        refuse_other_trajectory(last, config, domains[0].classes, workdir)
-        if last.stage == config.stages[-1] and last.step == config[f"stage{last.stage}"].steps:
+        finished = last.stage == config.stages[-1] and last.step == config[f"stage{last.stage}"].steps
+        refuse_other_trajectory(last, config, domains[0].classes, workdir, finished)
+        if finished:
             done = f"stage {last.stage} has all its {last.step} steps"
             print(f"{workdir} is finished: {done}. Nothing was changed.", flush=True)
             return Result(workdir, True, None)
@@ -130,7 +131,8 @@ def _run_stages(run: Run, workdir: Path, last: checkpoint.Info | None, given: Va
             state, labels = _restore(run, parts, last)
         else:
             state, labels = start_stage(run, parts, stage, given)
-        state = run_stage(run, parts, stage, offset, state, labels)
+        unrecorded = last.unrecorded if last is not None and stage == last.stage else ()
+        state = run_stage(run, parts, stage, offset, state, labels, unrecorded)
         given = state.variables
         done = stage == stages[-1] and int(state.step) == config[f"stage{stage}"].steps
         if run.stop.is_set() and not done:
@@ -141,11 +143,18 @@ def _run_stages(run: Run, workdir: Path, last: checkpoint.Info | None, given: Va
 
 
 def run_stage(
-    run: Run, parts: Parts, stage: int, offset: int, state: TrainState, labels: PseudoLabels | None
+    run: Run,
+    parts: Parts,
+    stage: int,
+    offset: int,
+    state: TrainState,
+    labels: PseudoLabels | None,
+    unrecorded: Sequence[Mapping[str, float]] = (),
 ) -> TrainState:
     """Train one stage to its end (or to a signal), with records, evaluations and checkpoints.
 
-    The host only waits for the device where it logs; the next batch is gathered meanwhile.
+    The host only waits for the device where it logs; the next batch is gathered meanwhile. `unrecorded` are
+    the metrics of steps before the first one that belong into the next record.
     """
     config, steps = run.config, run.config[f"stage{stage}"].steps
     step_function = jax.jit(functools.partial(train_step, parts), donate_argnums=0)
@@ -156,7 +165,7 @@ def run_stage(
     refinements = {} if labels is None else labelling.refinement_steps(run.rule, steps)
     host_labels = jax.tree.map(np.asarray, labels)
     first, started = int(state.step), time.perf_counter()
-    pending: list[dict[str, jax.Array]] = []
+    pending: list[dict[str, Any]] = [{k: np.float32(v) for k, v in of.items()} for of in unrecorded]
     for step in range(first + 1, steps + 1):
         if labels is not None and step - 1 in refinements:
             evidence = _evidence(run, state.variables)
@@ -191,6 +200,7 @@ def run_stage(
                 scores,
                 config.to_dict(),
                 run.source.classes,
+                jax.device_get(pending),
             )
         if stopping:
             break
@@ -204,7 +214,7 @@ def run_stage(
     return state
 
 
-def _finite_means(pending: list[dict[str, jax.Array]], stage: int, step: int) -> dict[str, float]:
+def _finite_means(pending: list[dict[str, Any]], stage: int, step: int) -> dict[str, float]:
     """Means over the last steps. A loss is of the parameters before its step, `update/` of those after it.
 
     Raises:

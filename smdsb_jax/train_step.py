@@ -12,7 +12,7 @@ from smdsb_jax import augment
 from smdsb_jax.combine import Told, task_of
 from smdsb_jax.network import loss_of_one, passes_of, per_sample_mean, predict
 from smdsb_jax.parts import Augment, Parts
-from smdsb_jax.pretext import build_view
+from smdsb_jax.pretext import build_view, prepare
 from smdsb_jax.saliency import measure_per_sample, measure_shared
 from smdsb_jax.selection import Selection, kept_count, kept_rows, masked_mean, select
 from smdsb_jax.state import Batch, Clouds, Pair, TrainState, Tree, Variables
@@ -78,7 +78,7 @@ def train_step(parts: Parts, state: TrainState, batch: Batch) -> tuple[TrainStat
     updates, opt_state = parts.optimizer.update(grads, state.opt_state, params)
     variables = {"params": optax.apply_updates(params, updates), "batch_stats": record.batch_stats}
     metrics |= {"loss/class": loss, "loss/pretext": sum(losses, jnp.zeros_like(loss)), **record.named}
-    metrics |= {f"combine/{name}": value for name, value in merged.metrics.items()}
+    metrics |= {f"combine/{name}": value for name, value in (merged.metrics or {}).items()}
     metrics["update/norm"] = optax.tree.norm(updates)  # not finite where a gradient is not, whatever the loss
     metrics |= {f"selection/kept_{name}": jnp.mean(mask) for name, mask in keep._asdict().items()}
     return state.replace(
@@ -224,17 +224,17 @@ def pretext_losses(
             continue
         clouds, before, mask, batch = pretext_rows(parts.selection, augmented, stored, keep, domain)
         view = build_view(clouds, before, domain, state.step / parts.steps)
-        own = task.prepare(view, domain_key)
+        own, loss_key = prepare(task, view, domain_key)
         prepared, keep = prepared._replace(**{domain: own}), keep._replace(**{domain: mask})
         if task.loss is None:
             continue
-        found = task.loss(passes, variables, state.pretext, own, domain_key)
+        found = task.loss(passes, variables, state.pretext, own, loss_key)
         variables = found.variables
         for name, loss in found.per_sample.items():
             value = mean_of_kept(parts.selection, loss, mask, batch)
             named[f"pretext/{domain}/{name}"] = value
             totals[task_of(parts.combine_split, domain, name)] += value
-        for name, values in found.solved.items():
+        for name, values in (found.solved or {}).items():
             solved.setdefault(task_of(parts.combine_split, domain, name), []).append(jnp.mean(values))
     if task.joint is not None:
         joint_key = jax.random.fold_in(key, 2)

@@ -8,17 +8,24 @@ from jax.sharding import Sharding
 
 from smdsb_jax import checkpoint
 from smdsb_jax.config import Config, flatten, trajectory_differences
+from smdsb_jax.defaults import make
 from smdsb_jax.state import Variables
 
 
 def refuse_other_trajectory(
-    last: checkpoint.Info, config: Config, classes: tuple[str, ...], workdir: Path
+    last: checkpoint.Info, config: Config, classes: tuple[str, ...], workdir: Path, finished: bool = False
 ) -> None:
     """A resumed run must compute what it would have computed uninterrupted.
 
     Raises:
-      ValueError: other values of fields that change the trajectory; lists them.
+      ValueError: other values of fields that change the trajectory, lists them; or a run of a revision that
+        drew other random numbers.
     """
+    if last.draws != checkpoint.DRAWS and not finished and make(config, "pretext").names:
+        raise ValueError(
+            f"{workdir} was begun by a revision of smdsb_jax that drew other random numbers: it can be "
+            "evaluated, analyzed and started from (init_from), but not resumed. Take another --workdir."
+        )
     differences = trajectory_differences(last.config, config, last.stage)
     steps = config[f"stage{last.stage}"].steps
     if last.classes != classes:

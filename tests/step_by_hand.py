@@ -1,16 +1,15 @@
 """The training step written out: what tests/test_train_step.py compares the step of the library with."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 
 from smdsb_jax.augment import point_cloud_mixup
+from smdsb_jax.combine import Told
 from smdsb_jax.config import domain_batch_size
-from smdsb_jax.network import classify, encode, loss_of_one
-from smdsb_jax.pretext import View
+from smdsb_jax.network import loss_of_one, passes_of, predict
+from smdsb_jax.pretext import View, prepare
 from smdsb_jax.state import Batch
 
 
@@ -35,9 +34,11 @@ def by_hand(config, parts, state, batch):
             points, targets = clouds[name], [(1.0, half.label)]
             if config.classification.mixup == "pcm" and name == "source":
                 mix_key = jax.random.split(keys[1], 3)[0]
-                points, partner, share = point_cloud_mixup(mix_key, points, config.classification.mixup_alpha)
+                points, partner, share, _ = point_cloud_mixup(
+                    mix_key, points, config.classification.mixup_alpha
+                )
                 targets = [(share, half.label), (1 - share, half.label[partner])]
-            logits, _, variables = classify(parts.network, variables, points, train=True)
+            logits, _, variables = predict(parts.network, variables, points, train=True)
             log_p = jax.nn.log_softmax(logits)
             weights = np.ones(batch_size) if half.weight is None else half.weight
             for i in range(batch_size):
@@ -54,9 +55,9 @@ def by_hand(config, parts, state, batch):
             half = getattr(batch, name)
             label = None if half.label is None else half.label[rows]
             view = View(clouds[name][rows], half.points[rows], label, name, state.step / parts.steps)
-            encoder = functools.partial(encode, parts.network)
-            prepared = parts.pretext.prepare(view, key)
-            losses, variables = parts.pretext.loss(encoder, variables, state.pretext, prepared, key)
+            prepared, key = prepare(parts.pretext, view, key)
+            passes = passes_of(parts.network)
+            losses, variables, _ = parts.pretext.loss(passes, variables, state.pretext, prepared, key)
             own = sum(losses["reconstruction"][i] for i, row in enumerate(rows) if row in kept[name])
             total += own / (batch_size if selection.denominator == "batch" else len(kept[name]))
         return config.pretext.weight * total, variables["batch_stats"]
@@ -73,7 +74,8 @@ def by_hand(config, parts, state, batch):
     pretext = jax.jit(jax.value_and_grad(pretext_loss, has_aux=True))(params, batch_stats)
     (pretext, batch_stats), of_pretext = pretext
     encoders = (of_class["encoder"], of_pretext["encoder"])
-    merged, _ = parts.combine.update(keys[5], encoders, jnp.stack([loss, pretext]), state.combine)
+    told = Told(("class", "pretext"), jnp.stack([loss, pretext]), jnp.zeros(2), jnp.zeros(()))
+    merged = parts.combine.update(keys[5], encoders, told, state.combine).encoder
     gradient = jax.tree.map(jnp.add, of_class, of_pretext) | {"encoder": merged}
     variables = {"params": jax.tree.map(jnp.subtract, params, gradient), "batch_stats": batch_stats}
     return (loss, pretext), variables, kept

@@ -7,6 +7,7 @@ import scipy.ndimage
 
 from smdsb_jax.augment import (
     distort_elastically,
+    follow,
     jitter,
     point_cloud_mixup,
     remove_half_space,
@@ -44,7 +45,8 @@ def test_jitter_is_a_clipped_normal():
 @pytest.mark.parametrize("method", ["fps", "uniform", "first"])
 def test_subsample_takes_distinct_stored_points(method):
     for count in (20, 50):
-        taken = np.asarray(subsample(jax.random.key(3), CLOUD, count, method))
+        taken, rows = map(np.asarray, subsample(jax.random.key(3), CLOUD, count, method))
+        np.testing.assert_array_equal(taken, CLOUD[rows])
         assert taken.shape == (count, 3) and len(np.unique(taken, axis=0)) == count
         assert {tuple(p) for p in taken} <= {tuple(p) for p in np.asarray(CLOUD)}
     with pytest.raises(ValueError, match=r"config.data.points = 51, but the clouds have 50"):
@@ -53,7 +55,7 @@ def test_subsample_takes_distinct_stored_points(method):
 
 def test_fps_spreads_better_than_chance():
     def gap(method):
-        taken = np.asarray(subsample(jax.random.key(4), CLOUD, 12, method))
+        taken = np.asarray(subsample(jax.random.key(4), CLOUD, 12, method).points)
         distance = np.linalg.norm(taken[:, None] - taken[None], axis=-1)
         return distance[~np.eye(12, dtype=bool)].min()
 
@@ -65,7 +67,9 @@ def test_mixup_takes_the_share_from_the_cloud_and_the_rest_from_its_partner(alph
     batch, n = 5, 30
     points = jnp.arange(batch)[:, None, None] * 10.0 + jax.random.uniform(jax.random.key(0), (batch, n, 3))
     for seed in range(4):
-        mixed, partner, share = point_cloud_mixup(jax.random.key(seed), points, alpha)
+        mixed, partner, share, rows = point_cloud_mixup(jax.random.key(seed), points, alpha)
+        both = np.concatenate([points, points[partner]], axis=1)  # labels of points follow by the same rows
+        np.testing.assert_array_equal(mixed, np.take_along_axis(both, np.asarray(rows)[:, :, None], axis=1))
         assert sorted(np.asarray(partner).tolist()) == list(range(batch)) and 0 <= share <= 1
         own = round(float(share) * n)
         owner = np.floor(np.asarray(mixed)[:, :, 0] / 10).astype(int)
@@ -78,7 +82,7 @@ def test_mixup_takes_the_share_from_the_cloud_and_the_rest_from_its_partner(alph
 
 def test_a_share_of_one_is_the_cloud_itself():
     points = jax.random.normal(jax.random.key(0), (3, 20, 3))
-    mixed, _, share = next(
+    mixed, _, share, _ = next(
         m
         for m in (point_cloud_mixup(jax.random.key(s), points, 1e-3) for s in range(20))
         if round(20 * float(m[2])) == 20
@@ -90,7 +94,8 @@ def test_a_share_of_one_is_the_cloud_itself():
 
 def test_a_half_space_is_removed():
     cloud = jax.random.normal(jax.random.key(3), (2048, 3))
-    cut = remove_half_space(jax.random.key(0), cloud, 0.3, 1024)
+    cut, rows = remove_half_space(jax.random.key(0), cloud, 0.3, 1024)
+    np.testing.assert_array_equal(cut, cloud[rows])
     assert cut.shape == (1433, 3)  # 70 %, strictly above the 30th percentile
     kept = {tuple(p) for p in np.asarray(cut)}
     is_kept = np.array([tuple(p) in kept for p in np.asarray(cloud)])
@@ -100,14 +105,23 @@ def test_a_half_space_is_removed():
     normal = np.linalg.lstsq(inputs, np.where(is_kept, 1.0, -1.0), rcond=None)[0][:3]
     height = np.asarray(cloud) @ normal / np.linalg.norm(normal)
     assert height[is_kept].min() > height[~is_kept].max() - 0.1
-    other = remove_half_space(jax.random.key(1), cloud, 0.3, 1024)
+    other = remove_half_space(jax.random.key(1), cloud, 0.3, 1024).points
     assert not np.array_equal(other, cut)
 
 
 def test_a_cut_cloud_repeats_points_where_too_few_are_left():
-    cut = remove_half_space(jax.random.key(0), CLOUD, 0.5, 40)
+    cut = remove_half_space(jax.random.key(0), CLOUD, 0.5, 40).points
     assert cut.shape == (40, 3) and len({tuple(p) for p in np.asarray(cut)}) == 25
-    np.testing.assert_array_equal(remove_half_space(jax.random.key(0), CLOUD, 0.0, 40), CLOUD)
+    whole, rows = remove_half_space(jax.random.key(0), CLOUD, 0.0, 40)
+    assert whole is CLOUD and (rows == jnp.arange(50)).all()
+
+
+def test_labels_of_points_follow_them_and_those_of_clouds_stay():
+    rows = jnp.array([[2, 0], [1, 1]])
+    of_points = jnp.array([[5, 6, 7], [8, 9, 4]])
+    np.testing.assert_array_equal(follow(of_points, rows), [[7, 5], [9, 9]])
+    of_clouds = jnp.array([1, 2])
+    assert follow(of_clouds, rows) is of_clouds and follow(None, rows) is None
 
 
 def test_scaling_keeps_the_shape():

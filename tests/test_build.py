@@ -16,6 +16,7 @@ from smdsb_jax.build import (
 )
 from smdsb_jax.pretext import PRETEXT
 from smdsb_jax.pseudo_labels import Evidence
+from smdsb_jax.state import Predictions
 from smdsb_jax.statistics.skewness import skewness
 from tests.tiny_run import tiny_config
 
@@ -111,7 +112,7 @@ def test_without_mixup_or_a_statistic_there_is_none():
 def test_the_rule_of_pseudo_labels_has_its_options():
     rule = build_labels(resolve(tiny_config(pseudo_labels__threshold=0.9)))
     logits = jnp.array([[5.0, 0.0, 0.0], [0.1, 0.0, 0.0]])
-    found = rule.assign(jax.random.key(0), Evidence(logits, jnp.zeros((2, 4))))
+    found = rule.assign(jax.random.key(0), Evidence(Predictions(logits, jnp.zeros((2, 4)))))
     np.testing.assert_array_equal(found.weight, [1, 0])
 
 
@@ -140,6 +141,6 @@ def test_the_evaluation_has_the_configured_precision_wherever_it_is_called(state
     _, (_, state) = states
     step = jit_eval_step(resolve(tiny_config(matmul_precision=precision)), 3)
     with jax.default_matmul_precision("tensorfloat32"):  # of somebody else
-        text = step.lower(state.variables, jnp.zeros((4, 40, 3)), jnp.arange(4)).as_text()
+        text = step.lower(state.variables, jnp.zeros((4, 40, 3))).as_text()
     products = [line for line in text.splitlines() if "dot_general" in line]
     assert products and all(f"precision = [{operands}, {operands}]" in line for line in products)

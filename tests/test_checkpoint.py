@@ -9,10 +9,13 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from smdsb_jax import checkpoint
-from smdsb_jax.checkpoint import SOURCE_VAL, TARGET_TEST, open_checkpoints
+from smdsb_jax.checkpoint import open_checkpoints
+from smdsb_jax.config import modernize
 from smdsb_jax.pseudo_labels import PseudoLabels
+from smdsb_jax.scores import SELECT_BY
 from smdsb_jax.state import TrainState
 
+SOURCE_VAL, TARGET_TEST = "source_val/accuracy", "target_test/accuracy"
 CLASSES = ("bed", "chair")
 CONFIG = {"seed": 3, "stages": (1, 2), "encoder": {"name": "pointnet", "layers": (8, 8)}}
 
@@ -80,7 +83,9 @@ def test_what_is_saved_comes_back_bitwise(tmp_path, stage):
     else:
         chex.assert_trees_all_equal_shapes_and_dtypes(labels, restored.pseudo_labels)
         chex.assert_trees_all_equal(labels, restored.pseudo_labels)
-    assert found == checkpoint.Info(13, stage, 3, found.metrics, CONFIG, CLASSES)
+    config = modernize(CONFIG)
+    assert found == checkpoint.Info(13, stage, 3, found.metrics, config, CLASSES, checkpoint.DRAWS, ())
+    assert (found.config["seed"], found.config["encoder"]["layers"]) == (3, (8, 8))
     assert (found.metrics[SOURCE_VAL], found.metrics[TARGET_TEST]) == (0.5, 0.25)
     drawn = [jax.random.normal(s.key, (3,)) for s in (saved, restored.state)]
     np.testing.assert_array_equal(*drawn)
@@ -137,13 +142,13 @@ def test_retention_keeps_the_latest_the_end_of_stage_1_and_the_best_of_each_stag
         chosen = {
             (stage, name): checkpoint.select(checkpointer, name, stage)
             for stage in (1, 2, None)
-            for name in checkpoint.SELECTIONS
+            for name in SELECT_BY
         }
         assert checkpoint.info(checkpointer, 9).metrics.keys().isdisjoint({SOURCE_VAL, TARGET_TEST})
     assert chosen == {
-        (1, "last"): 5, (1, "best_source_val"): 2, (1, "oracle_target_test"): 1,
-        (2, "last"): 10, (2, "best_source_val"): 6, (2, "oracle_target_test"): 7,
-        (None, "last"): 10, (None, "best_source_val"): 6, (None, "oracle_target_test"): 7,
+        (1, "last"): 5, (1, "source_val"): 2, (1, "oracle"): 1,
+        (2, "last"): 10, (2, "source_val"): 6, (2, "oracle"): 7,
+        (None, "last"): 10, (None, "source_val"): 6, (None, "oracle"): 7,
     }  # fmt: skip
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()) == sorted(
         map(str, [1, 2, 5, 6, 7, 9, 10])
@@ -158,7 +163,7 @@ def test_an_unevaluated_checkpoint_is_the_last_but_never_the_best(tmp_path):
     with open_checkpoints(tmp_path) as checkpointer:
         assert [c.step for c in checkpointer.checkpoints] == [1, 3]
         assert checkpoint.select(checkpointer, "last") == 3
-        assert checkpoint.select(checkpointer, "best_source_val") == 1
+        assert checkpoint.select(checkpointer, "source_val") == 1
 
 
 def test_a_step_already_saved_is_left_as_it_is(tmp_path):
@@ -174,19 +179,19 @@ def test_what_is_not_there_is_refused_with_what_there_is(tmp_path):
     with open_checkpoints(tmp_path) as checkpointer:
         with pytest.raises(ValueError, match=r"no checkpoint of any step\. There are: none"):
             checkpoint.info(checkpointer)
-        with pytest.raises(ValueError, match="no last checkpoint of stage 1"):
+        with pytest.raises(ValueError, match="no checkpoint of stage 1"):
             checkpoint.select(checkpointer, "last")
         save_scores(checkpointer, 3, 1, 3, None, None)
         save_scores(checkpointer, 6, 1, 6, None, None)
     with open_checkpoints(tmp_path) as checkpointer:
         with pytest.raises(ValueError, match=r"no checkpoint of step 4\. There are: 3, 6\."):
             checkpoint.info(checkpointer, 4)
-        with pytest.raises(ValueError, match="'best' is not known: one of last, best_source_val, oracle_"):
+        with pytest.raises(ValueError, match="'best' is not known: one of last, source_val, oracle"):
             checkpoint.select(checkpointer, "best")
-        with pytest.raises(ValueError, match="no last checkpoint of stage 2"):
+        with pytest.raises(ValueError, match="no checkpoint of stage 2"):
             checkpoint.select(checkpointer, "last", 2)
-        with pytest.raises(ValueError, match="no best_source_val checkpoint of stage 1"):
-            checkpoint.select(checkpointer, "best_source_val")
+        with pytest.raises(ValueError, match="no checkpoint of stage 1 with a score source_val"):
+            checkpoint.select(checkpointer, "source_val")
 
 
 def test_other_shapes_are_refused_leaf_by_leaf(tmp_path):

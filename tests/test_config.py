@@ -1,13 +1,16 @@
+import json
 import re
+from pathlib import Path
 
 import pytest
 from ml_collections import ConfigDict
 
 from smdsb_jax import choose, default_config, resolve
-from smdsb_jax.config import CHOICES, RANGES, flatten, parse_arg, trajectory_differences
+from smdsb_jax.config import CHOICES, RANGES, flatten, modernize, parse_arg, trajectory_differences
 from smdsb_jax.defaults import SECTIONS
 from smdsb_jax.flags import load_config
 from smdsb_jax.pretext import PRETEXT
+from tests.tiny_run import tiny_config
 
 
 def changed(entries=(), **values):
@@ -185,6 +188,33 @@ def test_missing_and_unknown_fields():
     assert "config.sed is not known. Did you mean 'seed'?" in str(error.value)
     with pytest.raises(ValueError, match="config.encoder"):
         resolve(ConfigDict({"seed": 1}))
+
+
+EARLIER = Path(__file__).with_name(
+    "earlier_config.json"
+)  # of a run of GAST, before several fields were there
+
+
+def earlier():
+    found = json.loads(EARLIER.read_text())
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+
+
+def test_the_configuration_of_an_earlier_revision_is_that_of_the_same_run_now():
+    saved = earlier()
+    assert "pretext.min_points" in saved and "select_by" not in saved and "combine.split" not in saved
+    found = modernize(saved)
+    assert found["pretext"]["min_share"] == 3 / 32 and "min_points" not in found["pretext"]
+    assert trajectory_differences(found, resolve(tiny_config("gast")), stage=2) == []
+    assert resolve(ConfigDict(found)).to_dict() == resolve(tiny_config("gast")).to_dict()
+    assert modernize(found) == found
+
+
+def test_what_is_no_field_any_more_is_kept_and_a_users_own_section_is_left_alone():
+    saved = earlier() | {"encoder.name": "absent_module:Encoder", "encoder.width": 3, "gone": 1}
+    found = modernize(saved)
+    assert found["encoder"] == {k.partition(".")[2]: v for k, v in saved.items() if k.startswith("encoder.")}
+    assert "config.gone: 1 -> None" in trajectory_differences(found, resolve(tiny_config("gast")), stage=2)
 
 
 def test_what_may_differ_on_resuming_and_what_may_not():

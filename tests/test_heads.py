@@ -69,21 +69,22 @@ def test_reconstruction_equals_the_product_of_concatenated_features():
 def test_classification_equals_its_formula(slope, biases):
     head = ClassificationHead(5, hidden=(8, 4), negative_slope=slope, hidden_bias=biases)
     embedding = values(3, 6)
-    variables = random_variables(head, embedding)
+    features = Features(jnp.asarray(embedding), ())
+    variables = random_variables(head, features)
     p, h = jax.device_get(variables["params"]), embedding
     assert tuple("bias" in p[name]["dense"] for name in ("fc1", "fc2")) == biases
     for name in ("fc1", "fc2"):
         h = h @ p[name]["dense"]["kernel"] + p[name]["dense"].get("bias", 0)
         h = normalized(h, p[name]["norm"])
         h = np.where(h > 0, h, slope * h)
-    logits = jax.jit(functools.partial(head.apply, train=False))(variables, embedding)
+    logits = jax.jit(functools.partial(head.apply, train=False))(variables, features)
     np.testing.assert_allclose(logits, h @ p["out"]["kernel"] + p["out"]["bias"], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("head", "inputs"),
     [
-        (ClassificationHead(5, (64, 64)), jnp.asarray(values(3, 6))),
+        (ClassificationHead(5, (64, 64)), Features(jnp.asarray(values(3, 6)), ())),
         (ReconstructionHead(), small_features()),
     ],
 )

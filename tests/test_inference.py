@@ -5,11 +5,12 @@ import pytest
 from ml_collections import ConfigDict
 
 import smdsb_jax
-from smdsb_jax import inference
-from smdsb_jax.build import jit_eval_step
+from smdsb_jax import build, inference
+from smdsb_jax.augment import subsample
+from smdsb_jax.build import eval_program, jit_eval_step
 from smdsb_jax.datasets import embedded
 from smdsb_jax.evaluation import predict_split
-from smdsb_jax.network import classify
+from smdsb_jax.network import predict
 from smdsb_jax.saliency import saliency
 from smdsb_jax.statistics.skewness import skewness
 from smdsb_jax.summary import confusion_of
@@ -41,7 +42,7 @@ def test_load_takes_the_checkpoint_that_is_asked_for(workdir, model):
     assert (first.stage, first.step) == (1, 6)
     numbered = smdsb_jax.load(workdir, "12")
     assert (numbered.stage, numbered.step) == (2, 6)
-    for selection in ("best_source_val", "oracle_target_test"):
+    for selection in ("source_val", "oracle"):
         assert smdsb_jax.load(workdir, selection, 1).step in (3, 6)
     kernels = [m.variables["params"]["encoder"]["conv1"]["dense"]["kernel"] for m in (model, numbered, first)]
     np.testing.assert_array_equal(kernels[0], kernels[1])
@@ -80,6 +81,16 @@ def test_predict_gives_probabilities_in_any_unit_and_place(model, split):
     assert len(np.unique(found, axis=0)) == 6
 
 
+def test_the_answer_of_a_cloud_depends_on_the_cloud_alone_and_compiles_once(model, split):
+    found = smdsb_jax.predict(model, split.points)  # 1,024 points, of which the network gets 32
+    before = eval_program(model.network, model.config)._cache_size()
+    np.testing.assert_allclose(smdsb_jax.predict(model, split.points[::-1])[::-1], found, rtol=1e-5)
+    copies = smdsb_jax.predict(model, np.repeat(split.points[:1], 40, axis=0))
+    np.testing.assert_allclose(copies, np.repeat(found[:1], 40, axis=0), rtol=1e-5)
+    np.testing.assert_allclose(smdsb_jax.predict(model, split.points[:1])[0], found[0], rtol=1e-5)
+    assert eval_program(model.network, model.config)._cache_size() == before
+
+
 def test_a_cloud_with_fewer_points_than_the_network_wants_is_classified(model, split):
     few = split.points[:, :8]
     # every point four times: the maximum over points is that of the eight
@@ -93,7 +104,7 @@ def test_samples_hold_the_saliency_of_each_clouds_own_loss(model, split):
     found = smdsb_jax.samples(model, points, split.label)
 
     def summed(points):
-        logits, _, _ = classify(model.network, model.variables, points)
+        logits, _, _ = predict(model.network, model.variables, points)
         return jnp.sum(cross_entropy(logits, jnp.asarray(split.label)))
 
     gradient = jax.jit(jax.grad(summed))(jnp.asarray(points))
@@ -107,7 +118,13 @@ def test_samples_hold_the_saliency_of_each_clouds_own_loss(model, split):
 def stored_labels(model, train):
     """What the network makes of clouds as evaluation sees them."""
     step = jit_eval_step(model.config, len(model.classes))
-    return predict_split(step, model.variables, train.points, 64).logits.argmax(axis=1)
+    return predict_split(step, model.variables, train.points, 64).predictions.logits.argmax(axis=1)
+
+
+def evaluated(points):
+    """The points that an evaluation takes of stored clouds, one by one."""
+    take = lambda cloud: subsample(jax.random.key(0), jnp.asarray(cloud), 32, "uniform").points  # noqa: E731
+    return np.stack([take(cloud) for cloud in points])
 
 
 @pytest.mark.parametrize("domain, name", [("source", "catalog"), ("target", "scan"), ("blend", "blend")])
@@ -116,12 +133,12 @@ def test_score_is_of_the_training_clouds_of_a_domain_under_the_labels_that_train
 ):
     train = embedded.load("", name, points=32).train
     label = train.label if domain == "source" else stored_labels(model, train)
-    points = train.points[:, np.arange(32) * train.points.shape[1] // 32]  # evenly spaced rows
-    few = np.r_[:3, 64:67, len(label) - 3 : len(label)]  # of the first, the second and the last part
-    seen = smdsb_jax.samples(model, points[few], label[few].astype(np.int32))
+    few = np.r_[:3, 16:19, len(label) - 3 : len(label)]  # of the first, the second and the last part
+    points = evaluated(train.points[few])
+    expected = smdsb_jax.samples(model, points, label[few].astype(np.int32))
     found = smdsb_jax.score(workdir, lambda sample: sample.loss, domain)
     assert found.shape == (len(label),)
-    np.testing.assert_allclose(found[few], seen.loss, rtol=1e-4)
+    np.testing.assert_allclose(found[few], expected.loss, rtol=1e-4)
 
 
 def test_score_takes_a_run_or_a_model_and_a_name_or_a_function(workdir, model, split):
@@ -129,10 +146,8 @@ def test_score_takes_a_run_or_a_model_and_a_name_or_a_function(workdir, model, s
     np.testing.assert_array_equal(named, smdsb_jax.score(str(workdir), domain=split))
     np.testing.assert_array_equal(named, smdsb_jax.score(model, skewness, split))
     own = smdsb_jax.score(model, lambda sample: jnp.max(sample.saliency), split)
-    points = split.points[:, np.arange(32) * split.points.shape[1] // 32]
-    np.testing.assert_allclose(
-        own, smdsb_jax.samples(model, points, split.label).saliency.max(axis=1), rtol=1e-5
-    )
+    expected = smdsb_jax.samples(model, evaluated(split.points), split.label).saliency.max(axis=1)
+    np.testing.assert_allclose(own, expected, rtol=1e-5)
     first = smdsb_jax.load(workdir, stage=1)
     assert not np.allclose(smdsb_jax.score(first, "loss", split), smdsb_jax.score(model, "loss", split))
 
@@ -160,7 +175,7 @@ def raises(sample):
         (
             lambda s: jnp.log(0 * s.loss),
             "source",
-            "returns infinity for 64 of 64 samples of catalog .source.",
+            "returns infinity for 16 of 16 samples of catalog .source.",
         ),
         (lambda s: s.label, "source", r"returns int32\[\] for one sample; return one float"),
         ("loss", "scann", "Did you mean 'scan'"),
@@ -185,13 +200,14 @@ def test_a_domain_with_other_classes_than_the_run_is_refused(model):
 def test_a_model_is_used_at_the_precision_of_its_run(model, split, monkeypatch, precision):
     seen = []
 
-    def classify_and_note(*args, **kwargs):
+    def predict_and_note(*args, **kwargs):
         seen.append(jax.config.values["jax_default_matmul_precision"])
-        return classify(*args, **kwargs)
+        return predict(*args, **kwargs)
 
     for module in ("network", "evaluation"):
-        monkeypatch.setattr(f"smdsb_jax.{module}.classify", classify_and_note)
+        monkeypatch.setattr(f"smdsb_jax.{module}.predict", predict_and_note)
     inference._compiled.cache_clear()  # what an earlier test compiled would note nothing
+    build._eval_program.cache_clear()
     config = ConfigDict(model.config.to_dict())
     config.matmul_precision = precision
     model, points = model._replace(config=config), split.points[:, :32]

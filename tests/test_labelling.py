@@ -4,15 +4,16 @@ import numpy as np
 
 from smdsb_jax.labelling import describe, refine, refinement_steps
 from smdsb_jax.pseudo_labels import Evidence, PseudoLabelRule, PseudoLabels
+from smdsb_jax.state import Predictions
 
 LABELS = PseudoLabels(jnp.array([0, 1, 1]), jnp.array([1.0, 0.0, 1.0]), jnp.array([0.9, 0.5, 0.7]))
 
 
 def rule(refinements):
-    def told(key, labels, seen, progress):
+    def told(key, labels, evidence, progress):
         return labels._replace(confidence=jnp.stack([progress, jax.random.uniform(key), jnp.ones(())]))
 
-    return PseudoLabelRule(lambda key, seen: LABELS, told, refinements)
+    return PseudoLabelRule(lambda key, evidence: LABELS, told, refinements)
 
 
 def test_refinements_are_evenly_spaced_and_never_at_the_start_or_the_end():
@@ -24,9 +25,9 @@ def test_refinements_are_evenly_spaced_and_never_at_the_start_or_the_end():
 
 
 def test_progress_and_randomness_are_those_of_the_number():
-    seen = Evidence(jnp.zeros((3, 2)), jnp.zeros((3, 4)))
+    evidence = Evidence(Predictions(jnp.zeros((3, 2)), jnp.zeros((3, 4))))
     found = [
-        refine(rule(4), jax.random.key(s), LABELS, seen, n).confidence
+        refine(rule(4), jax.random.key(s), LABELS, evidence, n).confidence
         for s, n in ((0, 1), (0, 1), (0, 2), (1, 2))
     ]
     np.testing.assert_allclose([c[0] for c in found], [0.2, 0.2, 0.4, 0.4], rtol=1e-6)

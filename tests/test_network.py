@@ -7,7 +7,8 @@ import pytest
 
 from smdsb_jax.encoders import ENCODERS
 from smdsb_jax.layers import BatchNorm, Dropout
-from smdsb_jax.network import Network, classify, encode, init_network, put, run
+from smdsb_jax.network import Network, encode, init_network, per_sample_mean, predict, put, run
+from smdsb_jax.tasks.classification import classification
 
 BATCH, POINTS, CLASSES = 4, 16, 3
 
@@ -15,7 +16,7 @@ BATCH, POINTS, CLASSES = 4, 16, 3
 @pytest.fixture(scope="module")
 def made():
     encoder = ENCODERS["pointnet"](input_tnet=False, feature_tnet=False, layers=(8, 8), embedding=16)
-    network = Network(encoder, encoder.head(CLASSES, 0.5))
+    network = Network(encoder, encoder.head(CLASSES, 0.5), classification())
     shape = jax.ShapeDtypeStruct((BATCH, POINTS, 3), jnp.float32)
     return network, init_network(network, jax.random.key(0), shape)
 
@@ -78,21 +79,21 @@ def test_constant_statistics_give_the_values_of_training_and_gradients_that_do_n
 
 def test_inference_changes_nothing_and_does_not_see_the_other_clouds(made, points):
     network, variables = made
-    logits, features, after = classify(network, variables, points)
+    logits, features, after = predict(network, variables, points)
     assert after is variables and logits.shape == (BATCH, CLASSES)
-    alone, _, _ = classify(network, variables, points[:1])
+    alone, _, _ = predict(network, variables, points[:1])
     np.testing.assert_allclose(alone, logits[:1], rtol=1e-5, atol=1e-6)
     by_hand = network.head.apply(
-        {kind: parts["head"] for kind, parts in variables.items()}, features.embedding, train=False
+        {kind: parts["head"] for kind, parts in variables.items()}, features, train=False
     )
     np.testing.assert_array_equal(by_hand, logits)
 
 
 def test_training_classifies_by_the_batch_updates_both_parts_and_draws_from_the_key(made, points):
     network, variables = made
-    first, _, new = classify(network, variables, points, jax.random.key(3), train=True)
-    again, _, _ = classify(network, variables, points, jax.random.key(3), train=True)
-    other, _, _ = classify(network, variables, points, jax.random.key(4), train=True)
+    first, _, new = predict(network, variables, points, jax.random.key(3), train=True)
+    again, _, _ = predict(network, variables, points, jax.random.key(3), train=True)
+    other, _, _ = predict(network, variables, points, jax.random.key(4), train=True)
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, other)  # dropout
     for part in ("encoder", "head"):
@@ -101,6 +102,12 @@ def test_training_classifies_by_the_batch_updates_both_parts_and_draws_from_the_
         )
         assert min(jax.tree.leaves(moved)) > 0
     assert new["params"] is variables["params"]
+
+
+def test_a_samples_loss_is_the_mean_over_its_points():
+    values = jnp.arange(6.0).reshape(2, 3)
+    np.testing.assert_allclose(per_sample_mean(values), [1, 4])
+    assert per_sample_mean(values[:, 0]) is not None and per_sample_mean(values[:, 0]).shape == (2,)
 
 
 class Norm(nn.Module):

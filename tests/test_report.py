@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from smdsb_jax.checkpoint import SELECTIONS
-from smdsb_jax.report import TITLES, Selected, open_reporter, per_class_table, read_records, summary_table
+from smdsb_jax.report import Selected, open_reporter, per_class_table, read_records, summary_table, titles
+from smdsb_jax.scores import SELECT_BY
 
 
 class Terminal(io.StringIO):
@@ -160,17 +160,23 @@ def test_the_reporter_closes_when_the_run_fails(tmp_path):
     assert [e.step for e in events(tmp_path) if e.summary.value] == [1]
 
 
-def test_every_selection_has_a_title():
-    assert tuple(TITLES) == SELECTIONS
+def test_the_headline_says_so():
+    assert list(titles("oracle")) == list(SELECT_BY)
+    assert [k for k, title in titles("source_val").items() if "(headline)" in title] == ["source_val"]
+
+
+def scores_of(source, target):
+    return {"source_val/accuracy": source, "target_test/accuracy": target}
 
 
 def test_summary_keeps_each_selection_in_its_column():
     table = summary_table([
-        Selected(2, "last", 600, 0.9, 0.5), Selected(2, "oracle_target_test", 450, 0.8, 0.625),
-        Selected(1, "last", 300, 0.25, 0.125), Selected(1, "best_source_val", 200, 0.5, math.nan),
-    ])  # fmt: skip
+        Selected(2, "last", 600, scores_of(0.9, 0.5)), Selected(2, "oracle", 450, scores_of(0.8, 0.625)),
+        Selected(1, "last", 300, scores_of(0.25, 0.125)),
+        Selected(1, "source_val", 200, scores_of(0.5, math.nan)),
+    ], "last")  # fmt: skip
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
-    assert cells[0] == ["stage", "", *TITLES.values()]
+    assert cells[0] == ["stage", "", *titles("last").values()]
     assert cells[2:] == [
         ["1", "target test accuracy, %", "12.5", "-", "-"],
         ["1", "source validation accuracy, %", "25.0", "50.0", "-"],
@@ -180,8 +186,8 @@ def test_summary_keeps_each_selection_in_its_column():
         ["2", "step", "600", "-", "450"],
     ]
     assert len({len(line) for line in table.splitlines()}) == 1
-    with pytest.raises(ValueError, match="Known: last, best_source_val, oracle_target_test"):
-        summary_table([Selected(1, "best", 1, 1.0, 1.0)])
+    with pytest.raises(ValueError, match="Known: last, oracle, source_val"):
+        summary_table([Selected(1, "best", 1, {})], "last")
 
 
 def test_per_class_table_names_the_commonest_error_and_the_unmeasured_class():

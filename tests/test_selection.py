@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from smdsb_jax.selection import (
     Selection,
     checked_scores,
-    gather_kept,
     keep_mask,
     kept_count,
+    kept_rows,
     masked_mean,
     score_samples,
     select,
 )
+from smdsb_jax.state import Pair
 from tests.statistics.made_samples import samples
 
 SELECTION = Selection(lambda s: s.loss, "low", 0.5, "pooled", "batch", (0.0, 0.0), "mask")
@@ -73,27 +74,25 @@ def test_a_frozen_sample_has_no_gradient_even_when_it_is_nan():
 
 
 def test_stage_1_keeps_every_target():
-    source, target, _ = select(SELECTION, samples(8, 16), None, 6, jax.random.key(0))
+    (source, target), _ = select(SELECTION, Pair(samples(8, 16), None), 6, jax.random.key(0))
     assert source.sum() == 4 and target.shape == (6,) and target.all()
 
 
 @pytest.mark.parametrize("side", ["low", "high"])
 def test_the_pilot_freezes_unlabelled_targets_at_random(side):
     pilot = SELECTION._replace(scope="per_domain", side=side, freeze_unlabelled=True)
-    kept = np.array([select(pilot, samples(8, 16), None, 10, jax.random.key(s))[1] for s in range(60)])
+    given = Pair(samples(8, 16), None)
+    kept = np.array([select(pilot, given, 10, jax.random.key(s))[0].target for s in range(60)])
     assert (kept.sum(axis=1) == 5).all()
     assert (np.abs(kept.mean(axis=0) - 0.5) < 0.25).all() and len(np.unique(kept, axis=0)) > 40
 
 
 def test_pooled_ranking_pushes_shifted_targets_out_and_per_domain_does_not():
-    source, target = samples(8, 16), samples(8, 16, seed=1)
+    both = Pair(samples(8, 16), samples(8, 16, seed=1))
     far = SELECTION._replace(target_shift=(10.0, 0.0))
-    keep_source, keep_target, _ = select(far, source, target, 8, jax.random.key(0))
+    (keep_source, keep_target), _ = select(far, both, 8, jax.random.key(0))
     assert keep_source.all() and not keep_target.any()
-    apart = [
-        select(s._replace(scope="per_domain"), source, target, 8, jax.random.key(0))[:2]
-        for s in (SELECTION, far)
-    ]
+    apart = [select(s._replace(scope="per_domain"), both, 8, jax.random.key(0))[0] for s in (SELECTION, far)]
     chex.assert_trees_all_equal(*apart)
     assert apart[0][0].sum() == apart[0][1].sum() == 4
 
@@ -107,7 +106,7 @@ def test_the_noise_of_target_scores_has_the_given_mean_and_deviation():
 
     many = samples(4000, 4)._replace(loss=jnp.zeros(4000))
     noisy = SELECTION._replace(score=spy, target_shift=(0.1, 0.2), scope="per_domain", keep_ratio=0.5)
-    _, target, _ = select(noisy, many, many, 4000, jax.random.key(0))
+    (_, target), _ = select(noisy, Pair(many, many), 4000, jax.random.key(0))
     # half of N(0.1, 0.2²) lies below its median, drawn from the very key the selection uses
     noise = 0.1 + 0.2 * jax.random.normal(jax.random.key(0), (4000,))
     chex.assert_trees_all_equal(target, keep_mask(noise, 0.5, "low"))
@@ -116,7 +115,7 @@ def test_the_noise_of_target_scores_has_the_given_mean_and_deviation():
 
 def test_gathered_rows_are_the_kept_ones_in_order():
     keep = jnp.array([False, True, False, True, True])
-    chex.assert_trees_all_equal(gather_kept(keep, 3)(jnp.arange(5) * 10), jnp.array([10, 30, 40]))
+    chex.assert_trees_all_equal(kept_rows(keep, 3), jnp.array([1, 3, 4]))
 
 
 def top(sample):

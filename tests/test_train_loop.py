@@ -20,7 +20,6 @@ import smdsb_jax
 from configs.methods import METHODS
 from smdsb_jax import checkpoint, resolve, train_loop
 from smdsb_jax.build import abstract_state, build_labels, build_parts, jit_eval_step, load_domains
-from smdsb_jax.checkpoint import SOURCE_VAL, TARGET_TEST
 from smdsb_jax.datasets import embedded
 from smdsb_jax.evaluation import predict_split
 from smdsb_jax.pretext import Pretext
@@ -28,6 +27,7 @@ from smdsb_jax.report import Reporter, read_records
 from smdsb_jax.train_loop import Run, start_stage, train_and_evaluate
 from tests.tiny_run import tiny_config
 
+SOURCE_VAL, TARGET_TEST = "source_val/accuracy", "target_test/accuracy"
 ROOT = Path(__file__).parents[1]
 
 
@@ -95,7 +95,9 @@ def test_it_learns(tmp_path):
 def test_pseudo_labels_are_those_of_the_last_stage_1_network(whole):
     model = smdsb_jax.load(whole.workdir, "last", stage=1)
     target = embedded.load("", "scan", points=32).train
-    logits = predict_split(jit_eval_step(model.config, 7), model.variables, target.points, 64).logits
+    logits = predict_split(
+        jit_eval_step(model.config, 7), model.variables, target.points, 64
+    ).predictions.logits
     found = saved(whole.workdir)[1]
     np.testing.assert_array_equal(found.label, logits.argmax(axis=1))
     assert (np.asarray(found.weight) == 1).all()
@@ -172,6 +174,8 @@ def test_a_signal_saves_and_stops_and_the_rest_is_the_same(whole, tmp_path, monk
     assert signal.getsignal(signal.SIGTERM) == handler
     assert train_and_evaluate(tiny_config(), tmp_path).finished
     assert_same_run(whole.workdir, tmp_path)
+    records = [p.joinpath("metrics.jsonl").read_text() for p in (whole.workdir, tmp_path)]
+    assert records[0] == records[1]  # the stop was between two log steps
 
 
 def test_a_signal_in_the_last_step_finds_the_run_finished(tmp_path, monkeypatch):
@@ -239,7 +243,7 @@ def test_a_pretext_task_starts_from_the_network_of_its_stage(whole, start):
     )  # fmt: skip
     given = jax.device_get(whole.state.variables)
     for stage in (1, 2):
-        task = Pretext(init, lambda *_: None, lambda *_: None)
+        task = Pretext(init, lambda *_: None, lambda *_: None, ("some",))
         parts = build_parts(config, stage, 7)._replace(pretext=task)
         state, _ = start_stage(run, parts, stage, given)
         chex.assert_trees_all_equal(state.pretext, state.variables["params"]["encoder"])

@@ -11,12 +11,13 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from smdsb_jax import choose, default_config, resolve
 from smdsb_jax.build import build_parts, init_state
-from smdsb_jax.network import classify
+from smdsb_jax.combine import Merged
+from smdsb_jax.network import predict
 from smdsb_jax.parts import Augment
 from smdsb_jax.per_sample import DATA_AXIS
 from smdsb_jax.saliency import saliency
 from smdsb_jax.selection import select
-from smdsb_jax.state import Batch, Clouds, TrainState
+from smdsb_jax.state import Batch, Clouds, Pair, TrainState
 from smdsb_jax.tasks import cross_entropy
 from smdsb_jax.train_step import Passed, augment_batch, class_loss, measure, train_step, weights
 from tests.step_by_hand import by_hand
@@ -56,8 +57,8 @@ def started(stage=1, encoder="pointnet", **fields):
 
 
 @functools.cache
-def seen_of(stage, encoder="pointnet"):
-    """The batch as the first step's network sees it."""
+def augmented_of(stage, encoder="pointnet"):
+    """The batch as the first step's network gets it."""
     parts, state = started(stage, encoder)
     key = jax.random.split(jax.random.fold_in(state.key, state.step), 6)[0]
     return jax.jit(functools.partial(augment_batch, parts.augment))(key, batch_of(stage))
@@ -107,7 +108,8 @@ def exact(stage, encoder="pointnet", **fields):
 
     variables = jax.tree.map(draw, shapes.variables)
     params = variables["params"]
-    opt_state, rule_state = parts.optimizer.init(params), parts.combine.init(params["encoder"])
+    opt_state = parts.optimizer.init(params)
+    rule_state = parts.combine.init(params["encoder"], parts.tasks)
     state = TrainState(jnp.int32(3), jax.random.key(7), variables, opt_state, (), rule_state)
     points, label = rng.uniform(-0.6, 0.6, (2, BATCH, 40, 3)), rng.integers(0, CLASSES, (2, BATCH), np.int32)
     weight = np.array([1, 0, 1, 1, 0.5, 1, 1, 0.25])
@@ -157,7 +159,7 @@ def test_gather_computes_what_mask_computes_where_batch_norm_does_not_look():
 
 def inference_mode_batch_gradient(parts, variables, points, label):
     def summed(points):
-        logits, _, _ = classify(parts.network, variables, points)
+        logits, _, _ = predict(parts.network, variables, points)
         return jnp.sum(cross_entropy(logits, label))
 
     return jax.grad(summed)(points)
@@ -170,35 +172,37 @@ def test_both_saliency_modes_agree_with_running_statistics_no_dropout_and_a_summ
     leaves, tree = jax.tree.flatten(state.variables["batch_stats"])
     moved = [leaf + 0.3 * jax.random.uniform(k, leaf.shape) for leaf, k in zip(leaves, keys, strict=True)]
     variables = state.variables | {"batch_stats": jax.tree.unflatten(tree, moved)}  # not the initial ones
-    seen = seen_of(1)
+    augmented = augmented_of(1)
 
     @jax.jit
     def both(variables):
-        per_sample, target = measure(parts, variables, jax.random.key(4), seen, [], None)
+        nothing = Pair(None, None)
+        per_sample, target = measure(parts, variables, jax.random.key(4), augmented, nothing, None)
         assert target is None
-        points, label = seen.source.points, seen.source.label
+        points, label = augmented.source.points, augmented.source.label
         return per_sample, inference_mode_batch_gradient(parts, variables, points, label)
 
     per_sample, shared = both(variables)
     scale = float(np.abs(shared).max())
     np.testing.assert_allclose(per_sample.gradient, shared, rtol=1e-4, atol=1e-5 * scale)
-    maps = jax.vmap(lambda p, g: saliency(p, g, 1.0))(seen.source.points, shared)
+    maps = jax.vmap(lambda p, g: saliency(p, g, 1.0))(augmented.source.points, shared)
     np.testing.assert_allclose(per_sample.saliency, maps, rtol=1e-3, atol=1e-5 * np.abs(maps).max())
 
 
 def test_the_shared_gradient_is_that_of_the_summed_loss_of_the_class_pass():
     parts, state = started()
-    seen = seen_of(1)
+    augmented = augmented_of(1)
     args = (parts, jax.random.key(5), state.variables["params"], state.variables["batch_stats"])
 
     @jax.jit
     def both(points):
-        gradient, (passed, _) = jax.grad(class_loss, argnums=4, has_aux=True)(*args, (points, None), seen)
-        found, _ = measure(parts, state.variables, jax.random.key(4), seen, passed, gradient)
-        summed = jax.grad(lambda p: jnp.sum(class_loss(*args, (p, None), seen)[1][0][0].loss))
+        of_points = jax.grad(class_loss, argnums=4, has_aux=True)
+        gradient, (passed, _) = of_points(*args, Pair(points, None), augmented)
+        found, _ = measure(parts, state.variables, jax.random.key(4), augmented, passed, gradient)
+        summed = jax.grad(lambda p: jnp.sum(class_loss(*args, Pair(p, None), augmented)[1][0].source.loss))
         return found.gradient, summed(points)
 
-    found, expected = both(seen.source.points)
+    found, expected = both(augmented.source.points)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
 
 
@@ -208,15 +212,16 @@ def test_the_shared_gradient_is_freed_of_the_weights_and_none_of_weight_0_is_kep
     own = jax.random.normal(jax.random.key(0), (BATCH, POINTS, 3))  # gradient of each cloud's own loss
     from_others = 1e-3 * own[::-1]  # what BatchNorm brings, also to a cloud of weight 0
     mean = parts.class_weight / BATCH
-    gradients = (mean * own, mean * (weight[:, None, None] * own + from_others))
-    seen = jax.tree.map(lambda leaf: leaf[:, :POINTS] if leaf.ndim == 3 else leaf, batch_of(2))
-    seen = seen._replace(target=seen.target._replace(weight=weight))
-    passed = [Passed(jnp.ones(BATCH), jnp.ones((BATCH, CLASSES)), jnp.ones((BATCH, 4)))] * 2
-    source, target = measure(parts, {}, jax.random.key(1), seen, passed, gradients)
+    gradients = Pair(mean * own, mean * (weight[:, None, None] * own + from_others))
+    augmented = jax.tree.map(lambda leaf: leaf[:, :POINTS] if leaf.ndim == 3 else leaf, batch_of(2))
+    augmented = augmented._replace(target=augmented.target._replace(weight=weight))
+    passed = Passed(jnp.ones(BATCH), jnp.ones((BATCH, CLASSES)), jnp.ones((BATCH, 4)))
+    samples = measure(parts, {}, jax.random.key(1), augmented, Pair(passed, passed), gradients)
+    source, target = samples
     chex.assert_trees_all_close(source.gradient, own, rtol=1e-5)
     weighted = np.flatnonzero(weight)
     chex.assert_trees_all_close(target.gradient[weighted], own[weighted], atol=0.02)
-    _, kept, _ = select(parts.selection, source, target, BATCH, jax.random.key(2))
+    (_, kept), _ = select(parts.selection, samples, BATCH, jax.random.key(2))
     assert not kept[weight == 0].any() and kept.any()
 
 
@@ -229,17 +234,17 @@ def test_the_measurer_changes_nothing_but_the_mask():
 
 def test_stage_1_makes_no_target_class_pass_and_weights_of_pseudo_labels_weigh_it_in_stage_2():
     parts, state = started(2)
-    seen, first = seen_of(2), seen_of(1)
+    augmented, first = augmented_of(2), augmented_of(1)
     args = (parts, jax.random.key(1), state.variables["params"], state.variables["batch_stats"])
 
     @jax.jit
     def losses(weights):
         def loss(weight):
-            weighted = seen._replace(target=seen.target._replace(weight=jnp.full(BATCH, weight)))
-            return class_loss(*args, (seen.source.points, seen.target.points), weighted)[0]
+            weighted = augmented._replace(target=augmented.target._replace(weight=jnp.full(BATCH, weight)))
+            return class_loss(*args, Pair(augmented.source.points, augmented.target.points), weighted)[0]
 
-        source_alone, (passed, _) = class_loss(*args, (seen.source.points, None), first)
-        assert len(passed) == 1
+        source_alone, (passed, _) = class_loss(*args, Pair(augmented.source.points, None), first)
+        assert passed.target is None
         return [loss(w) for w in weights], source_alone
 
     weighted, source_alone = losses((0.0, 0.5, 1.0))
@@ -261,10 +266,10 @@ def test_weights_of_labels_act_per_sample_or_by_their_mean():
 def test_the_encoder_gradient_goes_through_the_rule_and_heads_keep_their_own():
     parts, state = started(selection__statistic="none")
 
-    def record(key, gradients, losses, rule_state):
-        del key, losses
-        assert len(gradients) == 2
-        return jax.tree.map(jnp.zeros_like, gradients[0]), rule_state
+    def record(key, gradients, told, rule_state):
+        del key
+        assert len(gradients) == 2 and told.tasks == ("class", "pretext")
+        return Merged(jax.tree.map(jnp.zeros_like, gradients[0]), rule_state)
 
     frozen = parts._replace(combine=parts.combine._replace(update=record), optimizer=optax.sgd(1.0))
     state = state.replace(opt_state=frozen.optimizer.init(state.variables["params"]))
@@ -337,9 +342,9 @@ def test_coincident_points_leave_everything_finite():
 def test_a_gradient_that_is_not_finite_shows_in_the_norm_of_the_update():
     parts, state = started(selection__statistic="none")
 
-    def not_a_number(key, gradients, losses, rule_state):
-        del key, losses
-        return jax.tree.map(lambda g: g.at[...].set(jnp.nan), gradients[0]), rule_state
+    def not_a_number(key, gradients, told, rule_state):
+        del key, told
+        return Merged(jax.tree.map(lambda g: g.at[...].set(jnp.nan), gradients[0]), rule_state)
 
     broken = parts._replace(combine=parts.combine._replace(update=not_a_number))
     _, metrics = jax.jit(functools.partial(train_step, broken))(state, batch_of(1))

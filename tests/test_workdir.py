@@ -17,7 +17,7 @@ CLASSES = ("bed", "chair")
 
 def saved_info(stage=1, step=4, classes=CLASSES, **fields):
     config = resolve(tiny_config(**fields)).to_dict()
-    return checkpoint.Info(step, stage, step, {}, config, classes)
+    return checkpoint.Info(step, stage, step, {}, config, classes, checkpoint.DRAWS, ())
 
 
 def test_the_same_run_with_more_steps_is_resumed(tmp_path):
@@ -41,6 +41,17 @@ def test_each_change_that_falsifies_a_run_is_told(tmp_path, last, fields, classe
     first, *lines = str(error.value).splitlines()
     assert str(tmp_path) in first and "another --workdir" in first
     assert [line.strip() for line in lines] == [words]
+
+
+def test_a_run_that_drew_other_numbers_is_refused_in_one_line_unless_it_is_finished(tmp_path):
+    earlier, config = saved_info()._replace(draws=1), resolve(tiny_config())
+    with pytest.raises(ValueError, match="drew other random numbers: .* but not resumed") as error:
+        refuse_other_trajectory(earlier, config, CLASSES, tmp_path)
+    assert "\n" not in str(error.value)
+    refuse_other_trajectory(earlier, config, CLASSES, tmp_path, finished=True)
+    source_only = resolve(tiny_config("source_only"))  # draws nothing for a pretext task
+    unchanged = saved_info()._replace(draws=1, config=source_only.to_dict())
+    refuse_other_trajectory(unchanged, source_only, CLASSES, tmp_path)
 
 
 def test_changes_are_told_together(tmp_path):

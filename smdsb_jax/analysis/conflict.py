@@ -17,6 +17,7 @@ from smdsb_jax.analysis.views import AugmentedBatch, Rows, augment_all, augment_
 from smdsb_jax.network import Train
 from smdsb_jax.parts import Parts
 from smdsb_jax.state import Batch, Tree, Variables
+from smdsb_jax.train_step import weights
 
 # of a sample's gradient: through the batch's statistics (the effect of masking it), with them as constants,
 # with the running ones (a property of the sample alone)
@@ -33,18 +34,24 @@ class Agreements(NamedTuple):
 def directions(
     parts: Parts, train: Train, variables: Variables, pretext: Tree, batch: AugmentedBatch
 ) -> Tree:
-    """g_c with the host's weight, g_o without one, and g = g_c + g_s of one mini-batch, stacked."""
+    """g_c with the host's weight, g_o without one, and g = g_c + g_s of one mini-batch, stacked.
+
+    g_c is what the step follows: of the source, and in stage 2 also of the target under its pseudo-labels.
+    """
     setup = Setup(parts, variables, pretext, train)
-    (source, target), (label, true) = batch.points, batch.label
     mean = lambda losses: gradients.mean_gradient(losses, setup.encoder)  # noqa: E731
-    of_class = mean(gradients.class_losses(setup, source, label, batch.key))
+    add = lambda a, b: jax.tree.map(jnp.add, a, b)  # noqa: E731
+    of_class = mean(gradients.class_losses(setup, batch.points.source, batch.label.source, batch.key))
+    if batch.pseudo is not None:
+        weight = weights(parts, batch.pseudo)
+        labelled = (batch.pseudo.points, batch.pseudo.label, batch.key, weight)
+        of_class = add(of_class, mean(gradients.class_losses(setup, *labelled)))
     of_class = jax.tree.map(lambda g: parts.class_weight * g, of_class)
-    oracle = mean(gradients.class_losses(setup, target, true, batch.key))
+    oracle = mean(gradients.class_losses(setup, batch.points.target, batch.label.target, batch.key))
     total = of_class
-    for name, prepared in zip(Batch._fields, batch.prepared, strict=True):
+    for name, prepared, key in zip(Batch._fields, batch.prepared, batch.loss_keys, strict=True):
         if name == "target" or parts.pretext_on_source:
-            own = mean(gradients.pretext_losses(setup, prepared, batch.key))
-            total = jax.tree.map(jnp.add, total, own)
+            total = add(total, mean(gradients.pretext_losses(setup, prepared, key)))
     return gradients.stack(of_class, oracle, total)
 
 
@@ -55,10 +62,8 @@ def forward_products(
     setup = Setup(parts, variables, pretext, train)
     return jnp.stack(
         [
-            gradients.inner_products(
-                gradients.pretext_losses(setup, prepared, batch.key), setup.encoder, along
-            )
-            for prepared in batch.prepared
+            gradients.inner_products(gradients.pretext_losses(setup, prepared, key), setup.encoder, along)
+            for prepared, key in zip(batch.prepared, batch.loss_keys, strict=True)
         ]
     )
 
@@ -77,12 +82,16 @@ def own_products(
     With `layer` the gradients are those of that part of the encoder alone.
     """
     setup = Setup(parts, variables, pretext, train=False)
-    whole = gradients.loss_of_one(setup, batch.key)
-    chosen, loss = setup.encoder, whole
+    chosen = setup.encoder
     if layer is not None:
         chosen, along = {layer: chosen[layer]}, {layer: along[layer]}
-        loss = lambda part, row: whole(setup.encoder | part, row)  # noqa: E731
-    both = [gradients.products_and_norms(loss, chosen, rows, along, chunk) for rows in batch.prepared]
+
+    def of_domain(prepared: Tree, key: jax.Array) -> gradients.Products:
+        whole = gradients.loss_of_one(setup, key)
+        loss = whole if layer is None else lambda part, row: whole(setup.encoder | part, row)
+        return gradients.products_and_norms(loss, chosen, prepared, along, chunk)
+
+    both = map(of_domain, batch.prepared, batch.loss_keys)
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *both)
 
 
@@ -110,7 +119,7 @@ def compile_programs(subject: Subject) -> Programs:
 
     parts = subject.parts
     return Programs(
-        jit(functools.partial(augment_and_prepare, parts, subject.stage)),
+        jit(functools.partial(augment_and_prepare, parts)),
         jit(functools.partial(directions, parts), (0,)),
         jit(functools.partial(forward_products, parts), (0,)),
         jit(functools.partial(own_products, parts), (0, 1)),

@@ -66,11 +66,11 @@ def examine_scores(
     """
     config, parts, state = subject.config, subject.parts, subject.state
     model = Model(config, subject.source.classes, parts.network, state.variables, subject.stage, subject.step)
-    augment_one = jax.jit(functools.partial(augment_and_prepare, parts, subject.stage))
+    augment_one = jax.jit(functools.partial(augment_and_prepare, parts))
     first = tuple(rows[: drawn.measured] for rows in drawn.rows)
     augmented = augment_all(augment_one, subject, (first[0], first[1]), seed)
     true = tuple(np.concatenate([np.asarray(batch.label[half]) for batch in augmented]) for half in (0, 1))
-    pseudo = subject.pseudo_label[first[1].ravel()]
+    pseudo = np.asarray(subject.labels.label)[first[1].ravel()]
     measured = []
     for half, label in ((0, true[0]), (1, pseudo), (1, true[1])):
         of_batches = zip(augmented, np.split(label, drawn.measured), strict=True)

@@ -59,15 +59,20 @@ def pretext_losses(setup: Setup, prepared: Tree, key: jax.Array) -> Losses:
 
 
 def class_losses(
-    setup: Setup, points: Float[Array, "batch n 3"], label: Int[Array, "batch *points"], key: jax.Array
+    setup: Setup,
+    points: Float[Array, "batch n 3"],
+    label: Int[Array, "batch *points"],
+    key: jax.Array,
+    weight: Float[Array, "batch *points"] | None = None,
 ) -> Losses:
-    """Class losses of clouds under the given labels, without the host's class weight."""
+    """Class losses of clouds under the given labels, times these weights, without the host's class weight."""
 
     def losses(encoder: Tree) -> Float[Array, " batch"]:
         variables = with_encoder(setup.variables, encoder)
         network = setup.parts.network
         output, *_ = predict(network, variables, points, key, train=setup.train)
-        return per_sample_mean(network.task.loss(output, label))
+        loss = network.task.loss(output, label)
+        return per_sample_mean(loss if weight is None else weight * loss)
 
     return losses
 

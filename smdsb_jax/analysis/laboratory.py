@@ -26,6 +26,7 @@ from smdsb_jax.config import flatten
 from smdsb_jax.registry import lookup
 from smdsb_jax.statistics import STATISTICS, Score, find_statistic
 
+DEFINITION = 2  # of the measures and their draws: 2 since the class gradient of stage 2 has the target's too
 CHECKS = (  # (of, with): the same by another definition, or by an estimate
     ("dot_o, coupled", "dot_o, frozen_batch"),
     ("dot_o, coupled", "dot_o, running"),
@@ -196,6 +197,7 @@ def _about(subject: Subject, of: Found, drawn: Drawn, settings: Settings) -> dic
         "step": of.total_step,
         "network": _digest(subject.state.variables),
         "clouds": _digest([(split.points[rows], split.label[rows]) for split, rows in splits]),
+        "definition": DEFINITION,
         "jax": jax.__version__,
         **settings._asdict(),
     }

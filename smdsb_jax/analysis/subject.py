@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Int
 from ml_collections import ConfigDict
 
 from smdsb_jax import checkpoint
@@ -15,6 +14,8 @@ from smdsb_jax.datasets.domain import Domain
 from smdsb_jax.defaults import SECTIONS, make
 from smdsb_jax.evaluation import predict_split
 from smdsb_jax.parts import Parts
+from smdsb_jax.pseudo_labels import PseudoLabels
+from smdsb_jax.pseudo_labels.max_confidence import most_probable
 from smdsb_jax.state import TrainState
 
 REMEDY = "Give the workdir of a finished or stopped run."
@@ -32,7 +33,7 @@ class Subject(NamedTuple):
     state: TrainState
     source: Domain
     target: Domain
-    pseudo_label: Int[np.ndarray, " n"]  # of the target's training clouds
+    labels: PseudoLabels  # of the target's training clouds; numpy
 
 
 class Found(NamedTuple):
@@ -112,12 +113,11 @@ def open_subject(found: Found, root: str | None = None) -> Subject:
         )
     if labels is None:
         step = jit_eval_step(config, len(classes))
-        found_labels = predict_split(step, state.variables, target.train.points, eval_batch_size(config))
-        pseudo_label = found_labels.predictions.logits.argmax(axis=-1)
-    else:
-        pseudo_label = np.asarray(labels.label)
+        batch = eval_batch_size(config)
+        predictions = predict_split(step, state.variables, target.train.points, batch).predictions
+        labels = most_probable(predictions)
     name = f"{found.workdir}, stage {found.stage}, step {found.step}"
     return Subject(
         name, found.workdir, config, found.stage, found.step, parts, state, source, target,
-        pseudo_label.astype(np.int32),
+        jax.tree.map(np.asarray, labels),
     )  # fmt: skip

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from smdsb_jax.analysis.subject import Subject
 from smdsb_jax.parts import Parts
-from smdsb_jax.pretext import build_view
+from smdsb_jax.pretext import build_view, prepare
 from smdsb_jax.sampling import SOURCE, TARGET, batch_indices
 from smdsb_jax.state import Batch, Clouds, Pair
 from smdsb_jax.train_step import augment_batch
@@ -36,24 +36,33 @@ class AugmentedBatch(NamedTuple):
 
     points: Pair  # [batch, n, 3]
     label: Pair  # [batch, *points]
+    pseudo: (
+        Clouds | None
+    )  # the target's half under its pseudo-labels, as stage 2 trains on it; None in stage 1
     prepared: Pair  # pretext samples
-    key: jax.Array  # of the passes
+    loss_keys: Pair  # of their losses
+    key: jax.Array  # of the class passes
 
 
 def augment_and_prepare(
-    parts: Parts, stage: int, progress: Float[Array, ""], key: jax.Array, stored: Batch
+    parts: Parts, progress: Float[Array, ""], key: jax.Array, stored: Batch, pseudo: Clouds | None
 ) -> AugmentedBatch:
-    """Views and prepared pretext samples of a mini-batch with true labels, drawn from `key`."""
+    """Views and prepared pretext samples of a mini-batch with true labels, drawn from `key`.
+
+    `pseudo` is the target's half with its pseudo-labels; None in stage 1, which has none.
+    """
     augment_key, pass_key = jax.random.split(key)
     augmented = augment_batch(parts.augment, augment_key, stored)
-    prepared = []
-    for name, clouds, before in zip(Batch._fields, augmented, stored, strict=True):
-        # the label itself is read by no task; whether there is one tells labelled passes from others
-        clouds = clouds._replace(label=None) if name == "target" and stage == 1 else clouds
+    target = augmented.target._replace(label=None)  # no task reads the truth
+    if pseudo is not None:  # the same draws
+        target = augment_batch(parts.augment, augment_key, stored._replace(target=pseudo)).target
+    begun = []
+    for name, clouds, before in zip(Batch._fields, (augmented.source, target), stored, strict=True):
         view = build_view(clouds, before, name, progress)
-        prepared.append(parts.pretext.prepare(view, jax.random.fold_in(pass_key, len(prepared))))
+        begun.append(prepare(parts.pretext, view, jax.random.fold_in(pass_key, len(begun))))
+    prepared, loss_keys = (Pair(*of_domains) for of_domains in zip(*begun, strict=True))
     points, label = (Pair(*(getattr(clouds, field) for clouds in augmented)) for field in ("points", "label"))
-    return AugmentedBatch(points, label, Pair(*prepared), pass_key)
+    return AugmentedBatch(points, label, None if pseudo is None else target, prepared, loss_keys, pass_key)
 
 
 def augment_all(
@@ -61,12 +70,16 @@ def augment_all(
 ) -> list[AugmentedBatch]:
     """All mini-batches, with the compiled `augment_and_prepare` of the checkpoint."""
     progress = jnp.asarray(subject.step / subject.parts.steps, jnp.float32)
-    source, target = subject.source.train, subject.target.train
+    source, target, labels = subject.source.train, subject.target.train, subject.labels
     out = []
     for number, (of_source, of_target) in enumerate(zip(*rows, strict=True)):
         stored = Batch(
             Clouds(*map(jnp.asarray, (source.points[of_source], source.label[of_source]))),
             Clouds(*map(jnp.asarray, (target.points[of_target], target.label[of_target]))),
         )
-        out.append(augment_one(progress, jax.random.fold_in(jax.random.key(seed), number), stored))
+        pseudo = None
+        if subject.stage == 2:
+            own = (jnp.asarray(labels.label)[of_target], jnp.asarray(labels.weight)[of_target])
+            pseudo = Clouds(stored.target.points, *own)
+        out.append(augment_one(progress, jax.random.fold_in(jax.random.key(seed), number), stored, pseudo))
     return out

@@ -1,7 +1,6 @@
 """What a combination rule is."""
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import jax
@@ -28,7 +27,7 @@ class Merged(NamedTuple):
     encoder: Tree  # the gradient
     state: Tree  # of the rule
     head_weights: Float[Array, " tasks"] | None = None  # of each task's gradient of heads; None: 1
-    metrics: Mapping[str, Float[Array, ""]] = MappingProxyType({})  # to record, below `combine/`
+    metrics: dict[str, Float[Array, ""]] | None = None  # to record, below `combine/`
 
 
 class Combine(NamedTuple):

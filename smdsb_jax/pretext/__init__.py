@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from smdsb_jax.pretext.base import Losses, Pretext, View, build_view
+from smdsb_jax.pretext.base import Losses, Pretext, View, build_view, prepare
 from smdsb_jax.pretext.defrec import defrec, defrec_radius
 from smdsb_jax.pretext.gast import gast
 from smdsb_jax.pretext.none import none
@@ -16,4 +16,4 @@ PRETEXT: dict[str, Callable[..., Pretext]] = {
     "none": none,  # source_only: no self-supervision
 }
 
-__all__ = ["PRETEXT", "Losses", "Pretext", "View", "build_view"]
+__all__ = ["PRETEXT", "Losses", "Pretext", "View", "build_view", "prepare"]

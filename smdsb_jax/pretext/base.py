@@ -1,11 +1,10 @@
 """What a pretext task is."""
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import jax
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Float, Int
 
 from smdsb_jax.network import Passes, Train
 from smdsb_jax.state import Clouds, Features, Pair, Tree, Variables
@@ -26,14 +25,18 @@ class Losses(NamedTuple):
 
     per_sample: dict[str, Float[Array, " batch"]]
     variables: Variables  # with new batch statistics
-    solved: Mapping[str, Shaped[Array, " batch"]] = MappingProxyType(
-        {}
-    )  # loss → how far each sample is solved, 0 to 1
+    solved: dict[str, Float[Array, " batch"]] | None = None  # loss → how far each sample is solved, 0 to 1
 
 
 def build_view(augmented: Clouds, stored: Clouds, domain: str, progress: Float[Array, ""]) -> View:
     """The view of one domain, the same for the step and for analyses."""
     return View(augmented.points, stored.points, augmented.label, domain, progress)
+
+
+def prepare(pretext: "Pretext", view: View, key: jax.Array) -> tuple[Tree, jax.Array]:
+    """The prepared samples of a view, and the key of their loss, which is another than theirs."""
+    prepare_key, loss_key = jax.random.split(key)
+    return pretext.prepare(view, prepare_key), loss_key
 
 
 def unchanged(state: Tree, variables: Variables) -> Tree:

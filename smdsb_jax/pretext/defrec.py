@@ -99,7 +99,7 @@ def _reconstruction(
         return dict(head.lazy_init(key, features, train=False)), ()
 
     def prepare(view: View, key: jax.Array) -> Prepared:
-        region_key, noise_key, *_ = jax.random.split(key, 4)
+        region_key, noise_key = jax.random.split(key)
         keys = jax.random.split(noise_key, view.points.shape[0])
         return Prepared(view.points, *deform(region_key, keys, view.points))
 
@@ -113,7 +113,7 @@ def _reconstruction(
         train: Train = True,
     ) -> Losses:
         del state
-        *_, encoder_key, head_key = jax.random.split(key, 4)
+        encoder_key, head_key = jax.random.split(key)
         points, deformed, mask = prepared
         features, variables = passes.encode(variables, deformed, encoder_key, train=train)
         rebuilt, variables = run(head, variables, "pretext", features, train=train, key=head_key)

@@ -103,7 +103,7 @@ def gast(
         return out
 
     def distort(points: Float[Array, "batch n 3"], key: jax.Array) -> Distorted:
-        order_key, noise_key, _ = jax.random.split(key, 3)
+        order_key, noise_key = jax.random.split(key)
         order = jax.random.permutation(order_key, CELLS**3)  # one for the batch, as released
         keys = jax.random.split(noise_key, points.shape[0])
         least = least_points(min_share, points.shape[1])
@@ -120,7 +120,7 @@ def gast(
         distortion_key, rotation_key = jax.random.split(key)
         return Prepared(
             distort(view.points, distortion_key) if distortion_weight else None,
-            mix_turned(jax.random.split(rotation_key)[0], view.points) if rotation_weight else None,
+            mix_turned(rotation_key, view.points) if rotation_weight else None,
         )
 
     def loss(
@@ -136,14 +136,12 @@ def gast(
         distortion_key, rotation_key = jax.random.split(key)
         losses, solved = {}, {}
         if distorted := prepared.distorted:
-            encoder_key = jax.random.split(distortion_key, 3)[2]
-            features, variables = passes.encode(variables, distorted.points, encoder_key, train=train)
+            features, variables = passes.encode(variables, distorted.points, distortion_key, train=train)
             of_cell = logits(variables, "cell", features)
             losses["distortion"] = distorted.weight * cross_entropy(of_cell, distorted.cell)
             solved["distortion"] = is_right(of_cell, distorted.cell)
         if mixed := prepared.mixed:
-            encoder_key = jax.random.split(rotation_key)[1]
-            features, variables = passes.encode(variables, mixed.points, encoder_key, train=train)
+            features, variables = passes.encode(variables, mixed.points, rotation_key, train=train)
             first, other = (logits(variables, name, features) for name in ("about_x", "about_y"))
             of_first, of_other = cross_entropy(first, mixed.about_x), cross_entropy(other, mixed.about_y)
             losses["rotation"] = rotation_weight * (mixed.share * of_first + (1 - mixed.share) * of_other)

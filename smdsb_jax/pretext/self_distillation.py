@@ -67,8 +67,7 @@ def self_distillation(
         return {"params": {}, "batch_stats": {}}, Teacher(encoder, jnp.zeros((), jnp.int32))
 
     def prepare(view: View, key: jax.Array) -> Prepared:
-        *_, view_key = jax.random.split(key, 3)
-        keys = jax.random.split(view_key, view.stored.shape[0])
+        keys = jax.random.split(key, view.stored.shape[0])
         weak = jax.vmap(lambda k, cloud: weak_view(k, cloud, view.points.shape[1]))(keys, view.stored)
         ramp = jnp.exp(-5 * (1 - view.progress) ** 2)
         return Prepared(view.points, weak, view.label, jnp.full(len(weak), ramp / 2))
@@ -82,7 +81,7 @@ def self_distillation(
         *,
         train: Train = True,
     ) -> Losses:
-        student_key, teacher_key, _ = jax.random.split(key, 3)
+        student_key, teacher_key = jax.random.split(key)
         student, after = passes.encode(variables, prepared.strong, student_key, train=train)
         frozen = {kind: {"encoder": tree} for kind, tree in state.encoder.items()}
         teacher, _ = passes.encode(frozen, prepared.weak, teacher_key, train=False)

@@ -1,5 +1,8 @@
 """Classification: one label per cloud."""
 
+from typing import Any
+
+import flax.linen as nn
 import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
@@ -15,13 +18,17 @@ def classification() -> Task:
     The loss of a mixed cloud is its own label's and its partner's, by their shares of the points.
     [SM-DSB, arXiv:2504.15796, III-B; mixing: Achituve et al., arXiv:2003.12641, 3.3]
     """
-    return Task(
-        head=lambda encoder, classes, dropout: encoder.head(classes, dropout),
-        loss=cross_entropy,
-        logits=lambda output: output,
-        mixed_loss=mixed_cross_entropy,
-        scores=scores,
-    )
+    return Task(published_head, cross_entropy, logits, mixed_cross_entropy, scores)
+
+
+def published_head(encoder: Any, classes: int, dropout: float) -> nn.Module:
+    """The encoder's own."""
+    return encoder.head(classes, dropout)
+
+
+def logits(output: Float[Array, "batch classes"]) -> Float[Array, "batch classes"]:
+    """The output itself."""
+    return output
 
 
 def cross_entropy(

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from smdsb_jax.combine import Told
 from smdsb_jax.combine.pcgrad import pcgrad
 
 
@@ -10,7 +11,9 @@ def merge(*gradients, key=0):
     trees = tuple(
         {"w": jnp.asarray(g[:2], jnp.float32), "v": jnp.asarray(g[2:], jnp.float32)} for g in gradients
     )
-    merged, _ = pcgrad().update(jax.random.key(key), trees, jnp.ones(len(trees)), ())
+    names = tuple(map(str, range(len(trees))))
+    told = Told(names, jnp.ones(len(trees)), jnp.ones(len(trees)), jnp.zeros(()))
+    merged = pcgrad().update(jax.random.key(key), trees, told, ()).encoder
     return np.concatenate([merged["w"], merged["v"]])
 
 

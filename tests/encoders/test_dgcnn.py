@@ -27,7 +27,7 @@ def test_numbers_of_parameters_are_the_published_ones():
     assert sizes == {"tnet": 801_545, **edges, "agg": 526_336}
     assert features.embedding.shape == (2, 1024)
     assert [f.shape[-1] for f in features.layers] == [64, 64, 128, 256]
-    _, head = shapes(DGCNN().head(10, 0.5), features.embedding)
+    _, head = shapes(DGCNN().head(10, 0.5), features)
     assert size(head["params"]) == 660_234
     assert sum(sizes.values()) + 660_234 == 2_079_635
 
@@ -41,7 +41,7 @@ def test_a_narrow_network_is_narrow_throughout():
     features, variables = shapes(DGCNN(layers=(32, 32, 64, 64), embedding=256), CLOUDS)
     assert features.embedding.shape == (2, 256)
     assert variables["params"]["tnet"]["conv3"]["dense"]["kernel"].shape == (32, 256)
-    _, head = shapes(DGCNN(embedding=256).head(7, 0.0), features.embedding)
+    _, head = shapes(DGCNN(embedding=256).head(7, 0.0), features)
     assert head["params"]["fc1"]["dense"]["kernel"].shape == (256, 128)
 
 

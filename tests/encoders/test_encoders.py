@@ -55,7 +55,7 @@ def test_shapes_and_types(name):
         assert [f.shape[2] for f in features.layers] == list(SMALL[name]["layers"])
     chex.assert_type(jax.tree.leaves(features), jnp.float32)
     logits, _ = jax.eval_shape(
-        lambda e: encoder.head(7, 0.5).init_with_output(jax.random.key(0), e, train=False), features.embedding
+        lambda f: encoder.head(7, 0.5).init_with_output(jax.random.key(0), f, train=False), features
     )
     assert logits.shape == (5, 7)
 

@@ -26,7 +26,7 @@ def test_numbers_of_parameters_are_the_published_ones():
     assert sizes.pop("tnet2") == 1_857_344
     assert sum(sizes.values()) == 151_680
     assert [f.shape[-1] for f in features.layers] == [64, 64, 64, 128]
-    _, head = shapes(PointNet().head(10, 0.5), features.embedding)
+    _, head = shapes(PointNet().head(10, 0.5), features)
     assert size(head["params"]) == 659_722
     assert size(variables["params"]) + 659_722 == 3_471_827
 

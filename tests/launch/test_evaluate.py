@@ -38,12 +38,12 @@ def test_the_target_test_of_the_last_checkpoint_is_what_training_recorded(workdi
 
 def test_any_domain_split_and_checkpoint_with_pictures(workdir, tmp_path):
     done = evaluate(
-        workdir, "--domain=catalog", "--split=val", "--checkpoint=best_source_val", "--stage=1",
+        workdir, "--domain=catalog", "--split=val", "--checkpoint=source_val", "--stage=1",
         "--out", tmp_path / "new",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    best = next(r for r in selected_rows(workdir) if (r.stage, r.selection) == (1, "best_source_val"))
-    assert f"catalog val, best_source_val of stage 1 (step {best.step})" in done.stdout
+    best = next(r for r in selected_rows(workdir) if (r.stage, r.select_by) == (1, "source_val"))
+    assert f"catalog val, source_val of stage 1 (step {best.step})" in done.stdout
     assert accuracy(done.stdout) == ("65", f"{100 * best.source_val:.1f}")
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["confusion.png", "saliency.png"]
 

@@ -13,11 +13,6 @@ def test_it_has_no_options_no_variables_no_state_and_no_loss():
     heads, state = task.init(jax.random.key(0), None, variables)
     assert heads == {"params": {}, "batch_stats": {}} and state == ()
     view = View(jnp.zeros((2, 4, 3)), jnp.zeros((2, 4, 3)), None, "target", jnp.zeros(()))
-
-    def encode(*args, **kwargs):
-        raise AssertionError("makes no pass")
-
-    key = jax.random.key(1)
-    losses, after = task.loss(encode, variables, state, task.prepare(view, key), key)
-    assert losses == {} and after is variables
+    assert task.prepare(view, jax.random.key(1)) == ()
+    assert task.names == () and task.loss is None and task.joint is None
     assert task.update(state, variables) == ()

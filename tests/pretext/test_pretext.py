@@ -13,10 +13,10 @@ import pytest
 
 from smdsb_jax import choose, default_config, resolve
 from smdsb_jax.build import build_parts, init_state
-from smdsb_jax.network import encode, run
-from smdsb_jax.pretext import PRETEXT, Pretext, View
-from smdsb_jax.state import Batch, Clouds
-from smdsb_jax.train_step import pretext_loss, train_step
+from smdsb_jax.network import passes_of, run
+from smdsb_jax.pretext import PRETEXT, Losses, Pretext, View, prepare
+from smdsb_jax.state import Batch, Clouds, Pair
+from smdsb_jax.train_step import pretext_losses, train_step
 
 BATCH, POINTS = 4, 48
 
@@ -62,10 +62,13 @@ def test_every_task_gives_a_finite_loss_per_sample_and_steps(name):
     parts, state = of_entry(name)
     half = clouds(1)
     view = View(half.points[:, :POINTS], half.points, half.label, "source", jnp.zeros(()))
-    key, encoder = jax.random.key(2), functools.partial(encode, parts.network)
-    prepared = parts.pretext.prepare(view, key)
+    prepared, key = prepare(parts.pretext, view, jax.random.key(2))
     assert all(leaf.shape[0] == BATCH for leaf in jax.tree.leaves(prepared))
-    losses, _ = parts.pretext.loss(encoder, state.variables, state.pretext, prepared, key)
+    losses = {}
+    if parts.pretext.loss is not None:
+        passes = passes_of(parts.network)
+        losses = parts.pretext.loss(passes, state.variables, state.pretext, prepared, key).per_sample
+    assert set(losses) <= set(parts.pretext.names)
     for loss in losses.values():
         assert loss.shape == (BATCH,)
         chex.assert_tree_all_finite(loss)
@@ -80,22 +83,21 @@ def test_every_task_gives_a_finite_loss_per_sample_and_steps(name):
     assert traced.lower(lowering_platforms=("cuda",)).as_text()
 
 
-@pytest.mark.parametrize("name", PRETEXT)
+@pytest.mark.parametrize("name", [name for name in PRETEXT if PRETEXT[name]().loss is not None])
 def test_in_inference_mode_a_prepared_samples_loss_is_its_own(name):
     parts, state = of_entry(name)
-    half = clouds(1)
-    key, encoder = jax.random.key(2), functools.partial(encode, parts.network)
-    prepared = parts.pretext.prepare(
-        View(half.points[:, :POINTS], half.points, half.label, "source", jnp.ones(())), key
-    )
+    half, passes = clouds(1), passes_of(parts.network)
+    view = View(half.points[:, :POINTS], half.points, half.label, "source", jnp.ones(()))
+    prepared, key = prepare(parts.pretext, view, jax.random.key(2))
 
     def losses(prepared):
-        found, after = parts.pretext.loss(encoder, state.variables, state.pretext, prepared, key, train=False)
-        chex.assert_trees_all_equal(after, state.variables)
-        return found
+        task = parts.pretext
+        found = task.loss(passes, state.variables, state.pretext, prepared, key, train=False)
+        chex.assert_trees_all_equal(found.variables, state.variables)
+        return found.per_sample
 
     together = losses(prepared)
-    assert together or name == "none"
+    assert together
     for i in range(BATCH):
         alone = losses(jax.tree.map(operator.itemgetter(slice(i, i + 1)), prepared))
         for loss, values in together.items():
@@ -125,21 +127,19 @@ def everything():
         turned = jnp.where(label[:, None, None] > 1, -view.points, view.points)
         return label, turned, view.stored[:, :POINTS], view.points, jnp.full(batch, view.progress)
 
-    def loss(encoder, variables, state, prepared, key, *, train=True):
+    def loss(passes, variables, state, prepared, key, *, train=True):
         label, turned, stored, points, progress = prepared
         keys = jax.random.split(key, 4)
-        features, variables = encoder(variables, turned, keys[1], train=train)
-        again, variables = encoder(variables, stored, keys[2], train=train)
+        features, variables = passes.encode(variables, turned, keys[1], train=train)
+        again, variables = passes.encode(variables, stored, keys[2], train=train)
         teacher = {kind: {"encoder": tree} for kind, tree in state["teacher"].items()}
-        target, unchanged = encoder(teacher, points, keys[3], train=False)
+        target, unchanged = passes.encode(teacher, points, keys[3], train=False)
         assert unchanged is teacher
         (logits, offsets), variables = run(head, variables, "pretext", features, train=train)
         angle = optax.softmax_cross_entropy_with_integer_labels(logits, label)
         distill = jnp.mean((again.embedding - jax.lax.stop_gradient(target.embedding)) ** 2, axis=-1)
-        return {
-            "angle": angle + 0 * jnp.mean(offsets, axis=(1, 2)),
-            "distill": progress * distill,
-        }, variables
+        both = {"angle": angle + 0 * jnp.mean(offsets, axis=(1, 2)), "distill": progress * distill}
+        return Losses(both, variables, {"angle": (jnp.argmax(logits, axis=-1) == label).astype(float)})
 
     def update(state, variables):
         updates = state["updates"] + 1
@@ -148,7 +148,7 @@ def everything():
         teacher = jax.tree.map(lambda t, s: decay * t + (1 - decay) * s, state["teacher"], student)
         return {"teacher": teacher, "updates": updates}
 
-    return Pretext(init, prepare, loss, update)
+    return Pretext(init, prepare, loss, ("angle", "distill"), update)
 
 
 def test_the_interface_carries_what_later_tasks_need():
@@ -173,18 +173,24 @@ def test_per_sample_losses_average_to_the_steps_loss_with_the_given_weights():
         PRETEXT["defrec"](min_share=3 / POINTS), selection__statistic="none", pretext__weight=0.2
     )
     batch = Batch(clouds(1), clouds(2, label=False))
-    keep = (jnp.ones(BATCH, bool),) * 2
-    seen = Batch(*(c._replace(points=c.points[:, :POINTS]) for c in batch))
-    args = (state.variables["params"], state.variables["batch_stats"], state, batch, seen, keep)
-    total, (named, _) = pretext_loss(parts, jax.random.key(5), *args)
+    keep = Pair(*(jnp.ones(BATCH, bool),) * 2)
+    augmented = Batch(*(c._replace(points=c.points[:, :POINTS]) for c in batch))
+    given = {"stored": batch, "augmented": augmented, "keep": keep, "state": state}
+    given["batch_stats"] = state.variables["batch_stats"]
+    (total,), record = pretext_losses(
+        parts,
+        jax.random.key(5),
+        state.variables["params"],
+        batch_stats=state.variables["batch_stats"],
+        **given,
+    )
     keys = jax.random.split(jax.random.key(5))
     variables, expected = state.variables, 0.0
-    for half, key, domain in zip(seen, keys, Batch._fields, strict=True):
+    for half, key, domain in zip(augmented, keys, Batch._fields, strict=True):
         view = View(half.points, half.points, half.label, domain, jnp.zeros(()))
-        prepared = parts.pretext.prepare(view, key)
-        losses, variables = parts.pretext.loss(
-            functools.partial(encode, parts.network), variables, (), prepared, key
-        )
-        expected += 0.2 * float(np.mean(losses["reconstruction"]))
+        prepared, key = prepare(parts.pretext, view, key)
+        found = parts.pretext.loss(passes_of(parts.network), variables, (), prepared, key)
+        variables = found.variables
+        expected += 0.2 * float(np.mean(found.per_sample["reconstruction"]))
     assert total == pytest.approx(expected, rel=1e-5)
-    assert total == pytest.approx(0.2 * sum(map(float, named.values())), rel=1e-5)
+    assert total == pytest.approx(0.2 * sum(map(float, record.named.values())), rel=1e-5)

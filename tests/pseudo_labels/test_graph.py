@@ -5,6 +5,7 @@ import pytest
 
 from smdsb_jax.pseudo_labels import Evidence
 from smdsb_jax.pseudo_labels.graph import graph, most_confident, propagate, similar, train_graph_network
+from smdsb_jax.state import Predictions
 
 KEY = jax.random.key(0)
 
@@ -17,7 +18,7 @@ def clusters(clouds=60, wrong=6):
     said = true.copy()
     said[:wrong] = (said[:wrong] + 1) % 3
     logits = np.where(np.arange(clouds) < wrong, 1.0, 4.0)[:, None] * np.eye(3)[said]
-    return Evidence(jnp.asarray(logits, jnp.float32), jnp.asarray(embedding, jnp.float32)), true
+    return Predictions(jnp.asarray(logits, jnp.float32), jnp.asarray(embedding, jnp.float32)), true
 
 
 def test_edges_are_the_most_correlated_above_the_bar():
@@ -66,24 +67,24 @@ def test_the_kept_of_each_class_are_those_at_the_published_place():
 
 
 def test_it_mends_what_the_neighbors_say():
-    seen, true = clusters()
-    assert (np.argmax(seen.logits, axis=1) != true).sum() == 6
-    edges, joined = similar(seen.embedding, 0.95, 10)
-    logits = train_graph_network(KEY, seen, edges, joined, 100)
+    predictions, true = clusters()
+    assert (np.argmax(predictions.logits, axis=1) != true).sum() == 6
+    edges, joined = similar(predictions.embedding, 0.95, 10)
+    logits = train_graph_network(KEY, predictions, edges, joined, 100)
     np.testing.assert_array_equal(jnp.argmax(logits, axis=1), true)
 
 
 def test_labels_taken_once_keep_their_weight():
-    seen, true = clusters()
+    predictions, true = clusters()
     rule = graph(iterations=60)
-    labels = rule.assign(KEY, seen)
+    labels = rule.assign(KEY, Evidence(predictions))
     np.testing.assert_allclose(labels.weight, 0.2)
-    after = rule.refine(KEY, labels, seen, jnp.asarray(0.5))
+    after = rule.refine(KEY, labels, Evidence(predictions), jnp.asarray(0.5))
     sure = np.asarray(after.weight) == 1
     assert 25 <= sure.sum() <= 40 and set(np.unique(after.weight)) == {np.float32(0.2), 1.0}
     np.testing.assert_array_equal(np.asarray(after.label)[sure], true[sure])
     np.testing.assert_array_equal(np.asarray(after.label)[~sure], np.asarray(labels.label)[~sure])
-    later = rule.refine(jax.random.key(1), after, seen, jnp.asarray(0.05))
+    later = rule.refine(jax.random.key(1), after, Evidence(predictions), jnp.asarray(0.05))
     assert (np.asarray(later.weight)[sure] == 1).all()  # for good
 
 

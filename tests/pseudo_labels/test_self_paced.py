@@ -6,17 +6,18 @@ import pytest
 from smdsb_jax.labelling import refine, refinement_steps
 from smdsb_jax.pseudo_labels import Evidence
 from smdsb_jax.pseudo_labels.self_paced import self_paced
+from smdsb_jax.state import Predictions
 
 KEY = jax.random.key(0)
 
 
-def seen(*confidences):
+def evidence(*confidences):
     p = jnp.array(confidences)
-    return Evidence(jnp.log(jnp.stack([p, 1 - p], axis=1)), jnp.zeros((len(confidences), 4)))
+    return Evidence(Predictions(jnp.log(jnp.stack([p, 1 - p], axis=1)), jnp.zeros((len(confidences), 4))))
 
 
 def test_strictly_above_the_threshold_and_the_mean_is_that_of_the_chosen():
-    half = seen(0.5, 0.5, 0.75, 0.99)
+    half = evidence(0.5, 0.5, 0.75, 0.99)
     exactly = float(self_paced(threshold=0.0).assign(KEY, half).confidence[2])  # 0.75 as it is computed
     labels = self_paced(threshold=exactly).assign(KEY, half)
     np.testing.assert_allclose(labels.weight, [0, 0, 0, 4])
@@ -28,17 +29,17 @@ def test_the_published_thresholds_of_ten_rounds():
     rule = self_paced()
     np.testing.assert_array_equal(list(refinement_steps(rule, 1000)), np.arange(100, 1000, 100))
     bars = 0.8 + 0.005 * np.arange(10)  # 0.800, 0.805, ..., 0.845
-    clouds = seen(*(bars - 1e-4), *(bars + 1e-4))
+    clouds = evidence(*(bars - 1e-4), *(bars + 1e-4))
     labels = rule.assign(KEY, clouds)
     for number in range(10):
-        expected = np.asarray(clouds.logits[:, 0]) > np.log(bars[number])
+        expected = np.asarray(clouds.target.logits[:, 0]) > np.log(bars[number])
         np.testing.assert_array_equal(labels.weight > 0, expected)
         if number < 9:
             labels = refine(rule, KEY, labels, clouds, number + 1)
 
 
 def test_nothing_chosen_weighs_nothing():
-    labels = self_paced(threshold=1.0).assign(KEY, seen(0.9, 0.6))
+    labels = self_paced(threshold=1.0).assign(KEY, evidence(0.9, 0.6))
     np.testing.assert_array_equal(labels.weight, [0, 0])
 
 

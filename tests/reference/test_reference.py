@@ -22,7 +22,7 @@ from reference import deform as torch_deform
 from reference.step import learning_rate, momentum
 from smdsb_jax import choose, default_config, resolve, train_step
 from smdsb_jax.build import build_parts, init_state
-from smdsb_jax.network import classify
+from smdsb_jax.network import predict
 from smdsb_jax.optimizer import learning_rate_schedule, momentum_cycle
 from smdsb_jax.selection import score_samples
 from smdsb_jax.selection import select as select_samples
@@ -288,7 +288,7 @@ def test_inference_by_running_statistics():
     config, parts, variables = start("dgcnn with T-Net, stage 2, per sample")
     variables = as_type(variables, np.float32)
     points = np.float32(batch_of(CASES["dgcnn, stage 1, shared"]).source.points)
-    expected = jax.jit(lambda v, p: classify(parts.network, v, p)[0], compiler_options=QUICK)(
+    expected = jax.jit(lambda v, p: predict(parts.network, v, p)[0], compiler_options=QUICK)(
         variables, points
     )
     for factorised in (False, True):

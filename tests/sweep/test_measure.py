@@ -2,18 +2,19 @@ from pathlib import Path
 
 import pytest
 
-from smdsb_jax.checkpoint import SELECTIONS
+from smdsb_jax.scores import SELECT_BY
 from smdsb_jax.summary import selected_rows
 from smdsb_jax.sweep.measure import MEASURES
 
 
 def test_accuracies_of_each_stage_and_selection_apart(tiny_runs):
     values = MEASURES["accuracy"].of_run("a", Path(tiny_runs[0]))
-    assert set(values) == {("a", stage, selection) for stage in (1, 2) for selection in SELECTIONS}
+    assert set(values) == {("a", stage, selection) for stage in (1, 2) for selection in SELECT_BY}
     for row in selected_rows(tiny_runs[0]):
-        assert values["a", row.stage, row.selection] == [pytest.approx(100 * row.target_test)]
-    titles = MEASURES["accuracy"].selections
-    assert list(titles) == list(SELECTIONS) and "uses target labels" in titles["oracle_target_test"]
+        score = row.scores["target_test/accuracy"]
+        assert values["a", row.stage, row.select_by] == [pytest.approx(100 * score)]
+    titles = MEASURES["accuracy"].choices
+    assert list(titles) == list(SELECT_BY) and "uses target labels" in titles["oracle"]
 
 
 def test_agreement_of_the_saliency_modes(tiny_runs):

@@ -3,7 +3,7 @@ import statistics
 
 import pytest
 
-from smdsb_jax.checkpoint import SELECTIONS
+from smdsb_jax.scores import SELECT_BY
 from smdsb_jax.sweep.grid import Grid, Run
 from smdsb_jax.sweep.published import Published
 from smdsb_jax.sweep.table import (
@@ -30,7 +30,7 @@ def found_of(*runs):
         values = {
             (row, stage, selection): [value + 10 * (stage - 1) + i]
             for stage in (1, 2)
-            for i, selection in enumerate(SELECTIONS)
+            for i, selection in enumerate(SELECT_BY)
         }
         add(found, Run(row, direction, seed, "", "", (), None), values)
     return found
@@ -98,7 +98,7 @@ def test_the_files_hold_the_same_numbers(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["table.csv", "table.md", "table.png"]
     lines = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
     cells = {(x["row"], x["stage"], x["checkpoint"], x["direction"]): x for x in lines}
-    cell = cells["first", "2", "oracle_target_test", "c2b"]
+    cell = cells["first", "2", "oracle", "c2b"]
     assert (float(cell["mean"]), int(cell["count"])) == (25, 2)
     assert float(cell["std"]) == pytest.approx(statistics.stdev([22, 28]), abs=1e-4)
     assert cells["first", "1", "last", "c2s"]["std"] == ""  # one seed
