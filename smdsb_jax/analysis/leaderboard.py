@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from smdsb_jax.analysis import ranks
 from smdsb_jax.analysis.examined import DOMAINS, SOURCE, TARGET, Examined
@@ -13,11 +13,8 @@ from smdsb_jax.statistics import STATISTICS
 
 Row = dict[str, str | int | float | None]
 Tables = dict[str, Float[np.ndarray, "replicates scores measures"]]  # first replicate: the value itself
-Bounds = tuple[np.ndarray, np.ndarray, np.ndarray]  # value, low and high, each [scores, measures]
 COUPLED = ("dot_o", "dot_c", "loo1")  # samples of one mini-batch share its statistics: batches are drawn
-LEAST_CLUSTERS = (
-    5  # of fewer mini-batches the bootstrap's intervals are far too narrow: 2 hold half the truth
-)
+LEAST_DRAWN = 5  # of fewer mini-batches the bootstrap knows too little
 CORRELATIONS = ("spearman", "kendall", "partial")
 
 
@@ -33,9 +30,10 @@ def leaderboard(
     `spearman`, `kendall` (τ_b) and `partial` (Spearman's given loss and confidence) are of score and
     measure: a negative one says that low scores agree. `kept_low` and `kept_high` are the mean measure of
     the `keep_ratio` of samples with the lowest or highest scores minus that of all, in standard deviations
-    of the measure. Each has the bounds of a 95 % bootstrap interval, over samples (mini-batches where
-    BatchNorm couples them; NaN where those are fewer than 5) and, where a group has several seeds, over
-    seeds. Correlations of seeds are averaged as atanh.
+    of the measure. Each has the bounds of a 95 % interval, over samples (mini-batches where BatchNorm
+    couples them; NaN where those are fewer than 5) and, where a group has several seeds, over seeds, all of
+    which see the same samples drawn (`ranks.over_seeds`); checkpoints with other samples have theirs drawn
+    apart. Correlations are averaged, and their intervals made, as atanh.
 
     Raises:
       ValueError: checkpoints of one group with different statistics.
@@ -49,12 +47,26 @@ def leaderboard(
             raise ValueError(f"{group}: its checkpoints were scored with different statistics.")
         for domain in DOMAINS:
             tables = []
-            for i, e in enumerate(seeds):
-                tables.append(_tables(e, domain, keep_ratio, replicates, seed + i))
+            for e in seeds:
+                first = next(i for i, other in enumerate(seeds) if _same_samples(e, other, domain))
+                tables.append(_tables(e, domain, keep_ratio, replicates, seed + first))
                 tick("intervals")  # a checkpoint in one domain
             key: Row = {"group": group, "stage": stage, "step": step, "domain": domain}
-            rows += _rows(key, seeds[0], tables, int((seeds[0].domain == domain).sum()))
+            drawn = np.min([_drawn(e, domain) for e in seeds], axis=0)
+            rows += _rows(key, seeds[0], tables, drawn, int((seeds[0].domain == domain).sum()))
     return rows
+
+
+def _same_samples(one: Examined, other: Examined, domain: str) -> bool:
+    """Whether the same clouds in the same mini-batches."""
+    first, second = (np.stack([e.index, e.batch])[:, e.domain == domain] for e in (one, other))
+    return np.array_equal(first, second)
+
+
+def _drawn(e: Examined, domain: str) -> Int[np.ndarray, " measures"]:
+    """How many clouds, or mini-batches where they are coupled, a replicate draws."""
+    batch = e.batch[e.domain == domain]
+    return np.array([len(np.unique(batch)) if name in COUPLED else len(batch) for name in e.measures])
 
 
 def _tables(e: Examined, domain: str, keep_ratio: float, replicates: int, seed: int) -> Tables:
@@ -71,8 +83,6 @@ def _tables(e: Examined, domain: str, keep_ratio: float, replicates: int, seed: 
         for name, table in _correlate(scores, measures[of_kind], given, keep_ratio, weight).items():
             whole = tables.setdefault(name, np.full((len(table), len(scores), len(measures)), np.nan))
             whole[: len(table), :, of_kind] = table
-            if coupled and len(np.unique(e.batch[here])) < LEAST_CLUSTERS:
-                whole[1:, :, of_kind] = np.nan
     return tables
 
 
@@ -94,9 +104,11 @@ def _correlate(
     }
 
 
-def _rows(key: Row, first: Examined, tables: Sequence[Tables], samples: int) -> list[Row]:
+def _rows(
+    key: Row, first: Examined, tables: Sequence[Tables], drawn: Int[np.ndarray, " measures"], samples: int
+) -> list[Row]:
     """The rows of one group and domain from the tables of its seeds."""
-    combined = {name: over_seeds(np.stack([t[name] for t in tables]), name) for name in tables[0]}
+    combined = {name: _with_bounds(np.stack([t[name] for t in tables]), name, drawn) for name in tables[0]}
     signs = np.sign(np.stack([t["spearman"][0] for t in tables]))
     rows = []
     for i, statistic in enumerate(first.scores):
@@ -109,25 +121,25 @@ def _rows(key: Row, first: Examined, tables: Sequence[Tables], samples: int) -> 
     return [{k: float(v) if isinstance(v, np.floating) else v for k, v in row.items()} for row in rows]
 
 
+def _with_bounds(
+    tables: Float[np.ndarray, "seeds replicates scores measures"],
+    name: str,
+    drawn: Int[np.ndarray, " measures"],
+) -> tuple[np.ndarray, ...]:
+    """Mean over seeds, low and high bound, each [scores, measures]."""
+    if name in CORRELATIONS:
+        tables = ranks.atanh(tables)
+    estimate = ranks.over_seeds(tables, np.maximum(drawn, 2))
+    low, high = (np.where(drawn < LEAST_DRAWN, np.nan, bound) for bound in ranks.bounds(estimate))
+    found = (estimate.value, low, high)
+    return tuple(map(np.tanh, found)) if name in CORRELATIONS else found
+
+
 def side_of(statistic: str) -> str:
     """The side that is kept by default; low for a user's own."""
     if statistic in STATISTICS:
         return STATISTICS[statistic].side
     return REFERENCES.get(statistic, "low")
-
-
-def over_seeds(tables: Float[np.ndarray, "seeds replicates scores measures"], name: str) -> Bounds:
-    """The mean over seeds and its interval, from replicates that draw seeds first and samples within each."""
-    if name in CORRELATIONS:
-        tables = _atanh(tables)
-    seeds, replicates = len(tables), tables.shape[1] - 1
-    random = np.random.default_rng(0)
-    picks = random.integers(seeds, size=(replicates, seeds))
-    rows = 1 + random.permuted(np.tile(np.arange(replicates), (seeds, 1)), axis=1).T
-    drawn = tables[picks, rows].mean(axis=1)
-    values = (tables[:, 0].mean(axis=0), *ranks.interval(drawn))
-    back: Callable[[np.ndarray], np.ndarray] = np.tanh if name in CORRELATIONS else np.asarray
-    return tuple(map(back, values))  # type: ignore[return-value]
 
 
 def overview(rows: Sequence[Mapping], leaders: int = 3) -> list[str]:
@@ -142,7 +154,7 @@ def overview(rows: Sequence[Mapping], leaders: int = 3) -> list[str]:
         for r in rows:
             if r["measure"] == measure and r["domain"] in (SOURCE, TARGET) and np.isfinite(r["spearman"]):
                 of.setdefault(str(r["statistic"]), []).append(r)
-        mean = {name: _mean_correlation([r["spearman"] for r in own]) for name, own in of.items()}
+        mean = {name: ranks.mean_correlation([r["spearman"] for r in own]) for name, own in of.items()}
         ranked = sorted((name for name in of if name not in REFERENCES), key=lambda name: -abs(mean[name]))
         for name in dict.fromkeys(n for n in ("skewness", *ranked[:leaders], *REFERENCES) if n in of):
             below = sum(r["spearman_high95"] < 0 for r in of[name])
@@ -152,15 +164,6 @@ def overview(rows: Sequence[Mapping], leaders: int = 3) -> list[str]:
                 f"below 0 (keep low), {above} above (keep high)"
             )
     return lines
-
-
-def _mean_correlation(values: Sequence[float]) -> float:
-    return float(np.tanh(np.mean(_atanh(np.array(values)))))
-
-
-def _atanh(correlations: np.ndarray) -> np.ndarray:
-    """Finite also where a correlation is ±1."""
-    return np.arctanh(np.clip(correlations, -1 + 1e-9, 1 - 1e-9))
 
 
 def verdicts(rows: Sequence[Mapping], keep_ratio: float = 0.7) -> list[str]:
@@ -208,7 +211,7 @@ def _side(row: Mapping) -> str:
     if not np.isfinite(row["spearman"]):
         return "its scores or the measure are constant"
     if not np.isfinite(row["spearman_low95"]):
-        return f"no interval, for it takes {LEAST_CLUSTERS} mini-batches: give more samples"
+        return f"no interval, for it takes {LEAST_DRAWN} mini-batches: give more samples"
     if not row["spearman_low95"] * row["spearman_high95"] > 0:
         return "neither side"
     return f"keep {_best_side(row)}"
