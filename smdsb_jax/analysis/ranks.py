@@ -173,7 +173,7 @@ def over_seeds(
 
 
 def bounds(
-    estimate: Estimate, level: float = 0.95
+    estimate: Estimate, level: float | Float[np.ndarray, " measures"] = 0.95
 ) -> tuple[Float[np.ndarray, "scores measures"], Float[np.ndarray, "scores measures"]]:
     """Value ± t · error, t the quantile of Student's distribution; NaN where the error is not known."""
     half = scipy.stats.t.ppf((1 + level) / 2, estimate.freedom) * estimate.error
@@ -181,8 +181,8 @@ def bounds(
 
 
 def atanh(correlations: np.ndarray) -> np.ndarray:
-    """Fisher's transform, finite also where a correlation is ±1."""
-    return np.arctanh(np.clip(correlations, -1 + 1e-9, 1 - 1e-9))
+    """Fisher's transform up to ±0.9999: closer to ±1 the ties of a resample would make all of its spread."""
+    return np.arctanh(np.clip(correlations, -0.9999, 0.9999))
 
 
 def mean_correlation(correlations: Sequence[float] | Float[np.ndarray, " n"]) -> float:

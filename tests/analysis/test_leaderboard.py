@@ -36,6 +36,7 @@ def test_there_is_a_row_for_every_group_stage_step_domain_statistic_and_measure(
     assert len(rows) == 3 * 3 * 3 * 2
     assert len({tuple(row[k] for k in TEXTS) for row in rows}) == len(rows)
     numbers = [f"{name}{end}" for name in NUMBERS for end in ("", "_low95", "_high95")]
+    numbers += ["spearman_best_low95", "spearman_best_high95"]
     for row in rows:
         assert list(row) == [*TEXTS, *numbers, "seeds", "same_sign", "samples"]
         assert row["samples"] == 48
@@ -191,7 +192,7 @@ def test_the_verdict_on_skewness_is_the_side_that_agrees_or_neither():
     assert "skewness Spearman -1.00 [-1.00, -1.00]: keep low." in told(lambda s: -s)[0]
     assert "skewness Spearman +1.00 [+1.00, +1.00]: keep high." in told(lambda s: s**3)[0]
     rng = np.random.default_rng(1)
-    assert told(lambda s: rng.normal(size=len(s)))[0].endswith(": neither side.")
+    assert told(lambda s: rng.normal(size=len(s)))[0].endswith(": neither side, it cannot be told from 0.")
 
 
 def test_the_leader_is_the_strongest_of_either_sign_and_no_reference():
@@ -201,10 +202,32 @@ def test_the_leader_is_the_strongest_of_either_sign_and_no_reference():
             "skewness": s + 0.3 * np.cos(1e3 * s), "my:own": -s + 0.01 * np.sin(1e3 * s), "oracle: cos_o": s,
         },
     )  # fmt: skip
-    assert (
-        "of 2 statistics my:own leads, Spearman -" in lines[1]
-        and "keeping its low 70 % is worth +0." in lines[1]
-    )
+    assert "of 2 statistics my:own leads, Spearman -" in lines[1]
+    assert "], adjusted for the choice among 2: keep low, of which 70 % are worth +0." in lines[1]
+
+
+def test_the_interval_of_the_best_is_at_the_level_of_a_choice_among_the_statistics():
+    e = made(measures=("gain",))
+    oracle = {"oracle: cos_o": e.measures["gain"], "constant": np.zeros(len(e.label))}
+    rows = leaderboard([e._replace(scores=e.scores | oracle)], replicates=50)  # three to choose from
+    row = row_of(rows, domain=SOURCE, statistic="gini", measure="gain")
+    quantiles = [scipy.stats.t.ppf(q, 47) for q in (0.975, 1 - 0.025 / 3)]
+    ends = [np.arctanh([row[f"spearman{s}_{e}95"] for e in ("low", "high")]) for s in ("", "_best")]
+    middle = np.arctanh(row["spearman"])
+    np.testing.assert_allclose((ends[1] - middle) / (ends[0] - middle), quantiles[1] / quantiles[0])
+
+
+def test_of_useless_statistics_none_is_found_useful_more_often_than_once_in_twenty():
+    e, claims, unadjusted = made(), [], []
+    for number in range(50):
+        rng = np.random.default_rng(number)
+        noise = lambda names: {name: rng.normal(size=len(e.label)) for name in names}  # noqa: E731, B023
+        useless = e._replace(scores=noise("abcdefghij"), measures=noise(e.measures))
+        rows = leaderboard([useless], replicates=100)
+        claims += [": keep " in line for line in verdicts(rows) if "leads" in line]
+        unadjusted.append(any(r["spearman_low95"] * r["spearman_high95"] > 0 for r in rows[:20:2]))
+    assert len(claims) == 200 and np.mean(claims) <= 0.075  # 5 % and 1.6 standard errors
+    assert np.mean(unadjusted) > 0.2  # of ten 95 % intervals: what was claimed before
 
 
 def test_lines_are_of_both_domains_without_true_labels_and_of_gain_and_dot_o():
@@ -218,13 +241,15 @@ def test_lines_are_of_both_domains_without_true_labels_and_of_gain_and_dot_o():
 def test_the_overview_counts_intervals_on_either_side_and_names_the_leaders():
     def row(statistic, value, low, high, **other):
         base = {"statistic": statistic, "measure": "gain", "domain": "source", "spearman": value}
-        return base | {"spearman_low95": low, "spearman_high95": high} | other
+        best = {"spearman_best_low95": low - 0.05, "spearman_best_high95": high + 0.05}
+        return base | {"spearman_low95": low, "spearman_high95": high} | best | other
 
     rows = [
         row("skewness", -0.2, -0.3, -0.1),
         row("skewness", 0.1, -0.1, 0.3, domain="target"),
         row("skewness", 0.9, 0.8, 0.95, domain="target, true labels"),  # of labels that nobody has
         row("gini", 0.4, 0.3, 0.5),
+        row("gini", 0.4, 0.02, 0.5),  # above 0, but not as the best of three
         row("loss", 0.01, -0.1, 0.2),
         row("oracle: cos_o", 0.8, 0.7, 0.9),
         row("medcouple", float("nan"), float("nan"), float("nan")),
@@ -232,4 +257,8 @@ def test_the_overview_counts_intervals_on_either_side_and_names_the_leaders():
     lines = overview(rows, leaders=1)
     assert [line.split(":")[0] for line in lines] == ["gain, skewness", "gain, gini", "gain, oracle"]
     assert "mean Spearman -0.05; of 2 intervals 1 below 0 (keep low), 0 above" in lines[0]
-    assert "mean Spearman +0.40; of 1 intervals 0 below 0 (keep low), 1 above" in lines[1]
+    assert (
+        "mean Spearman +0.40; of 2 intervals, adjusted for the choice among 3, 0 below 0 (keep low), 1"
+        in lines[1]
+    )
+    assert "mean Spearman +0.80; of 1 intervals 0 below 0 (keep low), 1 above" in lines[2]
