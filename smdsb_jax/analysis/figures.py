@@ -12,7 +12,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from smdsb_jax.analysis.examined import DOMAINS, SOURCE, TARGET, Examined
-from smdsb_jax.analysis.ranks import spearman
+from smdsb_jax.analysis.ranks import mean_correlation, spearman
 from smdsb_jax.pictures import COLORS, FAINT, INK, LEVELS, draw_cloud, legend_of_levels, plain, save
 from smdsb_jax.registry import lookup
 
@@ -121,9 +121,9 @@ def _pairs(examined: Sequence[Examined], domain: str, measure: str) -> list[Floa
 
 def _rank_correlation(pairs: Sequence[Float[np.ndarray, "2 n"]]) -> float:
     """Of all checkpoints: Spearman's ρ, averaged as atanh ρ; NaN where none has one."""
-    rho = np.array([spearman(*pair) for pair in pairs if pair.shape[1] > 2])
-    rho = np.clip(rho[np.isfinite(rho)], -0.999999, 0.999999)
-    return float(np.tanh(np.arctanh(rho).mean())) if len(rho) else np.nan
+    rho = [spearman(*pair) for pair in pairs if pair.shape[1] > 2]
+    known = [value for value in rho if np.isfinite(value)]
+    return mean_correlation(known) if known else np.nan
 
 
 def saliency_levels(examined: Sequence[Examined], folder: PathLike) -> list[Path]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from smdsb_jax.analysis import ranks
 from smdsb_jax.analysis.examined import DOMAINS, SOURCE, TARGET, Examined
@@ -13,11 +13,8 @@ from smdsb_jax.statistics import STATISTICS
 
 Row = dict[str, str | int | float | None]
 Tables = dict[str, Float[np.ndarray, "replicates scores measures"]]  # first replicate: the value itself
-Bounds = tuple[np.ndarray, np.ndarray, np.ndarray]  # value, low and high, each [scores, measures]
 COUPLED = ("dot_o", "dot_c", "loo1")  # samples of one mini-batch share its statistics: batches are drawn
-LEAST_CLUSTERS = (
-    5  # of fewer mini-batches the bootstrap's intervals are far too narrow: 2 hold half the truth
-)
+LEAST_DRAWN = 5  # of fewer mini-batches the bootstrap knows too little
 CORRELATIONS = ("spearman", "kendall", "partial")
 
 
@@ -33,9 +30,12 @@ def leaderboard(
     `spearman`, `kendall` (τ_b) and `partial` (Spearman's given loss and confidence) are of score and
     measure: a negative one says that low scores agree. `kept_low` and `kept_high` are the mean measure of
     the `keep_ratio` of samples with the lowest or highest scores minus that of all, in standard deviations
-    of the measure. Each has the bounds of a 95 % bootstrap interval, over samples (mini-batches where
-    BatchNorm couples them; NaN where those are fewer than 5) and, where a group has several seeds, over
-    seeds. Correlations of seeds are averaged as atanh.
+    of the measure. Each has the bounds of a 95 % interval, over samples (mini-batches where BatchNorm
+    couples them; NaN where those are fewer than 5) and, where a group has several seeds, over seeds, all of
+    which see the same samples drawn (`ranks.over_seeds`); checkpoints with other samples have theirs drawn
+    apart. Correlations are averaged, and their intervals made, as atanh. `spearman_best_low95` and
+    `spearman_best_high95` bound whichever of the k statistics is picked for its correlation with the
+    measure: the level is 1 - 0.05 / k   [Bonferroni; k without the references].
 
     Raises:
       ValueError: checkpoints of one group with different statistics.
@@ -49,12 +49,26 @@ def leaderboard(
             raise ValueError(f"{group}: its checkpoints were scored with different statistics.")
         for domain in DOMAINS:
             tables = []
-            for i, e in enumerate(seeds):
-                tables.append(_tables(e, domain, keep_ratio, replicates, seed + i))
+            for e in seeds:
+                first = next(i for i, other in enumerate(seeds) if _same_samples(e, other, domain))
+                tables.append(_tables(e, domain, keep_ratio, replicates, seed + first))
                 tick("intervals")  # a checkpoint in one domain
             key: Row = {"group": group, "stage": stage, "step": step, "domain": domain}
-            rows += _rows(key, seeds[0], tables, int((seeds[0].domain == domain).sum()))
+            drawn = np.min([_drawn(e, domain) for e in seeds], axis=0)
+            rows += _rows(key, seeds[0], tables, drawn, int((seeds[0].domain == domain).sum()))
     return rows
+
+
+def _same_samples(one: Examined, other: Examined, domain: str) -> bool:
+    """Whether the same clouds in the same mini-batches."""
+    first, second = (np.stack([e.index, e.batch])[:, e.domain == domain] for e in (one, other))
+    return np.array_equal(first, second)
+
+
+def _drawn(e: Examined, domain: str) -> Int[np.ndarray, " measures"]:
+    """How many clouds, or mini-batches where they are coupled, a replicate draws."""
+    batch = e.batch[e.domain == domain]
+    return np.array([len(np.unique(batch)) if name in COUPLED else len(batch) for name in e.measures])
 
 
 def _tables(e: Examined, domain: str, keep_ratio: float, replicates: int, seed: int) -> Tables:
@@ -71,8 +85,6 @@ def _tables(e: Examined, domain: str, keep_ratio: float, replicates: int, seed: 
         for name, table in _correlate(scores, measures[of_kind], given, keep_ratio, weight).items():
             whole = tables.setdefault(name, np.full((len(table), len(scores), len(measures)), np.nan))
             whole[: len(table), :, of_kind] = table
-            if coupled and len(np.unique(e.batch[here])) < LEAST_CLUSTERS:
-                whole[1:, :, of_kind] = np.nan
     return tables
 
 
@@ -94,19 +106,42 @@ def _correlate(
     }
 
 
-def _rows(key: Row, first: Examined, tables: Sequence[Tables], samples: int) -> list[Row]:
+def _rows(
+    key: Row, first: Examined, tables: Sequence[Tables], drawn: Int[np.ndarray, " measures"], samples: int
+) -> list[Row]:
     """The rows of one group and domain from the tables of its seeds."""
-    combined = {name: over_seeds(np.stack([t[name] for t in tables]), name) for name in tables[0]}
-    signs = np.sign(np.stack([t["spearman"][0] for t in tables]))
+    stacked = {name: np.stack([t[name] for t in tables]) for name in tables[0]}
+    columns: dict[str, np.ndarray] = {}
+    for name, of_seeds in stacked.items():
+        value, low, high = _with_bounds(of_seeds, name, drawn)
+        columns |= {name: value, f"{name}_low95": low, f"{name}_high95": high}
+    candidates = np.isfinite(columns["spearman"])[[name not in REFERENCES for name in first.scores]]
+    level = 1 - 0.05 / np.maximum(candidates.sum(axis=0), 1)
+    _, low, high = _with_bounds(stacked["spearman"], "spearman", drawn, level)
+    columns |= {"spearman_best_low95": low, "spearman_best_high95": high}
+    same = (np.sign(stacked["spearman"][:, 0]) == np.sign(columns["spearman"])).sum(axis=0)
     rows = []
     for i, statistic in enumerate(first.scores):
         for j, measure in enumerate(first.measures):
             row = key | {"statistic": statistic, "side": side_of(statistic), "measure": measure}
-            for name, (value, low, high) in combined.items():
-                row |= {name: value[i, j], f"{name}_low95": low[i, j], f"{name}_high95": high[i, j]}
-            same = int((signs[:, i, j] == np.sign(combined["spearman"][0][i, j])).sum())
-            rows.append(row | {"seeds": len(tables), "same_sign": same, "samples": samples})
-    return [{k: float(v) if isinstance(v, np.floating) else v for k, v in row.items()} for row in rows]
+            row |= {name: float(values[i, j]) for name, values in columns.items()}
+            rows.append(row | {"seeds": len(tables), "same_sign": int(same[i, j]), "samples": samples})
+    return rows
+
+
+def _with_bounds(
+    tables: Float[np.ndarray, "seeds replicates scores measures"],
+    name: str,
+    drawn: Int[np.ndarray, " measures"],
+    level: float | Float[np.ndarray, " measures"] = 0.95,
+) -> tuple[np.ndarray, ...]:
+    """Mean over seeds, low and high bound, each [scores, measures]."""
+    if name in CORRELATIONS:
+        tables = ranks.atanh(tables)
+    estimate = ranks.over_seeds(tables, np.maximum(drawn, 2))
+    low, high = (np.where(drawn < LEAST_DRAWN, np.nan, bound) for bound in ranks.bounds(estimate, level))
+    found = (estimate.value, low, high)
+    return tuple(map(np.tanh, found)) if name in CORRELATIONS else found
 
 
 def side_of(statistic: str) -> str:
@@ -116,25 +151,12 @@ def side_of(statistic: str) -> str:
     return REFERENCES.get(statistic, "low")
 
 
-def over_seeds(tables: Float[np.ndarray, "seeds replicates scores measures"], name: str) -> Bounds:
-    """The mean over seeds and its interval, from replicates that draw seeds first and samples within each."""
-    if name in CORRELATIONS:
-        tables = _atanh(tables)
-    seeds, replicates = len(tables), tables.shape[1] - 1
-    random = np.random.default_rng(0)
-    picks = random.integers(seeds, size=(replicates, seeds))
-    rows = 1 + random.permuted(np.tile(np.arange(replicates), (seeds, 1)), axis=1).T
-    drawn = tables[picks, rows].mean(axis=1)
-    values = (tables[:, 0].mean(axis=0), *ranks.interval(drawn))
-    back: Callable[[np.ndarray], np.ndarray] = np.tanh if name in CORRELATIONS else np.asarray
-    return tuple(map(back, values))  # type: ignore[return-value]
-
-
 def overview(rows: Sequence[Mapping], leaders: int = 3) -> list[str]:
     """Skewness, the leading statistics and the references over all groups, stages and both domains at once.
 
     A line each, for gain and dot_o: the mean Spearman, and how many intervals lie below and above 0, of
-    which one in 40 does on each side by chance.
+    which one in 40 does on each side by chance. The leading statistics are chosen here, so that theirs are
+    the wider intervals for the best.
     """
     lines = []
     for measure in ("gain", "dot_o"):
@@ -142,29 +164,26 @@ def overview(rows: Sequence[Mapping], leaders: int = 3) -> list[str]:
         for r in rows:
             if r["measure"] == measure and r["domain"] in (SOURCE, TARGET) and np.isfinite(r["spearman"]):
                 of.setdefault(str(r["statistic"]), []).append(r)
-        mean = {name: _mean_correlation([r["spearman"] for r in own]) for name, own in of.items()}
+        mean = {name: ranks.mean_correlation([r["spearman"] for r in own]) for name, own in of.items()}
         ranked = sorted((name for name in of if name not in REFERENCES), key=lambda name: -abs(mean[name]))
         for name in dict.fromkeys(n for n in ("skewness", *ranked[:leaders], *REFERENCES) if n in of):
-            below = sum(r["spearman_high95"] < 0 for r in of[name])
-            above = sum(r["spearman_low95"] > 0 for r in of[name])
+            asked = name == "skewness" or name in REFERENCES
+            column = "spearman" if asked else "spearman_best"
+            below = sum(r[f"{column}_high95"] < 0 for r in of[name])
+            above = sum(r[f"{column}_low95"] > 0 for r in of[name])
+            adjusted = "" if asked else f", adjusted for the choice among {len(ranked)},"
             lines.append(
-                f"{measure}, {name}: mean Spearman {mean[name]:+.2f}; of {len(of[name])} intervals {below} "
-                f"below 0 (keep low), {above} above (keep high)"
+                f"{measure}, {name}: mean Spearman {mean[name]:+.2f}; of {len(of[name])} intervals{adjusted} "
+                f"{below} below 0 (keep low), {above} above (keep high)"
             )
     return lines
 
 
-def _mean_correlation(values: Sequence[float]) -> float:
-    return float(np.tanh(np.mean(_atanh(np.array(values)))))
-
-
-def _atanh(correlations: np.ndarray) -> np.ndarray:
-    """Finite also where a correlation is ±1."""
-    return np.arctanh(np.clip(correlations, -1 + 1e-9, 1 - 1e-9))
-
-
 def verdicts(rows: Sequence[Mapping], keep_ratio: float = 0.7) -> list[str]:
-    """What it says of low against high skewness, and which statistic leads: a line per question."""
+    """What it says of low against high skewness, and which statistic leads: a line per question.
+
+    The interval of the leader holds for the best of all statistics; a side is named where it excludes 0.
+    """
     lines = []
     keys = dict.fromkeys((r["group"], r["stage"], r["step"], r["domain"]) for r in rows)
     for group, stage, step, domain in keys:
@@ -179,20 +198,18 @@ def verdicts(rows: Sequence[Mapping], keep_ratio: float = 0.7) -> list[str]:
             where = f"{group}, stage {stage}, step {step}, {domain}, {measure}"
             skew = next((r for r in of if r["statistic"] == "skewness"), None)
             if skew is not None:
-                lines.append(f"{where}: skewness {_interval(skew)}: {_side(skew)}.")
+                lines.append(f"{where}: skewness {_interval(skew)}: {_verdict(skew)}.")
             known = [r for r in of if np.isfinite(r["spearman"])]
             if known:
                 best = max(known, key=lambda r: abs(r["spearman"]))
-                side = _best_side(best)
-                lines.append(
-                    f"{where}: of {len(known)} statistics {best['statistic']} leads, {_interval(best)}; "
-                    f"keeping its {side} {100 * keep_ratio:.0f} % is worth {best[f'kept_{side}']:+.2f} sd."
-                )
+                line = f"{where}: of {len(known)} statistics {best['statistic']} leads, "
+                line += f"{_interval(best, 'spearman_best')}, adjusted for the choice among {len(known)}: "
+                lines.append(f"{line}{_verdict(best, 'spearman_best', keep_ratio)}.")
     return lines
 
 
-def _interval(row: Mapping) -> str:
-    value, low, high = (row[f"spearman{end}"] for end in ("", "_low95", "_high95"))
+def _interval(row: Mapping, bounds: str = "spearman") -> str:
+    value, low, high = row["spearman"], row[f"{bounds}_low95"], row[f"{bounds}_high95"]
     if not np.isfinite(value):
         return "Spearman undefined"
     return (
@@ -200,15 +217,16 @@ def _interval(row: Mapping) -> str:
     )
 
 
-def _best_side(row: Mapping) -> str:
-    return "low" if row["spearman"] < 0 else "high"
-
-
-def _side(row: Mapping) -> str:
+def _verdict(row: Mapping, bounds: str = "spearman", keep_ratio: float | None = None) -> str:
+    """The side to keep, and with a ratio what that is worth; or why none is named."""
+    low, high = row[f"{bounds}_low95"], row[f"{bounds}_high95"]
     if not np.isfinite(row["spearman"]):
         return "its scores or the measure are constant"
-    if not np.isfinite(row["spearman_low95"]):
-        return f"no interval, for it takes {LEAST_CLUSTERS} mini-batches: give more samples"
-    if not row["spearman_low95"] * row["spearman_high95"] > 0:
-        return "neither side"
-    return f"keep {_best_side(row)}"
+    if not np.isfinite(low):
+        return f"no interval, for it takes {LEAST_DRAWN} mini-batches: give more samples"
+    if not low * high > 0:
+        return "neither side, it cannot be told from 0"
+    side = "low" if high < 0 else "high"
+    if keep_ratio is None:
+        return f"keep {side}"
+    return f"keep {side}, of which {100 * keep_ratio:.0f} % are worth {row[f'kept_{side}']:+.2f} sd"

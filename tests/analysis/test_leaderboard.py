@@ -3,7 +3,7 @@ import pytest
 import scipy.stats
 
 from smdsb_jax.analysis.examined import DOMAINS, SOURCE, TARGET
-from smdsb_jax.analysis.leaderboard import leaderboard, over_seeds, overview, side_of, verdicts
+from smdsb_jax.analysis.leaderboard import leaderboard, overview, side_of, verdicts
 from smdsb_jax.analysis.oracle import REFERENCES
 from smdsb_jax.statistics import STATISTICS
 from tests.analysis.synthetic_examined import MEASURES, examined
@@ -36,6 +36,7 @@ def test_there_is_a_row_for_every_group_stage_step_domain_statistic_and_measure(
     assert len(rows) == 3 * 3 * 3 * 2
     assert len({tuple(row[k] for k in TEXTS) for row in rows}) == len(rows)
     numbers = [f"{name}{end}" for name in NUMBERS for end in ("", "_low95", "_high95")]
+    numbers += ["spearman_best_low95", "spearman_best_high95"]
     for row in rows:
         assert list(row) == [*TEXTS, *numbers, "seeds", "same_sign", "samples"]
         assert row["samples"] == 48
@@ -81,25 +82,56 @@ def test_seeds_are_averaged_as_atanh_and_their_signs_counted():
     assert (row["seeds"], row["same_sign"]) == (3, 2)
 
 
-def test_the_interval_of_one_seed_is_that_of_its_replicates_and_not_averaged_for_the_kept():
-    tables = np.random.default_rng(0).uniform(-0.9, 0.9, size=(1, 1001, 2, 3))
-    for name in ("spearman", "kept_low"):
-        value, low, high = over_seeds(tables, name)
-        np.testing.assert_allclose(value, tables[0, 0])
-        bounds = np.percentile(tables[0, 1:], [2.5, 97.5], axis=0)
-        np.testing.assert_allclose([low, high], bounds, atol=2e-3)
-    two = np.stack([tables[0], tables[0] + 0.05])
-    np.testing.assert_allclose(over_seeds(two, "kept_low")[0], tables[0, 0] + 0.025)
+def width(row, name="spearman"):
+    return row[f"{name}_high95"] - row[f"{name}_low95"]
+
+
+def of_skewness(checkpoints, replicates=300, measure="gain"):
+    rows = leaderboard(checkpoints, replicates=replicates)
+    return row_of(rows, domain=SOURCE, statistic="skewness", measure=measure)
+
+
+@pytest.mark.parametrize("measure", ["gain", "dot_o"])
+def test_the_interval_of_one_seed_is_that_of_its_own_replicates(measure):
+    e = made(scores=("skewness",), measures=(measure,))
+    of, coupled = e.domain == SOURCE, measure == "dot_o"
+    x, y, batch = e.scores["skewness"][of], e.measures[measure][of], e.batch[of]
+    random, found, gained = np.random.default_rng(0), [], []
+    for _ in range(1000):
+        drawn = random.integers(6, size=6) if coupled else random.integers(48, size=48)
+        rows = np.concatenate([np.flatnonzero(batch == b) for b in drawn]) if coupled else drawn
+        found.append(np.arctanh(np.corrcoef(*map(scipy.stats.rankdata, (x[rows], y[rows])))[0, 1]))
+        kept = np.argsort(x[rows], kind="stable")[:24]
+        gained.append((y[rows][kept].mean() - y[rows].mean()) / y.std())
+    row = row_of(leaderboard([e], 0.5, 1000), domain=SOURCE, statistic="skewness", measure=measure)
+    units = 6 if coupled else 48
+    scale = scipy.stats.t.ppf(0.975, units - 1) * np.sqrt(units / (units - 1))
+    middle, half = np.arctanh(row["spearman"]), scale * np.std(found)
+    expected = np.tanh([middle - half, middle + half])
+    np.testing.assert_allclose([row["spearman_low95"], row["spearman_high95"]], expected, atol=0.02)
+    expected = [row["kept_low"] - scale * np.std(gained), row["kept_low"] + scale * np.std(gained)]
+    np.testing.assert_allclose([row["kept_low_low95"], row["kept_low_high95"]], expected, atol=0.03)
 
 
 def test_seeds_that_disagree_widen_the_interval():
-    width = lambda row: row["spearman_high95"] - row["spearman_low95"]  # noqa: E731
-    one, like, unlike = (
-        row_of(leaderboard(es, replicates=300), domain=SOURCE, statistic="skewness", measure="gain")
-        for es in ([made()], [made(), made(seed=1)], [made(), made(seed=1, sign=-1)])
-    )
-    assert width(unlike) > 2 * width(one) and width(like) < 1.2 * width(one)
+    one, like, unlike = map(of_skewness, ([made()], [made(), made(seed=1)], [made(), made(seed=1, sign=-1)]))
+    assert width(unlike) > 2 * width(one) and width(like) < width(unlike) / 2
     assert unlike["spearman_low95"] < -0.4 and unlike["spearman_high95"] > 0.4
+
+
+def test_seeds_that_say_the_same_of_the_same_clouds_say_no_more_than_one():
+    e = made(scores=("skewness",))
+    for measure in ("gain", "dot_o"):
+        one, five = (
+            of_skewness([e._replace(seed=s) for s in range(n)], replicates=100, measure=measure)
+            for n in (1, 5)
+        )
+        assert [width(five, name) for name in NUMBERS] == pytest.approx(
+            [width(one, name) for name in NUMBERS]
+        )
+    # of other clouds they would; the rows stand for others when another index is written on them
+    others = [e._replace(seed=s, index=e.index + 1000 * s) for s in range(5)]
+    assert 0.3 < width(of_skewness(others, 100)) / width(of_skewness([e], 100)) < 0.6  # 1 / sqrt(5)
 
 
 def test_mini_batches_are_drawn_where_batchnorm_couples_their_samples():
@@ -108,9 +140,9 @@ def test_mini_batches_are_drawn_where_batchnorm_couples_their_samples():
     score, value = (rng.normal(size=6)[e.batch] + 1e-3 * rng.normal(size=len(e.batch)) for _ in range(2))
     both = e._replace(scores={"skewness": score}, measures={"gain": value, "dot_o": value, "loo1": value})
     rows = [r for r in leaderboard([both], replicates=400) if r["domain"] == SOURCE]
-    width = {r["measure"]: r["spearman_high95"] - r["spearman_low95"] for r in rows}
+    of = {r["measure"]: width(r) for r in rows}
     assert len({round(r["spearman"], 9) for r in rows}) == 1
-    assert width["dot_o"] == width["loo1"] > 1.5 * width["gain"]
+    assert of["dot_o"] == of["loo1"] > 1.5 * of["gain"]
 
 
 def test_of_few_mini_batches_there_is_no_interval_where_they_are_drawn():
@@ -160,7 +192,7 @@ def test_the_verdict_on_skewness_is_the_side_that_agrees_or_neither():
     assert "skewness Spearman -1.00 [-1.00, -1.00]: keep low." in told(lambda s: -s)[0]
     assert "skewness Spearman +1.00 [+1.00, +1.00]: keep high." in told(lambda s: s**3)[0]
     rng = np.random.default_rng(1)
-    assert told(lambda s: rng.normal(size=len(s)))[0].endswith(": neither side.")
+    assert told(lambda s: rng.normal(size=len(s)))[0].endswith(": neither side, it cannot be told from 0.")
 
 
 def test_the_leader_is_the_strongest_of_either_sign_and_no_reference():
@@ -170,10 +202,32 @@ def test_the_leader_is_the_strongest_of_either_sign_and_no_reference():
             "skewness": s + 0.3 * np.cos(1e3 * s), "my:own": -s + 0.01 * np.sin(1e3 * s), "oracle: cos_o": s,
         },
     )  # fmt: skip
-    assert (
-        "of 2 statistics my:own leads, Spearman -" in lines[1]
-        and "keeping its low 70 % is worth +0." in lines[1]
-    )
+    assert "of 2 statistics my:own leads, Spearman -" in lines[1]
+    assert "], adjusted for the choice among 2: keep low, of which 70 % are worth +0." in lines[1]
+
+
+def test_the_interval_of_the_best_is_at_the_level_of_a_choice_among_the_statistics():
+    e = made(measures=("gain",))
+    oracle = {"oracle: cos_o": e.measures["gain"], "constant": np.zeros(len(e.label))}
+    rows = leaderboard([e._replace(scores=e.scores | oracle)], replicates=50)  # three to choose from
+    row = row_of(rows, domain=SOURCE, statistic="gini", measure="gain")
+    quantiles = [scipy.stats.t.ppf(q, 47) for q in (0.975, 1 - 0.025 / 3)]
+    ends = [np.arctanh([row[f"spearman{s}_{e}95"] for e in ("low", "high")]) for s in ("", "_best")]
+    middle = np.arctanh(row["spearman"])
+    np.testing.assert_allclose((ends[1] - middle) / (ends[0] - middle), quantiles[1] / quantiles[0])
+
+
+def test_of_useless_statistics_none_is_found_useful_more_often_than_once_in_twenty():
+    e, claims, unadjusted = made(), [], []
+    for number in range(50):
+        rng = np.random.default_rng(number)
+        noise = lambda names: {name: rng.normal(size=len(e.label)) for name in names}  # noqa: E731, B023
+        useless = e._replace(scores=noise("abcdefghij"), measures=noise(e.measures))
+        rows = leaderboard([useless], replicates=100)
+        claims += [": keep " in line for line in verdicts(rows) if "leads" in line]
+        unadjusted.append(any(r["spearman_low95"] * r["spearman_high95"] > 0 for r in rows[:20:2]))
+    assert len(claims) == 200 and np.mean(claims) <= 0.075  # 5 % and 1.6 standard errors
+    assert np.mean(unadjusted) > 0.2  # of ten 95 % intervals: what was claimed before
 
 
 def test_lines_are_of_both_domains_without_true_labels_and_of_gain_and_dot_o():
@@ -187,13 +241,15 @@ def test_lines_are_of_both_domains_without_true_labels_and_of_gain_and_dot_o():
 def test_the_overview_counts_intervals_on_either_side_and_names_the_leaders():
     def row(statistic, value, low, high, **other):
         base = {"statistic": statistic, "measure": "gain", "domain": "source", "spearman": value}
-        return base | {"spearman_low95": low, "spearman_high95": high} | other
+        best = {"spearman_best_low95": low - 0.05, "spearman_best_high95": high + 0.05}
+        return base | {"spearman_low95": low, "spearman_high95": high} | best | other
 
     rows = [
         row("skewness", -0.2, -0.3, -0.1),
         row("skewness", 0.1, -0.1, 0.3, domain="target"),
         row("skewness", 0.9, 0.8, 0.95, domain="target, true labels"),  # of labels that nobody has
         row("gini", 0.4, 0.3, 0.5),
+        row("gini", 0.4, 0.02, 0.5),  # above 0, but not as the best of three
         row("loss", 0.01, -0.1, 0.2),
         row("oracle: cos_o", 0.8, 0.7, 0.9),
         row("medcouple", float("nan"), float("nan"), float("nan")),
@@ -201,4 +257,8 @@ def test_the_overview_counts_intervals_on_either_side_and_names_the_leaders():
     lines = overview(rows, leaders=1)
     assert [line.split(":")[0] for line in lines] == ["gain, skewness", "gain, gini", "gain, oracle"]
     assert "mean Spearman -0.05; of 2 intervals 1 below 0 (keep low), 0 above" in lines[0]
-    assert "mean Spearman +0.40; of 1 intervals 0 below 0 (keep low), 1 above" in lines[1]
+    assert (
+        "mean Spearman +0.40; of 2 intervals, adjusted for the choice among 3, 0 below 0 (keep low), 1"
+        in lines[1]
+    )
+    assert "mean Spearman +0.80; of 1 intervals 0 below 0 (keep low), 1 above" in lines[2]
