@@ -1,5 +1,6 @@
 """What a run came to: tables and pictures from its checkpoints, also long after it ended."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +27,14 @@ def selected_rows(workdir: str | Path) -> list[Selected]:
     return rows
 
 
-def write_summary(workdir: str | Path) -> str:
-    """Write the pictures of a run into its folder; returns the tables and the paths of what was written."""
+def write_summary(workdir: str | Path, allow: Collection[str] = ()) -> str:
+    """Write the pictures of a run into its folder; returns the tables and the paths of what was written.
+
+    `allow` is as for `smdsb_jax.load`.
+    """
     workdir = Path(workdir)
     rows = selected_rows(workdir)
-    models = [load(workdir, "last", stage) for stage in sorted({row.stage for row in rows})]
+    models = [load(workdir, "last", stage, allow=allow) for stage in sorted({row.stage for row in rows})]
     target = load_domain(models[-1].config, "target")
     names = [f"stage {model.stage}, last step" for model in models]
     confusions = dict(zip(names, [confusion_of(model, target.test) for model in models], strict=True))

@@ -5,7 +5,7 @@ import csv
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from smdsb_jax.analysis.ranks import spearman
 from smdsb_jax.analysis.report import write_report
 from smdsb_jax.analysis.subject import Found, Subject, find_checkpoints, has_pretext, open_subject
 from smdsb_jax.config import flatten
-from smdsb_jax.registry import lookup
+from smdsb_jax.registry import lookup, refuse_foreign
 from smdsb_jax.statistics import STATISTICS, Score, find_statistic
 
 CHECKS = (  # (of, with): the same by another definition, or by an estimate
@@ -52,6 +52,7 @@ def analyze(
     pictures: Sequence[str] = tuple(figures.FIGURES),
     keep_ratio: float = 0.7,
     root: str | None = None,
+    allow: Collection[str] = (),
     say: Callable[[str], Any] = print,
 ) -> Analysis:
     """Examine checkpoints and write leaderboard.csv, checks.csv, examined/*.npz, figures/ and report.html.
@@ -68,6 +69,7 @@ def analyze(
       pictures: of FIGURES.
       keep_ratio: of the samples, for what selecting is worth.
       root: folder of the data set, if it has moved.
+      allow: as for `smdsb_jax.load`; what `statistics` names is allowed too.
       say: takes each line of progress.
 
     Raises:
@@ -76,18 +78,21 @@ def analyze(
     """
     out = Path(out)
     chosen = {name: name for name in STATISTICS} if statistics is None else dict(statistics)
-    for statistic in chosen.values():
-        if isinstance(statistic, str):
-            find_statistic(statistic)
+    named = [statistic for statistic in chosen.values() if isinstance(statistic, str)]
+    for statistic in named:
+        find_statistic(statistic)
+    allowed = {*allow, *named}
     for name in pictures:
         lookup(figures.FIGURES, name, "figure")
     once = {Path(w).resolve(): w for w in workdirs}  # a run given twice is no second seed
     found = _with_pretext([f for w in once.values() for f in find_checkpoints(w, every)], say)
+    for of in found:  # before the first of them is measured
+        refuse_foreign(of.config, allowed, str(of.workdir))
     (out / "examined").mkdir(parents=True, exist_ok=True)  # where it cannot be written, nothing is measured
     groups = group_names(found)
     examined, checks = [], []
     for number, (of, group) in enumerate(zip(found, groups, strict=True), start=1):
-        subject = open_subject(of, root)
+        subject = open_subject(of, root, allowed)
         drawn = examine.draw(subject, settings)
         say(
             f"[{number}/{len(found)}] {subject.name}: {drawn.samples} + {drawn.samples} samples in "

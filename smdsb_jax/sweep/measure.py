@@ -1,6 +1,6 @@
 """What a finished run adds to a table: numbers in %, by row, stage and selection of the checkpoint."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,18 +17,18 @@ class Measure(NamedTuple):
     """A kind of number that a table can hold."""
 
     title: str
-    of_run: Callable[[str, Path], Values]  # (row, the run's folder)
+    of_run: Callable[[str, Path, Collection[str]], Values]  # (row, the run's folder, allow as for `load`)
     selections: Mapping[str, str]  # of checkpoint.SELECTIONS → title
 
 
-def accuracies(row: str, workdir: Path) -> Values:
+def accuracies(row: str, workdir: Path, _: Collection[str] = ()) -> Values:
     """Target test accuracy of each stage, for every way of choosing its checkpoint."""
     return {(row, r.stage, r.selection): [100 * r.target_test] for r in selected_rows(workdir)}
 
 
-def agreement(_: str, workdir: Path) -> Values:
+def agreement(_: str, workdir: Path, allow: Collection[str] = ()) -> Values:
     """Of the two saliency modes by the network at the end of stage 1, one number per source mini-batch."""
-    model = load(workdir, stage=1)
+    model = load(workdir, stage=1, allow=allow)
     found = saliency_agreement(model, load_domain(model.config, "source").train)
     return {
         ("kept by both saliency modes", 1, "last"): list(100 * found.overlap),
