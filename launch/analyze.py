@@ -37,6 +37,11 @@ EVERY = flags.DEFINE_boolean(
 )
 FIGURE = flags.DEFINE_multi_string("figure", list(FIGURES), f"Which to draw, of: {', '.join(FIGURES)}.")
 KEEP_RATIO = flags.DEFINE_float("keep_ratio", 0.7, "Of the samples, for what selection is worth.", 0.01, 1.0)
+ALLOW = flags.DEFINE_multi_string(
+    "allow",
+    [],
+    "Code of your own that a run's configuration may import, as my_module:MyEncoder. May be repeated.",
+)
 ROOT = flags.DEFINE_string("root", None, "Folder of the data set, if it has moved.")
 
 
@@ -53,6 +58,7 @@ def main(_: list[str]) -> int:
         pictures=FIGURE.value,
         keep_ratio=KEEP_RATIO.value,
         root=ROOT.value,
+        allow=ALLOW.value,
         say=lambda line: print(line, flush=True),
     )
     return 0

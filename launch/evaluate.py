@@ -25,6 +25,11 @@ STAGE = flags.DEFINE_integer("stage", None, "1 or 2; the latest of the run if no
 DOMAIN = flags.DEFINE_string("domain", None, "Any domain of the run's data set; its target if not given.")
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "val", "test"], "Part of the domain.")
 ROOT = flags.DEFINE_string("root", None, "Folder of the data set, if it has moved.")
+ALLOW = flags.DEFINE_multi_string(
+    "allow",
+    [],
+    "Code of your own that the run's configuration may import, as my_module:MyEncoder. May be repeated.",
+)
 OUT = flags.DEFINE_string("out", None, "Folder for confusion.png and saliency.png; none are written without.")
 
 
@@ -32,7 +37,7 @@ def main(_: list[str]) -> int:
     """Print accuracies per class; draw them if asked."""
     if WORKDIR.value is None:
         return stop("Give --workdir, the folder of a run.")
-    model = smdsb_jax.load(WORKDIR.value, CHECKPOINT.value, STAGE.value)
+    model = smdsb_jax.load(WORKDIR.value, CHECKPOINT.value, STAGE.value, allow=ALLOW.value)
     data = model.config.data
     data.root = data.root if ROOT.value is None else ROOT.value
     data.target = DOMAIN.value or data.target

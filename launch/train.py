@@ -13,6 +13,7 @@ from ml_collections import config_flags
 
 import smdsb_jax
 from smdsb_jax.flags import cache_compilation, parse_flags, stop, user_errors
+from smdsb_jax.registry import foreign_names
 from smdsb_jax.summary import write_summary
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -28,7 +29,7 @@ def main(_: list[str]) -> int:
     print(smdsb_jax.resolve(CONFIG.value))
     result = smdsb_jax.train_and_evaluate(CONFIG.value, WORKDIR.value)
     if result.finished:
-        print(write_summary(result.workdir))
+        print(write_summary(result.workdir, foreign_names(CONFIG.value).values()))
     return 0
 
 

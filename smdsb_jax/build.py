@@ -8,16 +8,15 @@ import jax
 import jax.numpy as jnp
 
 from smdsb_jax.config import Config
-from smdsb_jax.datasets import DATASETS
 from smdsb_jax.datasets.domain import Domain
-from smdsb_jax.defaults import make
+from smdsb_jax.defaults import find_entry, make
 from smdsb_jax.evaluation import EvalStep, eval_step
 from smdsb_jax.network import Network, init_network
 from smdsb_jax.optimizer import build_optimizer
 from smdsb_jax.parts import Augment, Parts
 from smdsb_jax.pretext import PRETEXT
 from smdsb_jax.pseudo_labels import PseudoLabelRule
-from smdsb_jax.registry import lookup, options
+from smdsb_jax.registry import options
 from smdsb_jax.selection import Selection
 from smdsb_jax.state import TrainState, Tree, Variables
 from smdsb_jax.statistics import find_statistic
@@ -155,7 +154,7 @@ def load_domains(config: Config) -> tuple[Domain, Domain]:
 
 def load_domain(config: Config, role: str) -> Domain:
     """The `source` or `target` domain of `config.data`."""
-    load = lookup(DATASETS, config.data.name, "config.data.name")
+    load = find_entry("data", config.data.name)
     own = {name: config.data[name] for name in options(load)}
     return load(config.data.root, config.data[role], points=config.data.points, **own)
 

@@ -1,6 +1,7 @@
 """Configuration: the argument string of a config file, the checks before any work, differences."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 
@@ -10,7 +11,7 @@ from ml_collections import ConfigDict
 from smdsb_jax.combine import SPLITS
 from smdsb_jax.defaults import SECTIONS, choose, default_config, make
 from smdsb_jax.optimizer import SCHEDULES
-from smdsb_jax.registry import check_range, check_type, suggest
+from smdsb_jax.registry import check_range, check_type, refuse_foreign, suggest
 from smdsb_jax.scores import SELECT_BY
 from smdsb_jax.selection import DENOMINATORS, EXECUTIONS, SCOPES, SIDES
 from smdsb_jax.statistics import Statistic, find_statistic
@@ -132,6 +133,21 @@ def resolve(config: Config) -> Config:
         config.selection.side = config.selection.side or statistic.side
         config.selection.target_shift = tuple(config.selection.target_shift) or statistic.target_shift
     return config
+
+
+def from_checkpoint(saved: Mapping[str, Any], allow: Collection[str], where: str | Path) -> Config:
+    """The configuration that a checkpoint holds, for building what it names.
+
+    Args:
+      saved: as `checkpoint.Info` has it.
+      allow: `package.module:name` of each part from outside the library that it may name.
+      where: the run's workdir.
+
+    Raises:
+      ValueError: it names another; nothing was imported.
+    """
+    refuse_foreign(saved, allow, str(where))
+    return ConfigDict(saved)
 
 
 def _structure(config: Config) -> tuple[Config, list[str]]:

@@ -3,15 +3,16 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import flax.linen as nn
 from ml_collections import ConfigDict
 
-from smdsb_jax.combine import COMBINE
-from smdsb_jax.datasets import DATASETS
+from smdsb_jax.combine import COMBINE, Combine
+from smdsb_jax.datasets import DATASETS, Domain
 from smdsb_jax.encoders import ENCODERS
-from smdsb_jax.pretext import PRETEXT
-from smdsb_jax.pseudo_labels import PSEUDO_LABELS
-from smdsb_jax.registry import lookup, options
-from smdsb_jax.tasks import TASKS
+from smdsb_jax.pretext import PRETEXT, Pretext
+from smdsb_jax.pseudo_labels import PSEUDO_LABELS, PseudoLabelRule
+from smdsb_jax.registry import Kind, function_returning, lookup, options, subclass_of
+from smdsb_jax.tasks import TASKS, Task
 
 # Sections whose fields are the options of a chosen entry, beside the section's own fields.
 SECTIONS: dict[str, Mapping[str, Callable[..., Any]]] = {
@@ -21,6 +22,15 @@ SECTIONS: dict[str, Mapping[str, Callable[..., Any]]] = {
     "pretext": PRETEXT,
     "combine": COMBINE,
     "pseudo_labels": PSEUDO_LABELS,
+}
+# What a user's own entry of a section must be.
+OWN_ENTRIES: dict[str, Kind] = {
+    "data": function_returning(Domain),
+    "task": function_returning(Task),
+    "encoder": subclass_of(nn.Module),
+    "pretext": function_returning(Pretext),
+    "combine": function_returning(Combine),
+    "pseudo_labels": function_returning(PseudoLabelRule),
 }
 OWN_FIELDS: dict[str, tuple[str, ...]] = {
     "data": ("name", "root", "source", "target", "points", "subsample"),
@@ -121,13 +131,22 @@ def default_config() -> ConfigDict:
     return config
 
 
+def find_entry(section: str, name: str) -> Callable[..., Any]:
+    """The entry of a section, or a user's own `package.module:name`.
+
+    Raises:
+      ValueError: no entry of this name, or one that is not what the section takes.
+    """
+    return lookup(SECTIONS[section], name, f"config.{section}.name", OWN_ENTRIES[section])
+
+
 def choose(config: ConfigDict, section: str, name: str) -> ConfigDict:
     """Choose an entry: its options, with their defaults, replace those of the section's last entry.
 
     Raises:
       ValueError: no entry of this name.
     """
-    entry = lookup(SECTIONS[section], name, f"config.{section}.name")
+    entry = find_entry(section, name)
     chosen: Any = config[section]
     kept = {k: v for k, v in chosen.items() if k in OWN_FIELDS[section]}
     config[section] = ConfigDict(kept | {"name": name} | options(entry))
@@ -141,5 +160,5 @@ def make(config: Any, section: str) -> Any:
       ValueError: no such entry, or an option that is impossible for it.
     """
     chosen = config[section]
-    entry = lookup(SECTIONS[section], chosen.name, f"config.{section}.name")
+    entry = find_entry(section, chosen.name)
     return entry(**{k: v for k, v in chosen.items() if k not in OWN_FIELDS[section]})

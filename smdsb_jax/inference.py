@@ -1,7 +1,7 @@
 """A trained run from Python: load it, classify clouds, score samples with a statistic."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,12 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
-from ml_collections import ConfigDict
 
 from smdsb_jax import checkpoint
 from smdsb_jax.augment import Taken, follow
 from smdsb_jax.build import build_network, eval_program, load_domain
-from smdsb_jax.config import Config
+from smdsb_jax.config import Config, from_checkpoint
 from smdsb_jax.datasets.domain import Split, normalize
 from smdsb_jax.evaluation import as_evaluated, predict_split
 from smdsb_jax.network import Network, loss_of_one
@@ -38,7 +37,13 @@ class Model(NamedTuple):
     step: int
 
 
-def load(workdir: str | Path, select_by: str = "", stage: int | None = None) -> Model:
+def load(
+    workdir: str | Path,
+    select_by: str = "",
+    stage: int | None = None,
+    *,
+    allow: Collection[str] = (),
+) -> Model:
     """The network of a run.
 
     Args:
@@ -46,9 +51,11 @@ def load(workdir: str | Path, select_by: str = "", stage: int | None = None) -> 
       select_by: `last`, `source_val`, `oracle` (chosen with target labels), or the number of a checkpoint
         folder; empty: the run's own `config.select_by`.
       stage: 1 or 2; None: the latest there is.
+      allow: `package.module:name` of each encoder, statistic or other part from outside the library that the
+        run may import. Only names given here are: a checkpoint alone runs no code.
 
     Raises:
-      ValueError: no such run or checkpoint.
+      ValueError: no such run or checkpoint, or one that names code which is not allowed.
     """
     if not (Path(workdir) / "checkpoints").is_dir():
         raise ValueError(f"{workdir} is not the workdir of a run: it has no checkpoints/.")
@@ -57,9 +64,9 @@ def load(workdir: str | Path, select_by: str = "", stage: int | None = None) -> 
         by_number = select_by.isdigit()
         total_step = int(select_by) if by_number else checkpoint.select(checkpointer, select_by, stage)
         found = checkpoint.info(checkpointer, total_step)
+        config = from_checkpoint(found.config, allow, workdir)
         sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         variables = checkpoint.restore_variables(checkpointer, total_step, sharding)
-    config = ConfigDict(found.config)
     network = build_network(config, len(found.classes))
     return Model(config, found.classes, network, variables, found.stage, found.step)
 
@@ -121,7 +128,11 @@ def apply_statistic(
 
 
 def score(
-    checkpoint: str | Path | Model, statistic: str | Score = "skewness", domain: str | Split = "target"
+    checkpoint: str | Path | Model,
+    statistic: str | Score = "skewness",
+    domain: str | Split = "target",
+    *,
+    allow: Collection[str] = (),
 ) -> Float[np.ndarray, " n"]:
     """Score the training clouds of a domain, in stored order, by the points that an evaluation takes of them.
 
@@ -130,11 +141,13 @@ def score(
       statistic: a name, `module:function` or a function of one sample.
       domain: `source` (under its true labels); `target` or the name of another domain of the data set (under
         the network's own labels, as pseudo-labels are); or any `Split` (under its labels).
+      allow: as for `load`; what `statistic` names is allowed too.
 
     Raises:
       ValueError: as `load` and `apply_statistic`; a domain that cannot be read or has other classes.
     """
-    model = checkpoint if isinstance(checkpoint, Model) else load(checkpoint)
+    named = (statistic,) if isinstance(statistic, str) else ()
+    model = checkpoint if isinstance(checkpoint, Model) else load(checkpoint, allow=(*allow, *named))
     split, where = (domain, "the given split") if isinstance(domain, Split) else _labelled(model, domain)
     parts = []
     for (chunk, valid), start in zip(

@@ -1,27 +1,111 @@
-"""Find a part by its name, or a user's own by `package.module:name`; its options, their types and ranges."""
+"""Find a part by its name, or a user's own by `package.module:name`; its options, their types and ranges.
+
+Code is imported because a user names it, never because a file does: `refuse_foreign`.
+"""
 
 import difflib
 import importlib
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+import typing
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
 KINDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
 
 
-def lookup(catalogue: Mapping[str, T], name: str, field: str) -> T:
-    """`catalogue[name]`, or the object that `package.module:name` imports.
+class Kind(NamedTuple):
+    """What a user's own object must be, before anything calls it."""
+
+    words: str  # "a Python function"
+    fits: Callable[[Any], bool]
+
+
+def subclass_of(base: type) -> Kind:
+    """A class derived from `base`."""
+    return Kind(
+        f"a class derived from {base.__module__}.{base.__name__}",
+        lambda found: isinstance(found, type) and issubclass(found, base),
+    )
+
+
+def function_returning(result: type) -> Kind:
+    """A Python function whose annotation says that it returns `result`."""
+
+    def fits(found: Any) -> bool:
+        if not FUNCTION.fits(found):
+            return False
+        try:
+            returned = typing.get_type_hints(found).get("return")
+        except (NameError, TypeError, AttributeError, SyntaxError):  # a string that says nothing here
+            return False
+        return isinstance(returned, type) and issubclass(returned, result)
+
+    return Kind(f"a Python function annotated as `-> {result.__name__}`, of {result.__module__}", fits)
+
+
+# also one that a decorator as jax.jit has wrapped
+FUNCTION = Kind("a Python function", lambda found: inspect.isfunction(inspect.unwrap(found)))
+
+
+def lookup(catalogue: Mapping[str, T], name: str, field: str, own: Kind | None = None) -> T:
+    """`catalogue[name]`, or the object that `package.module:name` imports where it is of the kind `own`.
+
+    Args:
+      catalogue: what there is.
+      name: of an entry.
+      field: of the configuration, or a flag, for the message.
+      own: what a user's own entry must be; None: there are only those of the catalogue.
 
     Raises:
-      ValueError: no such entry; the message lists the known names and the nearest one.
+      ValueError: no such entry; the message lists the known names and the nearest one. Or what was imported
+        is of another kind; it was not called.
     """
-    if ":" in name:
-        return _import(name, field)
+    if own is not None and ":" in name:
+        found = _import(name, field)
+        if not own.fits(found):
+            raise ValueError(f"{field} = {name!r} is a {type(found).__name__}; it must be {own.words}.")
+        return found
     if name not in catalogue:
         raise ValueError(f"{field} = {name!r} is not known.{suggest(name, catalogue)}")
     return catalogue[name]
+
+
+def foreign_names(config: Any, path: str = "config") -> dict[str, str]:
+    """`{"config.encoder.name": "my_module:MyEncoder"}`: what a configuration names outside the library."""
+    found: dict[str, str] = {}
+    for field, value in config.items():
+        if hasattr(value, "items"):
+            found |= foreign_names(value, f"{path}.{field}")
+        elif field in ("name", "statistic") and ":" in str(value):
+            found[f"{path}.{field}"] = str(value)
+    return found
+
+
+def refuse_foreign(config: Mapping[str, Any], allow: Collection[str], where: str) -> None:
+    """Refuse a configuration from a file that names code from outside the library.
+
+    Loading a checkpoint must not run what whoever wrote it likes; a user's own code is named again by the
+    user who loads it.
+
+    Args:
+      config: as it was saved.
+      allow: `package.module:name` of what may be imported.
+      where: the run, for the message.
+
+    Raises:
+      ValueError: names each such field, and the remedy.
+    """
+    allowed = set(allow)
+    refused = {field: name for field, name in foreign_names(config).items() if name not in allowed}
+    if refused:
+        named = ", ".join(f"{field} = {name!r}" for field, name in refused.items())
+        names = sorted(set(refused.values()))
+        raise ValueError(
+            f"{where}: its configuration names code from outside the library: {named}. If you trust that "
+            f"code, give allow={names!r}, on the command line {' '.join(f'--allow {n}' for n in names)}."
+        )
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

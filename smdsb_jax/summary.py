@@ -1,6 +1,7 @@
 """What a run came to: tables and pictures from its checkpoints, also long after it ended."""
 
 import contextlib
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -31,11 +32,14 @@ def selected_rows(workdir: str | Path) -> list[Selected]:
     return rows
 
 
-def write_summary(workdir: str | Path) -> str:
-    """Write the pictures of a run into its folder; returns the tables and the paths of what was written."""
+def write_summary(workdir: str | Path, allow: Collection[str] = ()) -> str:
+    """Write the pictures of a run into its folder; returns the tables and the paths of what was written.
+
+    `allow` is as for `smdsb_jax.load`.
+    """
     workdir = Path(workdir)
     rows = selected_rows(workdir)
-    models = [load(workdir, stage=stage) for stage in sorted({row.stage for row in rows})]
+    models = [load(workdir, stage=stage, allow=allow) for stage in sorted({row.stage for row in rows})]
     target = load_domain(models[-1].config, "target")
     select_by = models[-1].config.select_by
     chosen = "last step" if select_by == "last" else SELECT_BY[select_by].title

@@ -9,7 +9,7 @@ from smdsb_jax import choose, default_config, resolve
 from smdsb_jax.config import CHOICES, RANGES, flatten, modernize, parse_arg, trajectory_differences
 from smdsb_jax.defaults import SECTIONS
 from smdsb_jax.flags import load_config
-from smdsb_jax.pretext import PRETEXT
+from smdsb_jax.pretext import PRETEXT, Pretext
 from tests.tiny_run import tiny_config
 
 
@@ -139,7 +139,7 @@ def test_impossible_values_of_any_field_are_refused(field, value, words):
         resolve(changed(**{field.replace(".", "__"): value}))
 
 
-def task(*, sides: int = 4, order=None):
+def task(*, sides: int = 4, order=None) -> Pretext:
     if sides % 2:
         raise ValueError(f"config.pretext.sides = {sides}: give an even number.")
     return PRETEXT["none"]()
@@ -152,6 +152,15 @@ def test_a_users_own_entry_refuses_what_is_impossible_for_it():
         resolve(changed(own, pretext__sides=3))
     with pytest.raises(ValueError, match=r"config\.pretext\.radius = -0\.1: between 0 and 2"):
         resolve(changed([("pretext", "defrec_radius")], pretext__radius=-0.1))
+
+
+def test_what_is_not_an_entry_is_refused_without_a_call(tmp_path):
+    config, marker = default_config(), tmp_path / "called"
+    config.combine = ConfigDict({"name": "os:system", "command": f"touch {marker}"})
+    config.encoder = ConfigDict({"name": "subprocess:getoutput", "cmd": f"touch {marker}"})
+    with pytest.raises(ValueError, match="'os:system' is a builtin_function_or_method; it must be a"):
+        resolve(config)
+    assert not marker.exists()
 
 
 @pytest.mark.parametrize(

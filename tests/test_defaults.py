@@ -1,7 +1,21 @@
+import flax.linen as nn
 import pytest
 
-from smdsb_jax.defaults import OWN_FIELDS, SECTIONS, choose, default_config, make
+from smdsb_jax.combine import Combine
+from smdsb_jax.datasets import Domain
+from smdsb_jax.defaults import (
+    OWN_ENTRIES,
+    OWN_FIELDS,
+    SECTIONS,
+    choose,
+    default_config,
+    find_entry,
+    make,
+)
+from smdsb_jax.pretext import Pretext
+from smdsb_jax.pseudo_labels import PseudoLabelRule
 from smdsb_jax.registry import options
+from smdsb_jax.tasks import Task
 
 
 def test_the_papers_defaults():
@@ -31,16 +45,67 @@ def test_an_unknown_entry_is_refused():
         choose(default_config(), "encoder", "dgcn")
 
 
-def recorder(*, width=3, weights=(1, 2)):
-    return width, weights
+class Encoder(nn.Module):
+    width: int = 3
+    weights: tuple[int, ...] = (1, 2)
+
+
+def task(*, width=3, weights=(1, 2)) -> Pretext:
+    return Pretext(width, weights, (), ())
+
+
+def meaning(*, width=3, weights=(1, 2)) -> Task:
+    return Task(width, weights, (), (), ())
+
+
+def rule(*, width=3, weights=(1, 2)) -> Combine:
+    return Combine(width, weights)
+
+
+def labels(*, width=3, weights=(1, 2)) -> PseudoLabelRule:
+    return PseudoLabelRule(width, weights)
+
+
+def load(root, domain, *, points, width=3, weights=(1, 2)) -> Domain:
+    return Domain(width, weights, (), (), ())
+
+
+OWN = {
+    "task": meaning,
+    "encoder": Encoder,
+    "pretext": task,
+    "combine": rule,
+    "pseudo_labels": labels,
+    "data": load,
+}
 
 
 @pytest.mark.parametrize("section", [s for s in SECTIONS if s != "data"])
 def test_an_entry_is_made_with_its_options_and_without_the_sections_own_fields(section):
-    config = choose(default_config(), section, f"{__name__}:recorder")
+    config = choose(default_config(), section, f"{__name__}:{OWN[section].__name__}")
     config[section].width = 5
-    assert make(config, section) == (5, (1, 2))
-    assert set(OWN_FIELDS) == set(SECTIONS)
+    made = make(config, section)
+    assert ((made.width, made.weights) if section == "encoder" else made[:2]) == (5, (1, 2))
+    assert set(OWN_FIELDS) == set(OWN_ENTRIES) == set(SECTIONS)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize("name", ["os:system", "subprocess:getoutput", "subprocess:Popen"])
+def test_what_is_no_entry_of_its_section_is_refused_before_it_is_called(section, name):
+    with pytest.raises(ValueError, match=rf"config\.{section}\.name = '{name}' is a .*; it must be a "):
+        find_entry(section, name)
+    for other, own in OWN.items():
+        named = f"{__name__}:{own.__name__}"
+        if other == section:
+            assert find_entry(section, named) is own
+        else:
+            with pytest.raises(ValueError, match="it must be a "):
+                find_entry(section, named)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_librarys_entries_are_of_the_kind_that_is_asked_of_a_users(section):
+    assert all(OWN_ENTRIES[section].fits(entry) for entry in SECTIONS[section].values())
 
 
 def test_what_an_entry_refuses_is_refused():

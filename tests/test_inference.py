@@ -13,10 +13,11 @@ from smdsb_jax.evaluation import predict_split
 from smdsb_jax.network import predict
 from smdsb_jax.saliency import saliency
 from smdsb_jax.statistics.skewness import skewness
-from smdsb_jax.summary import confusion_of
+from smdsb_jax.summary import confusion_of, write_summary
 from smdsb_jax.tasks import cross_entropy
 from smdsb_jax.train_loop import train_and_evaluate
 from tests.tiny_run import tiny_config
+from tests.untrained_run import save_untrained
 
 
 @pytest.fixture(scope="module")
@@ -228,3 +229,82 @@ def test_a_model_is_used_at_the_precision_of_its_run(model, split, monkeypatch, 
 
     smdsb_jax.score(model, matrix_statistic, split)
     assert seen[-1] == precision
+
+
+# what a stranger's checkpoint could name: functions, and a module that does harm when it is imported
+HARM = {
+    "encoder": "subprocess:getoutput",
+    "pretext": "os:system",
+    "combine": "os:abort",
+    "data": "harm:load",
+    "selection": "harm:statistic",
+}
+
+
+@pytest.fixture
+def marker(tmp_path, monkeypatch):
+    """A file that is there as soon as the module `harm` is imported."""
+    (tmp_path / "harm.py").write_text(f"open({str(tmp_path / 'called')!r}, 'w')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path / "called"
+
+
+@pytest.mark.parametrize("section", HARM)
+def test_a_checkpoint_alone_runs_no_code(tmp_path, marker, section):
+    workdir = save_untrained(tmp_path / "run", **{section: HARM[section]})
+    uses = [
+        lambda: smdsb_jax.load(workdir),
+        lambda: smdsb_jax.load(workdir, allow=("harm:other", "os:getcwd")),
+        lambda: smdsb_jax.score(workdir),
+        lambda: write_summary(workdir),
+    ]
+    for use in uses:
+        with pytest.raises(ValueError, match=f"outside the library.*--allow {HARM[section]}") as told:
+            use()
+        assert str(told.value).startswith(f"{workdir}: ") and "\n" not in str(told.value)
+    assert not marker.exists()
+
+
+def test_what_is_allowed_is_still_not_called_unless_it_is_an_encoder(tmp_path):
+    workdir = save_untrained(tmp_path / "run", encoder="subprocess:getoutput")
+    with pytest.raises(ValueError, match="is a function; it must be a class derived from flax.linen"):
+        smdsb_jax.load(workdir, allow=("subprocess:getoutput",))
+
+
+OWN = """
+from smdsb_jax.combine import COMBINE, Combine
+from smdsb_jax.encoders import ENCODERS
+from smdsb_jax.pretext import PRETEXT, Pretext
+
+
+class Encoder(ENCODERS["pointnet"]):
+    pass
+
+
+def task(**options) -> Pretext:
+    return PRETEXT["defrec"](**options)
+
+
+def rule() -> Combine:
+    return COMBINE["sum"]()
+
+
+def size(sample):
+    return sample.saliency.max()
+"""
+
+
+def test_a_users_own_parts_work_for_the_user_who_names_them_again(tmp_path, monkeypatch, split):
+    (tmp_path / "own_parts.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    own = {"encoder": "Encoder", "pretext": "task", "combine": "rule", "selection": "size"}
+    own = {section: f"own_parts:{name}" for section, name in own.items()}
+    workdir = save_untrained(tmp_path / "run", **own)
+    plain = smdsb_jax.load(save_untrained(tmp_path / "plain"))
+    with pytest.raises(ValueError, match="config.pretext.name = 'own_parts:task', config.selection.stat"):
+        smdsb_jax.load(workdir, allow=(own["encoder"], own["combine"]))
+    found = smdsb_jax.load(workdir, allow=own.values())
+    np.testing.assert_array_equal(*(smdsb_jax.predict(m, split.points) for m in (found, plain)))
+    others = [name for section, name in own.items() if section != "selection"]
+    scores = smdsb_jax.score(workdir, own["selection"], split, allow=others)  # the statistic is named anyway
+    np.testing.assert_array_equal(scores, smdsb_jax.score(plain, own["selection"], split))

@@ -1,8 +1,22 @@
 import flax.linen as nn
+import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
-from smdsb_jax.registry import check_range, check_type, lookup, options, suggest
+from smdsb_jax.pretext import PRETEXT, Pretext
+from smdsb_jax.registry import (
+    FUNCTION,
+    check_range,
+    check_type,
+    foreign_names,
+    function_returning,
+    lookup,
+    options,
+    refuse_foreign,
+    subclass_of,
+    suggest,
+)
 
 
 class Module(nn.Module):
@@ -21,7 +35,103 @@ def test_options_are_the_keywords_with_defaults():
 
 def test_lookup_finds_names_and_imports():
     assert lookup({"a": 1}, "a", "config.x.name") == 1
-    assert lookup({"a": 1}, "math:sqrt", "config.x.name")(9) == 3
+    assert lookup({}, f"{__name__}:function", "config.x.name", FUNCTION)(1, points=2) == (1, 2, 2.0, "x")
+
+
+def test_without_a_kind_nothing_is_imported():
+    with pytest.raises(ValueError, match="'this:s' is not known. Known: a."):
+        lookup({"a": 1}, "this:s", "config.x.name")
+
+
+def bare():
+    return PRETEXT["none"]()
+
+
+def annotated() -> Pretext:
+    return PRETEXT["none"]()
+
+
+def by_string() -> "Pretext":
+    return PRETEXT["none"]()
+
+
+def of_nothing() -> "Absent":
+    return PRETEXT["none"]()
+
+
+def of_text() -> str:
+    return ""
+
+
+compiled, instance = jax.jit(function), Module()
+TASK, ENCODER = function_returning(Pretext), subclass_of(nn.Module)
+
+
+@pytest.mark.parametrize(
+    "name, kind",
+    [
+        ("annotated", TASK),
+        ("by_string", TASK),
+        ("Module", ENCODER),
+        ("bare", FUNCTION),
+        ("compiled", FUNCTION),
+    ],
+)
+def test_what_is_of_the_wanted_kind_is_taken(name, kind):
+    assert lookup({}, f"{__name__}:{name}", "config.x.name", kind) is globals()[name]
+
+
+@pytest.mark.parametrize(
+    "name, kind, words",
+    [
+        ("os:system", TASK, "is a builtin_function_or_method; it must be a Python function annotated as"),
+        (
+            "subprocess:getoutput",
+            TASK,
+            "is a function; it must be a Python function annotated as `-> Pretext`",
+        ),
+        ("subprocess:Popen", TASK, "is a type; it must be"),
+        (f"{__name__}:bare", TASK, "annotated as `-> Pretext`, of smdsb_jax.pretext"),
+        (f"{__name__}:of_nothing", TASK, "annotated as"),
+        (f"{__name__}:of_text", TASK, "annotated as"),
+        ("subprocess:getoutput", ENCODER, "is a function; it must be a class derived from flax.linen"),
+        ("subprocess:Popen", ENCODER, "is a type; it must be a class derived from flax.linen"),
+        (f"{__name__}:instance", ENCODER, "is a Module; it must be a class"),
+        ("os:system", FUNCTION, "it must be a Python function"),
+        ("math:pi", FUNCTION, "is a float; it must be a Python function"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused_with_the_kind(name, kind, words):
+    with pytest.raises(ValueError) as error:
+        lookup({}, name, "config.x.name", kind)
+    assert str(error.value).startswith(f"config.x.name = {name!r} ") and words in str(error.value)
+
+
+SAVED = {
+    "seed": 0,
+    "data": {"name": "folder", "root": "C:/clouds", "source": "a:b"},
+    "encoder": {"name": "mine:Net", "k": 3},
+    "selection": {"statistic": "mine:half", "side": "low"},
+    "combine": {"name": "sum", "inner": {"name": "deep:er"}},
+}
+
+
+def test_names_from_outside_the_library_are_found_in_any_depth():
+    assert foreign_names(SAVED) == foreign_names(ConfigDict(SAVED)) == {
+        "config.encoder.name": "mine:Net",
+        "config.selection.statistic": "mine:half",
+        "config.combine.inner.name": "deep:er",
+    }  # fmt: skip
+
+
+def test_foreign_code_is_refused_unless_each_name_is_allowed():
+    refuse_foreign(SAVED, ["mine:Net", "mine:half", "deep:er", "more:than_that"], "runs/a")
+    for allow in ("mine:Net, deep:er", ("mine:Net", "deep:er")):
+        with pytest.raises(ValueError) as error:
+            refuse_foreign(SAVED, allow, "runs/a")
+        assert "config.selection.statistic = 'mine:half'" in str(error.value)
+        assert str(error.value).startswith("runs/a: ") and "\n" not in str(error.value)
+        assert "--allow mine:half" in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +145,7 @@ def test_lookup_finds_names_and_imports():
 )
 def test_errors_name_the_field_and_the_remedy(name, words):
     with pytest.raises(ValueError) as error:
-        lookup({"abc": 1}, name, "config.x.name")
+        lookup({"abc": 1}, name, "config.x.name", FUNCTION)
     assert str(error.value).startswith(f"config.x.name = {name!r}") and words in str(error.value)
 
 

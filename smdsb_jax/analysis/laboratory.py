@@ -5,7 +5,7 @@ import csv
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,6 +53,7 @@ def analyze(
     pictures: Sequence[str] = tuple(figures.FIGURES),
     keep_ratio: float = 0.7,
     root: str | None = None,
+    allow: Collection[str] = (),
     say: Callable[[str], Any] = print,
 ) -> Analysis:
     """Examine checkpoints and write leaderboard.csv, checks.csv, examined/*.npz, figures/ and report.html.
@@ -69,6 +70,7 @@ def analyze(
       pictures: of FIGURES.
       keep_ratio: of the samples, for what selecting is worth.
       root: folder of the data set, if it has moved.
+      allow: as for `smdsb_jax.load`; what `statistics` names is allowed too.
       say: takes each line of progress.
 
     Raises:
@@ -77,18 +79,19 @@ def analyze(
     """
     out = Path(out)
     chosen = {name: name for name in STATISTICS} if statistics is None else dict(statistics)
-    for statistic in chosen.values():
-        if isinstance(statistic, str):
-            find_statistic(statistic)
+    named = [statistic for statistic in chosen.values() if isinstance(statistic, str)]
+    for statistic in named:
+        find_statistic(statistic)
+    allowed = {*allow, *named}
     for name in pictures:
         lookup(figures.FIGURES, name, "figure")
     once = {Path(w).resolve(): w for w in workdirs}  # a run given twice is no second seed
-    found = _with_pretext([f for w in once.values() for f in find_checkpoints(w, every)], say)
+    found = _with_pretext([f for w in once.values() for f in find_checkpoints(w, every)], allowed, say)
     (out / "examined").mkdir(parents=True, exist_ok=True)  # where it cannot be written, nothing is measured
     groups = group_names(found)
     examined, checks = [], []
     for number, (of, group) in enumerate(zip(found, groups, strict=True), start=1):
-        subject = open_subject(of, root)
+        subject = open_subject(of, root, allowed)
         drawn = examine.draw(subject, settings)
         say(
             f"[{number}/{len(found)}] {subject.name}: {drawn.samples} + {drawn.samples} samples in "
@@ -147,8 +150,8 @@ def _draw(
     return paths
 
 
-def _with_pretext(found: list[Found], say: Callable[[str], Any]) -> list[Found]:
-    chosen = [f for f in found if has_pretext(f)]
+def _with_pretext(found: list[Found], allow: Collection[str], say: Callable[[str], Any]) -> list[Found]:
+    chosen = [f for f in found if has_pretext(f, allow)]
     for f in found:
         if f not in chosen:
             say(f"{f.workdir}, stage {f.stage}: trained without a pretext task, left out.")

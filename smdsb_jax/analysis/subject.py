@@ -1,15 +1,15 @@
 """A checkpoint as the laboratory needs it: the step's functions, the whole state, data and labels."""
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from smdsb_jax import checkpoint
 from smdsb_jax.build import abstract_state, build_parts, eval_batch_size, jit_eval_step, load_domains
-from smdsb_jax.config import Config
+from smdsb_jax.config import Config, from_checkpoint
 from smdsb_jax.datasets.domain import Domain
 from smdsb_jax.defaults import SECTIONS, make
 from smdsb_jax.evaluation import predict_split
@@ -67,13 +67,17 @@ def find_checkpoints(workdir: str | Path, every: bool = False) -> list[Found]:
     ]
 
 
-def has_pretext(found: Found) -> bool:
-    """Whether the checkpoint was trained with a pretext task, whose gradients could conflict."""
-    in_stage = found.stage == 1 or found.config["stage2"]["pretext"]
-    return in_stage and bool(make(ConfigDict(found.config), "pretext").names)
+def has_pretext(found: Found, allow: Collection[str] = ()) -> bool:
+    """Whether the checkpoint was trained with a pretext task, whose gradients could conflict.
+
+    Raises:
+      ValueError: it names code that is not allowed.
+    """
+    config = from_checkpoint(found.config, allow, found.workdir)
+    return (found.stage == 1 or config.stage2.pretext) and bool(make(config, "pretext").names)
 
 
-def open_subject(found: Found, root: str | None = None) -> Subject:
+def open_subject(found: Found, root: str | None = None, allow: Collection[str] = ()) -> Subject:
     """Restore a checkpoint whole, the pretext task's state included, and load its data.
 
     Pseudo-labels are those in use in stage 2; in stage 1 those that its network would give.
@@ -81,11 +85,13 @@ def open_subject(found: Found, root: str | None = None) -> Subject:
     Args:
       found: which one.
       root: folder of the data set, if it has moved.
+      allow: as for `smdsb_jax.load`.
 
     Raises:
-      ValueError: data that cannot be read or have other classes, a checkpoint that cannot be read.
+      ValueError: code that is not allowed, data that cannot be read or have other classes, a checkpoint that
+        cannot be read.
     """
-    config: Any = ConfigDict(found.config)
+    config = from_checkpoint(found.config, allow, found.workdir)
     if root is not None:
         config.data.root = root
     # an analysis draws no dropout, and a mixed cloud would be no sample

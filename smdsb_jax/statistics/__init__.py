@@ -1,6 +1,6 @@
 """Selection statistics: what the step knows of a sample → a score; the lowest or highest are kept."""
 
-from smdsb_jax.registry import lookup
+from smdsb_jax.registry import FUNCTION, lookup
 from smdsb_jax.statistics.base import Score, Statistic
 from smdsb_jax.statistics.el2n import el2n
 from smdsb_jax.statistics.entropy import entropy, prediction_entropy
@@ -43,14 +43,8 @@ def find_statistic(name: str) -> Statistic:
     Raises:
       ValueError: an unknown name, or what was imported is no function.
     """
-    found: Statistic | Score = lookup(STATISTICS, name, "config.selection.statistic")
-    if isinstance(found, Statistic):
-        return found
-    if not callable(found):
-        raise ValueError(
-            f"config.selection.statistic = {name!r} is a {type(found).__name__}, not a function."
-        )
-    return Statistic(found)
+    found: Statistic | Score = lookup(STATISTICS, name, "config.selection.statistic", FUNCTION)
+    return found if isinstance(found, Statistic) else Statistic(found)
 
 
 __all__ = ["STATISTICS", "Score", "Statistic", "find_statistic"]

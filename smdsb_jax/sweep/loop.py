@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from smdsb_jax.registry import foreign_names
 from smdsb_jax.sweep.child import LOG, train
 from smdsb_jax.sweep.grid import Grid, Run
 from smdsb_jax.sweep.measure import MEASURES
@@ -110,7 +111,8 @@ def _finish(planned: Planned, job: Any, stopping: bool, failed: dict[Path, str])
 def _collect(grid: Grid, planned: Planned, found: Found, failed: dict[Path, str]) -> None:
     run = planned.run
     try:
-        add(found, run, MEASURES[grid.measure].of_run(run.row, run.workdir))
+        own = foreign_names(planned.config).values()  # of the table's author
+        add(found, run, MEASURES[grid.measure].of_run(run.row, run.workdir, own))
     except Exception as unreadable:
         failed[run.workdir] = f"It is finished, but cannot be read: {unreadable}"
 

@@ -1,6 +1,6 @@
 """What a finished run adds to a table: numbers in %, by row, stage and choice of the checkpoint."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,19 +17,19 @@ class Measure(NamedTuple):
     """A kind of number that a table can hold."""
 
     title: str
-    of_run: Callable[[str, Path], Values]  # (row, the run's folder)
+    of_run: Callable[[str, Path, Collection[str]], Values]  # (row, the run's folder, allow as for `load`)
     choices: Mapping[str, str]  # of scores.SELECT_BY → title
 
 
-def accuracies(row: str, workdir: Path) -> Values:
+def accuracies(row: str, workdir: Path, _: Collection[str] = ()) -> Values:
     """The headline on the target's test of each stage, for every way of choosing its checkpoint."""
     found = {(row, r.stage, r.select_by): value_of(r.scores, "target_test") for r in selected_rows(workdir)}
     return {cell: [100 * score[1]] for cell, score in found.items() if score is not None}
 
 
-def agreement(_: str, workdir: Path) -> Values:
+def agreement(_: str, workdir: Path, allow: Collection[str] = ()) -> Values:
     """Of the two saliency modes by the network at the end of stage 1, one number per source mini-batch."""
-    model = load(workdir, "last", stage=1)
+    model = load(workdir, "last", stage=1, allow=allow)
     found = saliency_agreement(model, load_domain(model.config, "source").train)
     return {
         ("kept by both saliency modes", 1, "last"): list(100 * found.overlap),

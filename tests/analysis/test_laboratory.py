@@ -12,6 +12,7 @@ from smdsb_jax.analysis import examine, laboratory
 from smdsb_jax.analysis.examined import DOMAINS
 from smdsb_jax.analysis.laboratory import analyze
 from tests.analysis.conftest import SETTINGS
+from tests.untrained_run import save_untrained
 
 MEASURES = ("gain", "dot_o", "dot_c", "cos_c", "cos_o", "loo", "loo1")
 ROWS = {"skewness": "skewness", "gini": "gini"}
@@ -227,3 +228,22 @@ def test_a_figure_without_its_data_is_left_out_and_the_rest_is_written(other_see
     found = analyze([other_seed], out, statistics={"loss": "loss"}, settings=SETTINGS, say=said.append)
     assert any(line.startswith("Figure conflict is left out: ") for line in said)
     assert found.report.exists()
+
+
+def test_code_that_a_checkpoint_names_is_refused_before_anything_is_measured(tmp_path, calls):
+    plain = save_untrained(tmp_path / "plain")
+    foreign = save_untrained(tmp_path / "foreign", encoder="subprocess:getoutput", pretext="os:system")
+    with pytest.raises(ValueError, match=r"foreign: its conf.*'subprocess:getoutput', .*--allow os:system"):
+        quiet([plain, foreign], tmp_path / "out", allow=("os:getcwd",))
+    assert calls == [] and not (tmp_path / "out").exists()
+
+
+def test_a_statistic_that_is_given_is_allowed_and_a_part_by_name(tmp_path, calls, monkeypatch):
+    (tmp_path / "my_part.py").write_text("def size(sample):\n    return sample.saliency.max()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    workdir = save_untrained(tmp_path / "run", selection="my_part:size")
+    analysis = quiet([workdir], tmp_path / "a", {"mine": "my_part:size"})
+    assert analysis.examined[0].statistic == "my_part:size" and len(calls) == 1
+    assert len(quiet([workdir], tmp_path / "b", allow=("my_part:size",)).examined) == 1
+    with pytest.raises(ValueError, match="--allow my_part:size"):
+        quiet([workdir], tmp_path / "c")

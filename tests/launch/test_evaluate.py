@@ -10,6 +10,7 @@ import pytest
 from smdsb_jax.summary import selected_rows
 from smdsb_jax.train_loop import train_and_evaluate
 from tests.tiny_run import tiny_config
+from tests.untrained_run import save_untrained
 
 SCRIPT = Path(__file__).parents[2] / "launch" / "evaluate.py"
 
@@ -61,6 +62,21 @@ def test_mistakes_are_told_in_one_line(workdir, flags, words):
     done = evaluate(workdir, *flags)
     assert done.returncode == 2 and words in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr[-2000:]
+
+
+def test_code_that_a_checkpoint_names_runs_only_where_it_is_allowed(tmp_path, monkeypatch):
+    (tmp_path / "own.py").write_text(
+        f"open({str(tmp_path / 'called')!r}, 'w')\n"
+        "from smdsb_jax.encoders.pointnet import PointNet\n\nclass Encoder(PointNet):\n    pass\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    workdir = save_untrained(tmp_path / "run", encoder="own:Encoder")
+    refused = evaluate(workdir)
+    assert refused.returncode == 2 and "config.encoder.name = 'own:Encoder'" in refused.stderr
+    assert refused.stderr.count("\n") == 1 and not (tmp_path / "called").exists()
+    done = evaluate(workdir, "--allow=own:Encoder")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert accuracy(done.stdout)[0] == "174" and (tmp_path / "called").exists()
 
 
 def test_a_folder_without_a_run(tmp_path):

@@ -74,8 +74,9 @@ def test_pointda_from_its_files_to_its_tables(tmp_path):
         (["--config.selection.keep_ration=0.8"], ["no field 'keep_ration'", "Did you mean 'keep_ratio'"]),
         (["--config.selection.keep_ratio=many"], ["--config.selection.keep_ratio=many"]),
         (["--config.selection.keep_ratio=2.0"], ["config.selection.keep_ratio = 2.0: between"]),
+        (["--config.combine.name=os:abort"], ["'os:abort' is a builtin", "it must be a Python function"]),
     ],
-    ids=["field", "type", "value"],
+    ids=["field", "type", "value", "code"],
 )
 def test_a_mistake_is_told_in_one_line_before_any_work(tmp_path, flags, words):
     assert_refused(train(tmp_path / "run", *flags), *words)

@@ -121,7 +121,7 @@ def test_a_users_function_needs_no_registration(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     found = find_statistic("my_statistic:spread")
     assert isinstance(found, Statistic) and found.target_shift == (0.0, 0.0)
-    with pytest.raises(ValueError, match="is a int, not a function"):
+    with pytest.raises(ValueError, match="is a int; it must be a Python function"):
         find_statistic("my_statistic:number")
     with pytest.raises(ValueError, match="cannot be imported"):
         find_statistic("my_statistic:nothing")
