@@ -70,7 +70,7 @@ def build_jax(config: Config, classes: int, variables: Variables) -> tuple[Step,
 
     return (
         step,
-        lambda points: (
+        lambda points: np.asarray(
             predict_split(evaluate, state.variables, points, config.eval_batch_size).predictions.logits
         ),
     )

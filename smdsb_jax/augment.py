@@ -1,7 +1,7 @@
 """Views of stored clouds: cut, turned, distorted, mixed. Pure functions of a key and, mostly, one cloud."""
 
 import itertools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -174,10 +174,11 @@ def join(
     return jnp.where((slot < count)[None, :, None], own, from_other)
 
 
-def follow(
-    label: Shaped[Array, "batch *points"] | None, rows: Int[Array, "batch n"]
-) -> Shaped[Array, "batch *n"] | None:
-    """Labels, or their weights, of the points that were taken; those of whole clouds stay."""
+def follow(label: Any, rows: Int[Array, "batch n"]) -> Any:
+    """Labels [batch, *points], or their weights, of the points that were taken; those of whole clouds stay.
+
+    None stays None.
+    """
     return (
         label if label is None or label.ndim == 1 else jnp.take_along_axis(jnp.asarray(label), rows, axis=1)
     )

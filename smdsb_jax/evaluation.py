@@ -64,5 +64,7 @@ def labels_and_predictions(
 ) -> tuple[Int[np.ndarray, "n *_"], Int[np.ndarray, "n *_"]]:
     """True and predicted classes of a split: of its clouds, or of those points that the network got."""
     (logits, _), rows = predict_split(step, variables, split.points, batch)
-    label = split.label if split.label.ndim == 1 else np.take_along_axis(split.label, rows, axis=1)
-    return label, logits.argmax(axis=-1)
+    label = split.label
+    if label.ndim > 1:
+        label = np.take_along_axis(label, np.asarray(rows), axis=1)
+    return label, np.asarray(logits).argmax(axis=-1)

@@ -292,5 +292,8 @@ def told_solved(
 def add_weighed(gradients: list[Tree], weight: Float[Array, " tasks"] | None) -> Tree:
     """The sum of the tasks' gradients, each times its weight."""
     if weight is not None:
-        gradients = [jax.tree.map(lambda g: weight[k] * g, of) for k, of in enumerate(gradients)]  # noqa: B023
+        gradients = [
+            jax.tree.map(functools.partial(jnp.multiply, w), g)
+            for w, g in zip(weight, gradients, strict=True)
+        ]
     return jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]), *gradients)

@@ -43,8 +43,8 @@ def directions(
     add = lambda a, b: jax.tree.map(jnp.add, a, b)  # noqa: E731
     of_class = mean(gradients.class_losses(setup, batch.points.source, batch.label.source, batch.key))
     if batch.pseudo is not None:
-        weight = weights(parts, batch.pseudo)
-        labelled = (batch.pseudo.points, batch.pseudo.label, batch.key, weight)
+        label: Any = batch.pseudo.label
+        labelled = (batch.pseudo.points, label, batch.key, weights(parts, batch.pseudo))
         of_class = add(of_class, mean(gradients.class_losses(setup, *labelled)))
     of_class = jax.tree.map(lambda g: parts.class_weight * g, of_class)
     oracle = mean(gradients.class_losses(setup, batch.points.target, batch.label.target, batch.key))

@@ -13,6 +13,7 @@ import pytest
 
 from smdsb_jax import choose, default_config, resolve
 from smdsb_jax.build import build_parts, init_state
+from smdsb_jax.combine import SPLITS, Combine, Merged
 from smdsb_jax.network import passes_of, run
 from smdsb_jax.pretext import PRETEXT, Losses, Pretext, View, prepare
 from smdsb_jax.state import Batch, Clouds, Pair
@@ -166,6 +167,60 @@ def test_the_interface_carries_what_later_tasks_need():
     chex.assert_trees_all_close(first.pretext["teacher"], expected, rtol=1e-6)
     second, metrics = step(first, batch)
     assert second.pretext["updates"] == 2 and metrics["pretext/source/distill"] > 0
+
+
+def with_joint(task):
+    """The task with a distance of the domains' mean embeddings and outputs, weighed by the masks."""
+
+    def joint(passes, variables, state, prepared, keep, key, *, train=True):
+        del state
+        keys = jax.random.split(key)
+        means = []
+        for clouds, mask, k in zip(prepared, keep, keys, strict=True):
+            features, variables = passes.encode(variables, clouds[3], k, train=train)
+            output, variables = passes.head(variables, features, k, train=train)
+            weight = mask / jnp.sum(mask)
+            means.append(weight @ jnp.concatenate([features.embedding, output], axis=1))
+        return {"mean": jnp.sum((means[0] - means[1]) ** 2), "kept": 1.0 * jnp.sum(keep.source)}, variables
+
+    return task._replace(names=(*task.names, "mean", "kept"), joint=joint)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_joint_loss_and_a_rule_that_weighs_heads_and_reports(split):
+    parts, state = with_task(with_joint(everything()))
+    seen = []
+
+    def update(key, gradients, told, rule_state):
+        del key
+        seen.append(told.tasks)
+        total = jax.tree.map(lambda *leaves: sum(leaves), *gradients)
+        weights = jnp.ones(len(gradients)).at[0].set(0.0)  # no classification gradient for heads
+        metrics = {f"loss/{i}": loss for i, loss in enumerate(told.losses)} | {"solved": told.solved[0]}
+        return Merged(total, rule_state + 1, weights, metrics)
+
+    rule = Combine(init=lambda params, tasks: jnp.zeros(()), update=update)
+    parts = parts._replace(combine=rule, combine_split=split, optimizer=optax.sgd(1.0))
+    parts = parts._replace(pretext_weight=0.5)
+    state = state.replace(combine=jnp.zeros(()), opt_state=parts.optimizer.init(state.variables["params"]))
+    new, metrics = jax.jit(functools.partial(train_step, parts))(
+        state, Batch(clouds(1), clouds(2, label=False))
+    )
+    assert seen[0] == parts.tasks and {len(parts.tasks)} == {{"task": 2, "domain": 4, "loss": 5}[split]}
+    assert new.combine == 1 and 0 <= metrics["combine/solved"] <= 1
+    assert metrics["pretext/joint/kept"] == 3  # of 4 at 0.7: the masks reach it
+    losses = [float(metrics[f"combine/loss/{i}"]) for i in range(len(parts.tasks))]
+    assert losses[0] == pytest.approx(float(metrics["loss/class"]))
+    named = sum(float(v) for name, v in metrics.items() if name.startswith("pretext/"))
+    assert sum(losses[1:]) == pytest.approx(0.5 * named) == pytest.approx(float(metrics["loss/pretext"]))
+    moved = {
+        part: max(float(jnp.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, pair), strict=True))
+        for part, pair in ((p, (new.variables["params"][p], state.variables["params"][p])) for p in PARTS)
+    }
+    assert all(moved[part] > 0 for part in PARTS)  # the joint loss reaches the head, too
+
+
+PARTS = ("encoder", "head", "pretext")
 
 
 def test_per_sample_losses_average_to_the_steps_loss_with_the_given_weights():
