@@ -118,7 +118,7 @@ def test_another_network_than_there_is_is_refused_with_the_remedy(two_stages, tm
     with pytest.raises(ValueError, match=r"^config\.init_from = .* it has no checkpoints/\. " + remedy):
         loaded(two_stages / "checkpoints")
     write_run(tmp_path, (2,))
-    with pytest.raises(ValueError, match=r"^config\.init_from: .*no last checkpoint of stage 1\. " + remedy):
+    with pytest.raises(ValueError, match=r"^config\.init_from: .*no checkpoint of stage 1\. " + remedy):
         loaded(tmp_path, (2,))
     with pytest.raises(ValueError, match="that run has the classes bed, chair, this one bed"):
         loaded(two_stages, classes=("bed",))
