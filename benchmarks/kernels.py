@@ -18,11 +18,13 @@ from benchmarks.contenders import Setting, random_batch
 from benchmarks.processes import open_progress
 from benchmarks.ratios import paired_ratio, spread
 from benchmarks.report import markdown_table, ratio_cell, times_cells
-from smdsb_jax.curvature import normals_and_curvature
-from smdsb_jax.edge_conv import EdgeConv
-from smdsb_jax.geometry import chamfer_distance, farthest_point_sampling, knn
-from smdsb_jax.layers import random_bits
-from smdsb_jax.pooled_dense import PooledDense
+from smdsb_jax.geometry.chamfer import chamfer_distance
+from smdsb_jax.geometry.curvature import normals_and_curvature
+from smdsb_jax.geometry.farthest_points import farthest_point_sampling
+from smdsb_jax.geometry.neighbors import knn
+from smdsb_jax.layers.basic import random_bits
+from smdsb_jax.layers.edge_conv import EdgeConv
+from smdsb_jax.layers.pooled_dense import PooledDense
 
 K, SLOPE, EPSILON = 20, 0.2, 1e-5
 NEIGHBORS = 32  # of a curvature

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from benchmarks.contenders import CONTENDERS, Setting
-from smdsb_jax.pictures import COLORS, DPI, FAINT, INK
+from smdsb_jax.report.pictures import COLORS, DPI, FAINT, INK
 
 Record = dict[str, Any]
 FRAMEWORK_COLORS = {"jax": COLORS[0], "torch": COLORS[1]}

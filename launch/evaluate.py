@@ -8,11 +8,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # smdsb_jax/, if n
 from absl import app, flags, logging
 
 import smdsb_jax
-from smdsb_jax import pictures
 from smdsb_jax.build import load_domain
 from smdsb_jax.flags import cache_compilation, parse_flags, stop, user_errors
-from smdsb_jax.report import per_class_table
-from smdsb_jax.summary import confusion_of, draw_saliency
+from smdsb_jax.report import pictures
+from smdsb_jax.report.summary import confusion_of, draw_saliency
+from smdsb_jax.report.tables import per_class_table
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 CHECKPOINT = flags.DEFINE_string(

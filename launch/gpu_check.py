@@ -25,7 +25,7 @@ from benchmarks.processes import check_threads
 from benchmarks.report import gib, machine_lines
 from configs import embedded
 from smdsb_jax.flags import cache_compilation, parse_flags, stop, user_errors
-from smdsb_jax.summary import write_summary
+from smdsb_jax.report.summary import write_summary
 
 OUT = flags.DEFINE_string("out", "runs/gpu_check", "Folder of what is written.")
 STEPS = flags.DEFINE_integer("steps", 300, "Steps of each stage of the training run.", 1)

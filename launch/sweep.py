@@ -13,7 +13,7 @@ import jax
 from absl import app, flags, logging
 
 from smdsb_jax.flags import parse_flags, stop, user_errors
-from smdsb_jax.signals import stop_on_signal
+from smdsb_jax.run.signals import stop_on_signal
 from smdsb_jax.sweep.cluster import CLUSTERS, open_cluster
 from smdsb_jax.sweep.grid import grid_runs, load_grid
 from smdsb_jax.sweep.loop import Start, here, sweep

@@ -14,7 +14,7 @@ from ml_collections import config_flags
 import smdsb_jax
 from smdsb_jax.flags import cache_compilation, parse_flags, stop, user_errors
 from smdsb_jax.registry import foreign_names
-from smdsb_jax.summary import write_summary
+from smdsb_jax.report.summary import write_summary
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Configuration file and its argument, as configs/pointda.py:m2s,encoder=pointnet."

@@ -1,14 +1,15 @@
 """SM-DSB in JAX: domain adaptation of point cloud classifiers with saliency-selected pretext gradients.
 
-The modules in the order in which data flows: `datasets` → `sampling` → `augment` → `encoders`, `heads`,
+The modules in the order in which data flows: `datasets` → `sampling` → `augment` → `encoders`, `tasks`,
 `network` → `saliency` → `statistics` → `selection` → `pretext` → `combine` → `optimizer` → `train_step` →
-`pseudo_labels` → `train_loop` → `checkpoint`, `report`, `inference`.
+`pseudo_labels` → `run` → `report`, `inference`. `layers` and `geometry` are what those are made of; `config`,
+`parts` and `build` say which of them.
 """
 
 from smdsb_jax.config import resolve
 from smdsb_jax.defaults import choose, default_config
 from smdsb_jax.inference import load, predict, samples, score
-from smdsb_jax.train_loop import train_and_evaluate
+from smdsb_jax.run.loop import train_and_evaluate
 
 __version__ = "0.1.0"
 __all__ = ["choose", "default_config", "load", "predict", "resolve", "samples", "score", "train_and_evaluate"]

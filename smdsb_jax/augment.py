@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
-from smdsb_jax.geometry import farthest_point_sampling
+from smdsb_jax.geometry.farthest_points import farthest_point_sampling
 
 ELASTIC = ((0.2, 0.4), (0.8, 1.6))  # (distance of the grid's nodes, magnitude), one after the other
 

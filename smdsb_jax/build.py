@@ -10,13 +10,13 @@ import jax.numpy as jnp
 from smdsb_jax.config import Config
 from smdsb_jax.datasets.domain import Domain
 from smdsb_jax.defaults import find_entry, make
-from smdsb_jax.evaluation import EvalStep, eval_step
 from smdsb_jax.network import Network, init_network
 from smdsb_jax.optimizer import build_optimizer
 from smdsb_jax.parts import Augment, Parts
 from smdsb_jax.pretext import PRETEXT
 from smdsb_jax.pseudo_labels import PseudoLabelRule
 from smdsb_jax.registry import options
+from smdsb_jax.run.evaluation import EvalStep, eval_step
 from smdsb_jax.selection import Selection
 from smdsb_jax.state import TrainState, Tree, Variables
 from smdsb_jax.statistics import find_statistic

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
-from smdsb_jax.layers import BatchNorm, moments
+from smdsb_jax.layers.basic import BatchNorm, moments
 from smdsb_jax.state import Features, Variables
 from smdsb_jax.tasks import Output, Task
 

@@ -9,13 +9,13 @@ from smdsb_jax import build, inference
 from smdsb_jax.augment import subsample
 from smdsb_jax.build import eval_program, jit_eval_step
 from smdsb_jax.datasets import embedded
-from smdsb_jax.evaluation import predict_split
 from smdsb_jax.network import predict
+from smdsb_jax.report.summary import confusion_of, write_summary
+from smdsb_jax.run.evaluation import predict_split
+from smdsb_jax.run.loop import train_and_evaluate
 from smdsb_jax.saliency import saliency
 from smdsb_jax.statistics.skewness import skewness
-from smdsb_jax.summary import confusion_of, write_summary
 from smdsb_jax.tasks import cross_entropy
-from smdsb_jax.train_loop import train_and_evaluate
 from tests.tiny_run import tiny_config
 from tests.untrained_run import save_untrained
 
@@ -205,7 +205,7 @@ def test_a_model_is_used_at_the_precision_of_its_run(model, split, monkeypatch, 
         seen.append(jax.config.values["jax_default_matmul_precision"])
         return predict(*args, **kwargs)
 
-    for module in ("network", "evaluation"):
+    for module in ("network", "run.evaluation"):
         monkeypatch.setattr(f"smdsb_jax.{module}.predict", predict_and_note)
     inference._compiled.cache_clear()  # what an earlier test compiled would note nothing
     build._eval_program.cache_clear()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from smdsb_jax.encoders import ENCODERS
-from smdsb_jax.layers import BatchNorm, Dropout
+from smdsb_jax.layers.basic import BatchNorm, Dropout
 from smdsb_jax.network import Network, encode, init_network, per_sample_mean, predict, put, run
 from smdsb_jax.tasks.classification import classification
 

@@ -12,9 +12,9 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from smdsb_jax import choose, default_config, resolve
 from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.combine import Merged
+from smdsb_jax.geometry.per_sample import DATA_AXIS
 from smdsb_jax.network import predict
 from smdsb_jax.parts import Augment
-from smdsb_jax.per_sample import DATA_AXIS
 from smdsb_jax.saliency import saliency
 from smdsb_jax.selection import select
 from smdsb_jax.state import Batch, Clouds, Pair, TrainState

@@ -4,8 +4,9 @@ import functools
 
 import jax
 
-from smdsb_jax import checkpoint, resolve
+from smdsb_jax import resolve
 from smdsb_jax.build import build_parts, init_state
+from smdsb_jax.run import checkpoint
 from tests.tiny_run import tiny_config
 
 CLASSES = ("bed", "cabinet", "chair", "lamp", "plant", "sofa", "table")  # of the embedded data

@@ -1,17 +1,15 @@
 """How many per-sample gradients to compute at a time: as many as are of use and fit into the memory."""
 
-import os
-import re
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
-from jax.stages import Compiled, Lowered
+from jax.stages import Lowered
+
+from smdsb_jax.run.memory import temporary_bytes
 
 # A CPU is no faster with more: per sample, DGCNN and PointNet at 1,024 points took as long with 1, 2 and 4
 # gradients at a time, 5 to 15 % longer with 8, 20 to 40 % with 16; thin ones at 512 no less (2 cores).
 MOST_ON_CPU = 1
-SHARE, MOST_BYTES = 0.5, 4 * 2**30  # of the available memory, and never more than this
 
 
 def choose_chunk(
@@ -36,25 +34,3 @@ def choose_chunk(
         return 1
     each = temporary_bytes(lower(1).compile())
     return 1 if each is None else max(1, min(memory_bytes // max(each, 1), most))
-
-
-def temporary_bytes(program: Compiled) -> int | None:
-    """What a program needs beside its arguments and results, if its compiler tells."""
-    analysis = program.memory_analysis()
-    return None if analysis is None else analysis.temp_size_in_bytes
-
-
-def memory_budget() -> int:
-    """A share of the memory that is free now, of the first device or, where it does not say, of the host."""
-    stats = jax.local_devices()[0].memory_stats() or {}  # none on a CPU
-    free = stats["bytes_limit"] - stats["bytes_in_use"] if "bytes_limit" in stats else host_bytes()
-    return min(int(SHARE * free), MOST_BYTES)
-
-
-def host_bytes(meminfo: Path = Path("/proc/meminfo")) -> int:
-    """Main memory that is available; where the system does not say, all there is."""
-    if meminfo.exists():
-        found = re.search(r"^MemAvailable:\s*(\d+) kB$", meminfo.read_text(), re.MULTILINE)
-        if found:
-            return int(found[1]) * 1024
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

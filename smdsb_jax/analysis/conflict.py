@@ -10,12 +10,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from smdsb_jax.analysis import gradients, measures
-from smdsb_jax.analysis.chunks import choose_chunk, memory_budget
+from smdsb_jax.analysis.chunks import choose_chunk
 from smdsb_jax.analysis.gradients import Setup
 from smdsb_jax.analysis.subject import Subject
 from smdsb_jax.analysis.views import AugmentedBatch, Rows, augment_all, augment_and_prepare
 from smdsb_jax.network import Train
 from smdsb_jax.parts import Parts
+from smdsb_jax.run.memory import memory_budget
 from smdsb_jax.state import Batch, Tree, Variables
 from smdsb_jax.train_step import weights
 

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from smdsb_jax.analysis.examined import DOMAINS, SOURCE, TARGET, Examined
 from smdsb_jax.analysis.ranks import mean_correlation, spearman
-from smdsb_jax.pictures import COLORS, FAINT, INK, LEVELS, draw_cloud, legend_of_levels, plain, save
 from smdsb_jax.registry import lookup
+from smdsb_jax.report.pictures import COLORS, FAINT, INK, LEVELS, draw_cloud, legend_of_levels, plain, save
 
 PathLike = str | os.PathLike[str]
 Draw = Callable[[Sequence[Examined], PathLike], list[Path]]

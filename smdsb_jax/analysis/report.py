@@ -16,7 +16,7 @@ from plotly.offline import get_plotlyjs
 
 from smdsb_jax.analysis.examined import DOMAINS, Examined
 from smdsb_jax.analysis.oracle import REFERENCES
-from smdsb_jax.pictures import LEVELS
+from smdsb_jax.report.pictures import LEVELS
 
 PathLike = str | os.PathLike[str]
 Value = str | int | float | None

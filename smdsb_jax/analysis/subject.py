@@ -7,15 +7,15 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from smdsb_jax import checkpoint
 from smdsb_jax.build import abstract_state, build_parts, eval_batch_size, jit_eval_step, load_domains
 from smdsb_jax.config import Config, from_checkpoint
 from smdsb_jax.datasets.domain import Domain
 from smdsb_jax.defaults import SECTIONS, make
-from smdsb_jax.evaluation import predict_split
 from smdsb_jax.parts import Parts
 from smdsb_jax.pseudo_labels import PseudoLabels
 from smdsb_jax.pseudo_labels.max_confidence import most_probable
+from smdsb_jax.run import checkpoint
+from smdsb_jax.run.evaluation import predict_split
 from smdsb_jax.state import TrainState
 
 REMEDY = "Give the workdir of a finished or stopped run."

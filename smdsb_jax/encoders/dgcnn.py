@@ -4,10 +4,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from smdsb_jax.edge_conv import EdgeConv
-from smdsb_jax.encoders.tnet import EdgeTNet
-from smdsb_jax.heads import ClassificationHead
-from smdsb_jax.pooled_dense import PooledDense
+from smdsb_jax.layers.edge_conv import EdgeConv
+from smdsb_jax.layers.heads import ClassificationHead
+from smdsb_jax.layers.pooled_dense import PooledDense
+from smdsb_jax.layers.tnet import EdgeTNet
 from smdsb_jax.registry import check_counts
 from smdsb_jax.state import Features
 

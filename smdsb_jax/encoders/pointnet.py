@@ -3,10 +3,10 @@
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from smdsb_jax.encoders.tnet import PointTNet
-from smdsb_jax.heads import ClassificationHead
-from smdsb_jax.layers import DenseBlock
-from smdsb_jax.pooled_dense import PooledDense
+from smdsb_jax.layers.basic import DenseBlock
+from smdsb_jax.layers.heads import ClassificationHead
+from smdsb_jax.layers.pooled_dense import PooledDense
+from smdsb_jax.layers.tnet import PointTNet
 from smdsb_jax.registry import check_counts
 from smdsb_jax.state import Features
 

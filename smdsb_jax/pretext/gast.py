@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from smdsb_jax.augment import join, spread_order
-from smdsb_jax.curvature import ROUNDEST, normals_and_curvature
-from smdsb_jax.layers import Dense
+from smdsb_jax.geometry.curvature import ROUNDEST, normals_and_curvature
+from smdsb_jax.geometry.regions import CELLS, cell_of, deform_voxel, least_points
+from smdsb_jax.layers.basic import Dense
 from smdsb_jax.network import Passes, Train
 from smdsb_jax.pretext.base import Losses, Pretext, View
-from smdsb_jax.pretext.defrec import CELLS, cell_of, deform_voxel, least_points
 from smdsb_jax.registry import check_range
 from smdsb_jax.state import Features, Tree, Variables
 from smdsb_jax.tasks import cross_entropy

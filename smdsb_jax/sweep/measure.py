@@ -7,8 +7,8 @@ from typing import NamedTuple
 from smdsb_jax.analysis.agreement import saliency_agreement
 from smdsb_jax.build import load_domain
 from smdsb_jax.inference import load
+from smdsb_jax.report.summary import selected_rows
 from smdsb_jax.scores import SELECT_BY, value_of
-from smdsb_jax.summary import selected_rows
 
 Values = dict[tuple[str, int, str], list[float]]  # (row, stage, select_by) → numbers of one run, in %
 

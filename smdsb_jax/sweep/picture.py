@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from smdsb_jax.pictures import COLORS, DPI, FAINT, INK
+from smdsb_jax.report.pictures import COLORS, DPI, FAINT, INK
 
 Point = tuple[str, int | None, Sequence[Sequence[float]]]  # row, stage, the numbers of each column
 STAGE_COLORS = {1: COLORS[1], 2: COLORS[0]}

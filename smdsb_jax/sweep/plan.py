@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from smdsb_jax.config import Config, trajectory_differences
+from smdsb_jax.run.workdir import last_checkpoint
 from smdsb_jax.sweep.grid import Run, run_config
-from smdsb_jax.workdir import last_checkpoint
 
 TIMES = "sweep.json"  # beside a run: seconds of each of its starts
 

@@ -7,7 +7,7 @@ import pytest
 from smdsb_jax.analysis import examine
 from smdsb_jax.analysis.conflict import agreements
 from smdsb_jax.analysis.subject import find_checkpoints, open_subject
-from smdsb_jax.train_loop import train_and_evaluate
+from smdsb_jax.run.loop import train_and_evaluate
 from tests.tiny_run import tiny_config
 
 # after fewer steps most of so thin a network is dead in inference mode

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import pytest
 
 from smdsb_jax.analysis import chunks, gradients
-from smdsb_jax.analysis.chunks import choose_chunk, host_bytes, memory_budget, temporary_bytes
+from smdsb_jax.analysis.chunks import choose_chunk
+from smdsb_jax.run.memory import temporary_bytes
 
 SAMPLES, WIDTH = 16, 256
 
@@ -67,20 +68,3 @@ def test_a_real_program_fits_with_the_chosen_chunk():
     budget = 5 * temporary_bytes(lower(1).compile())
     chunk = choose_chunk(lower, SAMPLES, budget, most=SAMPLES)
     assert chunk == 5 and temporary_bytes(lower(chunk).compile()) <= budget
-
-
-def test_the_budget_is_a_share_of_what_is_free(monkeypatch):
-    assert 2**26 < memory_budget() <= 4 * 2**30
-    device = SimpleNamespace(memory_stats=lambda: {"bytes_limit": 5 * 2**30, "bytes_in_use": 2**30})
-    monkeypatch.setattr(chunks.jax, "local_devices", lambda: [device])
-    assert memory_budget() == 2 * 2**30
-    device.memory_stats = lambda: {"bytes_limit": 80 * 2**30, "bytes_in_use": 0}
-    assert memory_budget() == 4 * 2**30
-
-
-def test_the_hosts_memory_is_known_with_and_without_meminfo(tmp_path):
-    path = tmp_path / "meminfo"
-    path.write_text("MemTotal:       100 kB\nMemAvailable:      64 kB\n")
-    assert host_bytes(path) == 64 * 1024
-    path.write_text("MemTotal:       100 kB\n")
-    assert host_bytes(path) == host_bytes(tmp_path / "none") > 2**28

@@ -7,7 +7,7 @@ import smdsb_jax
 from smdsb_jax.analysis.subject import find_checkpoints, has_pretext, open_subject
 from smdsb_jax.augment import subsample
 from smdsb_jax.network import classify
-from smdsb_jax.train_loop import train_and_evaluate
+from smdsb_jax.run.loop import train_and_evaluate
 from tests.tiny_run import tiny_config
 
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from smdsb_jax.combine import COMBINE, Told, task_names, task_of
+from smdsb_jax.combine import COMBINE, Told
 
 
 def trees(seed, tasks=2):
@@ -47,18 +47,3 @@ def test_sum():
     a, b = trees(1)
     merged = COMBINE["sum"]().update(jax.random.key(0), (a, b), told(2), ())
     chex.assert_trees_all_close(merged.encoder, jax.tree.map(np.add, a, b))
-
-
-@pytest.mark.parametrize(
-    "split, names",
-    [
-        ("task", ("class", "pretext")),
-        ("domain", ("class", "pretext/source", "pretext/target", "pretext/joint")),
-        ("loss", ("class", "pretext/rotation", "pretext/mmd")),
-    ],
-)
-def test_every_loss_belongs_to_one_of_the_tasks_of_a_split(split, names):
-    assert task_names(split, ("rotation", "mmd"), joint=True) == names
-    losses = [("source", "rotation"), ("target", "rotation"), ("joint", "mmd")]
-    assert {task_of(split, *loss) for loss in losses} == set(names[1:])
-    assert task_names(split, (), joint=False)[0] == "class"

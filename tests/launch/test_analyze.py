@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from smdsb_jax.run.loop import train_and_evaluate
 from smdsb_jax.statistics import STATISTICS
-from smdsb_jax.train_loop import train_and_evaluate
 from tests.tiny_run import tiny_config
 
 SCRIPT = Path(__file__).parents[2] / "launch" / "analyze.py"

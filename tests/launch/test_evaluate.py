@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from smdsb_jax.summary import selected_rows
-from smdsb_jax.train_loop import train_and_evaluate
+from smdsb_jax.report.summary import selected_rows
+from smdsb_jax.run.loop import train_and_evaluate
 from tests.tiny_run import tiny_config
 from tests.untrained_run import save_untrained
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from smdsb_jax.train_loop import train_and_evaluate
+from smdsb_jax.run.loop import train_and_evaluate
 from tests.sweep.tiny_sweep import PYTHON, ROOT, started, write_files
 from tests.tiny_run import tiny_config
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from smdsb_jax.curvature import normals_and_curvature
+from smdsb_jax.geometry.curvature import normals_and_curvature
+from smdsb_jax.geometry.regions import cell_of
 from smdsb_jax.network import Passes
 from smdsb_jax.pretext import View, prepare
-from smdsb_jax.pretext.defrec import cell_of
 from smdsb_jax.pretext.gast import gast, mix_turned, share_of_curvature, turn_about_x, turn_about_y
 from smdsb_jax.state import Features
 

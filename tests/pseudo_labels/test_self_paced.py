@@ -3,9 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from smdsb_jax.labelling import refine, refinement_steps
 from smdsb_jax.pseudo_labels import Evidence
 from smdsb_jax.pseudo_labels.self_paced import self_paced
+from smdsb_jax.run.labelling import refine, refinement_steps
 from smdsb_jax.state import Predictions
 
 KEY = jax.random.key(0)

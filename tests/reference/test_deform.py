@@ -8,8 +8,8 @@ pytest.importorskip("torch", reason="the reference needs PyTorch: pip install to
 import torch
 
 from reference.deform import cell_centers, cell_of, deform_released, deform_vectorised
-from smdsb_jax.pretext.defrec import cell_center, deform_voxel
-from smdsb_jax.pretext.defrec import cell_of as cell_of_library
+from smdsb_jax.geometry.regions import cell_center, deform_voxel
+from smdsb_jax.geometry.regions import cell_of as cell_of_library
 
 BOTH = pytest.mark.parametrize("deform", [deform_released, deform_vectorised])
 

@@ -1,6 +1,6 @@
 import pytest
 
-from smdsb_jax.train_loop import train_and_evaluate
+from smdsb_jax.run.loop import train_and_evaluate
 from tests.tiny_run import tiny_config
 
 

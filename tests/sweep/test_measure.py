@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from smdsb_jax.report.summary import selected_rows
 from smdsb_jax.scores import SELECT_BY
-from smdsb_jax.summary import selected_rows
 from smdsb_jax.sweep.measure import MEASURES
 
 

@@ -1,0 +1,1 @@
+"""Kernels of one cloud: `per_sample.py` says how a batch of them runs on each platform."""

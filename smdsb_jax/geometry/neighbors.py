@@ -1,0 +1,137 @@
+"""Neighbors of the points of one cloud; `jax.vmap` outside for a batch.
+
+The search runs as a per-sample kernel (`per_sample.py`) and carries no gradient. Its products keep full
+precision on every platform: a rounded distance picks other neighbors.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from smdsb_jax.geometry.per_sample import exact_product, per_sample
+
+PAIRS = 2**18  # distances of one cloud that exist at a time: 1 MiB, more where QUERIES asks for it
+QUERIES = 64  # least number of points whose neighbors are sought at a time: fewer fill no vectors
+PACKED_POINTS = 2**13  # beyond, too few bits of a distance are left beside the number of its point
+GROUP, GROUPS = 8, 512  # points of a group, whose maximum stands for them; with more groups twice as many
+SPARE = 4  # candidates beyond k from which the exact distances choose
+
+
+def knn(points: Float[Array, "n c"], k: int) -> Int[Array, "n k"]:
+    """Indices of the k nearest points of each point, itself included, in no order to rely on.
+
+    Nearness is -|p_i - p_j|^2 = 2 p_i.p_j - |p_i|^2 - |p_j|^2; of equally near points any are taken.
+    k = n is allowed: every point is then a neighbor of every point. Memory grows with n, not with n^2.
+
+    Raises:
+      ValueError: k < 1 or k > n.
+    """
+    n = points.shape[0]
+    if not 1 <= k <= n:
+        raise ValueError(
+            f"encoder.k = {k} neighbors among data.points = {n} points: needs 1 <= k <= points (a point is "
+            "its own first neighbor). Lower encoder.k or raise data.points."
+        )
+
+    points = jax.lax.stop_gradient(points)
+    packs = n <= PACKED_POINTS and points.dtype == jnp.float32
+
+    def knn_search(points: Array) -> Array:
+        return _by_queries(functools.partial(_nearest_packed if packs else _nearest_sorted, k), points)
+
+    def knn_top_k(points: Array) -> Array:
+        return _by_queries(functools.partial(_nearest_sorted, k), points)
+
+    return per_sample(knn_search, knn_top_k)(points)
+
+
+def _by_queries(search: Callable[[Array, Array], Array], points: Array) -> Array:
+    """`search(points, queries)` with so many queries at a time that their distances fill a fixed memory."""
+    n = points.shape[0]
+    queries = min(n, max(PAIRS // n, QUERIES))
+    blocks = -(-n // queries)
+    padded = points[jnp.arange(blocks * queries) % n].reshape(blocks, queries, -1)
+    if blocks == 1:
+        return search(points, padded[0])
+    return jax.lax.map(functools.partial(search, points), padded).reshape(blocks * queries, -1)[:n]
+
+
+def _nearness(points: Array, queries: Array) -> Array:
+    """-|p - q|^2, [points, queries]."""
+    of_points, of_queries = jnp.sum(points**2, axis=-1), jnp.sum(queries**2, axis=-1)
+    return 2 * exact_product(points, queries) - of_queries[None, :] - of_points[:, None]
+
+
+def _nearest_sorted(k: int, points: Array, queries: Array) -> Array:
+    """The plain search: [queries, k]."""
+    # the indices only: using its values defeats the fast CPU path
+    return jax.lax.top_k(_nearness(queries, points), k)[1]
+
+
+def _nearest_packed(k: int, points: Array, queries: Array) -> Array:
+    """The same neighbors from k + SPARE integer maxima per query, a vector of queries at a time.
+
+    A float32 read as an integer (of negative numbers the other bits inverted) keeps its order. Its lowest
+    ceil(log2 n) bits are replaced by the point's number, so that a maximum says whose it is, at the price
+    of a value rounded down. Among k + SPARE candidates the exact values choose. No other point can be
+    nearer where the k-th exact value exceeds the last candidate's even after rounding; where that does not
+    hold for some query (many equal distances), the plain search answers for the block.
+    """
+    n = points.shape[0]
+    bits = max(n - 1, 1).bit_length()
+    ordered = _ordered(_nearness(points, queries))
+    numbers = jnp.arange(n, dtype=jnp.int32) ^ ((1 << bits) - 1)  # of equals the first point is the largest
+    keys = (ordered >> bits << bits) | numbers[:, None]
+    found = _largest_packed(keys, min(k + SPARE, n), bits)
+    candidates = _number(found, bits)
+    values = jnp.take_along_axis(ordered, candidates, axis=0, mode="promise_in_bounds")
+    for last in range(len(found) - 1, k - 1, -1):  # the farthest one leaves, the last one takes its place
+        rows = jnp.arange(last + 1)[:, None]
+        farthest = jnp.max(jnp.where(values == jnp.min(values, axis=0)[None, :], rows, 0), axis=0)
+        leaves = rows[:-1] == farthest[None, :]
+        values = jnp.where(leaves, values[-1:], values[:-1])
+        candidates = jnp.where(leaves, candidates[-1:], candidates[:-1])
+    exact = jnp.all(jnp.min(values, axis=0) >> bits > found[-1] >> bits) | (len(found) == n)
+    return jax.lax.cond(exact, lambda: candidates.T, lambda: _nearest_sorted(k, points, queries))
+
+
+def _number(keys: Array, bits: int) -> Array:
+    """Whose a packed key is."""
+    return ~keys & ((1 << bits) - 1)
+
+
+def _largest_packed(keys: Array, count: int, bits: int) -> Array:
+    """The `count` largest packed keys of each column [n, queries], in decreasing order.
+
+    The keys of a column are distinct, so its largest lie in those groups of points whose maxima are the
+    largest: the passes run over the groups' maxima and then over the chosen groups' size * count keys.
+    """
+    n, queries = keys.shape
+    size = GROUP if n <= GROUP * GROUPS else 2 * GROUP
+    groups = n // size
+    if n % size == 0 and groups > count:
+        best = _number(_decreasing(keys.reshape(size, groups, queries).max(axis=0), count), bits) % groups
+        members = best[None] + groups * jnp.arange(size)[:, None, None]
+        rows = members.reshape(size * count, queries)
+        keys = jnp.take_along_axis(keys, rows, axis=0, mode="promise_in_bounds")
+    return _decreasing(keys, count)
+
+
+def _decreasing(keys: Array, count: int) -> Array:
+    """The `count` largest of distinct integers, by as many passes."""
+    lowest = jnp.iinfo(keys.dtype).min
+
+    def next_largest(keys: Array, _: None) -> tuple[Array, Array]:
+        largest = jnp.max(keys, axis=0)
+        return jnp.where(keys == largest[None, :], lowest, keys), largest
+
+    return jax.lax.scan(next_largest, keys, length=count)[1]
+
+
+def _ordered(values: Float[Array, "*axes"]) -> Int[Array, "*axes"]:
+    """Integers in the order of the float32 values."""
+    bits = jax.lax.bitcast_convert_type(values, jnp.int32)
+    return jnp.where(bits < 0, bits ^ 0x7FFFFFFF, bits)

@@ -1,0 +1,67 @@
+"""Regions of one cloud, and their replacement by noise; `jax.vmap` outside for a batch."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+CELLS = 3  # per axis, on [-1, 1]
+
+Deformed = tuple[Float[Array, "*clouds n 3"], Bool[Array, "*clouds n"]]  # the cloud, where it was replaced
+
+
+def least_points(share: float, points: int) -> int:
+    """A share of the points of a cloud, rounded half up; at least one."""
+    return max(int(share * points + 0.5), 1)
+
+
+def cell_of(points: Float[Array, "n 3"]) -> Int[Array, " n"]:
+    """9 ix + 3 iy + iz on the grid over [-1, 1]^3; a point on a wall belongs to the cell above it.
+
+    The release gives such points to cell 0, whose region they do not touch.
+    """
+    index = jnp.clip(jnp.floor((points + 1) * (CELLS / 2)), 0, CELLS - 1).astype(jnp.int32)
+    return index[:, 0] * CELLS**2 + index[:, 1] * CELLS + index[:, 2]
+
+
+def cell_center(cell: Int[Array, ""]) -> Float[Array, " 3"]:
+    """Coordinates -2/3, 0 or 2/3, x slowest."""
+    index = jnp.stack([cell // CELLS**2, cell // CELLS % CELLS, cell % CELLS])
+    return (2 * index + 1) / CELLS - 1.0
+
+
+def deform_voxel(
+    order: Int[Array, " 27"], key: jax.Array, points: Float[Array, "n 3"], min_points: int, variance: float
+) -> Deformed:
+    """Replace the first cell in `order` with at least `min_points` points by noise about its center.
+
+    Returns the cloud and the mask of the replaced points; nothing is replaced where no cell qualifies.
+    """
+    cells = cell_of(points)
+    counts = jnp.zeros(CELLS**3, jnp.int32).at[cells].add(1)
+    qualifies = counts[order] >= min_points
+    cell = order[jnp.argmax(qualifies)]  # the first
+    mask = (cells == cell) & jnp.any(qualifies)
+    return _collapse(key, points, mask, cell_center(cell).astype(points.dtype), variance)
+
+
+def deform_ball(
+    radius: float, key: jax.Array, points: Float[Array, "n 3"], min_points: int, variance: float
+) -> Deformed:
+    """Replace the ball (boundary included) about a random point that has `min_points` in it by noise."""
+    pick_key, noise_key = jax.random.split(key)
+    squared = jnp.sum((points[:, None, :] - points[None, :, :]) ** 2, axis=-1)
+    inside = squared <= radius**2
+    qualifies = jnp.sum(inside, axis=1) >= min_points
+    pick = jnp.argmax(jnp.where(qualifies, jax.random.uniform(pick_key, qualifies.shape), -1.0))
+    return _collapse(noise_key, points, inside[pick] & jnp.any(qualifies), points[pick], variance)
+
+
+def _collapse(
+    key: jax.Array,
+    points: Float[Array, "n 3"],
+    mask: Bool[Array, " n"],
+    center: Float[Array, " 3"],
+    variance: float,
+) -> Deformed:
+    noise = jnp.sqrt(variance).astype(points.dtype) * jax.random.normal(key, points.shape, points.dtype)
+    return jnp.where(mask[:, None], center[None, :] + noise, points), mask

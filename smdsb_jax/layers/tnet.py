@@ -1,0 +1,75 @@
+"""T-Nets: small networks that see a cloud and return a matrix to multiply its points by."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from smdsb_jax.geometry.neighbors import knn
+from smdsb_jax.layers.basic import BatchNorm, Dense, DenseBlock, leaky_relu, product, torch_uniform
+from smdsb_jax.layers.edge_conv import edge_factors, neighbor_rows
+from smdsb_jax.layers.pooled_dense import PooledDense
+
+
+class PointTNet(nn.Module):
+    """Matrix [c, c] from per-point layers (width/16, width/8, width), max over points, then dense layers.
+
+    [PointNet, arXiv:1612.00593, Sec. 4.2; widths and biases of DefRec's code]
+    """
+
+    width: int = 1024
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "batch n c"], *, train: bool) -> Float[Array, "batch c c"]:
+        """A matrix for each cloud."""
+        block = functools.partial(DenseBlock, negative_slope=0.0, use_bias=True)
+        h = block(self.width // 16, name="conv1")(x, train=train)
+        h = block(self.width // 8, name="conv2")(h, train=train)
+        h = PooledDense(self.width, negative_slope=0.0, use_bias=True, name="conv3")(h, train=train)
+        h = block(self.width // 2, name="fc1")(h, train=train)
+        h = block(self.width // 4, name="fc2")(h, train=train)
+        return _matrix(Dense(x.shape[-1] ** 2, name="out")(h), x.shape[-1])
+
+
+class EdgeTNet(nn.Module):
+    """Matrix [c, c] whose first two layers (width/16, width/8) see every edge [x_j - x_i, x_i].
+
+    The first is linear in x_i and x_j and is computed per point; the second follows a non-linearity, so
+    [batch, n, k, width/8] exists.   [DGCNN, arXiv:1801.07829, Sec. 3.1; widths of DefRec's code]
+    """
+
+    k: int = 20
+    width: int = 1024
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "batch n c"], *, train: bool) -> Float[Array, "batch c c"]:
+        """A matrix for each cloud."""
+        h = EdgeBlock(self.width // 16, self.k, name="conv1")(x, train=train)
+        h = DenseBlock(self.width // 8, pool=True, name="conv2")(h, train=train)
+        h = PooledDense(self.width, name="conv3")(h, train=train)
+        h = DenseBlock(self.width // 2, name="fc1")(h, train=train)
+        h = DenseBlock(self.width // 4, use_bias=True, name="fc2")(h, train=train)
+        return _matrix(Dense(x.shape[-1] ** 2, name="out")(h), x.shape[-1])
+
+
+class EdgeBlock(nn.Module):
+    """LeakyReLU(BN(W [x_j - x_i, x_i])) of every edge, with the parameters of an `EdgeConv`."""
+
+    features: int
+    k: int = 20
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "batch n c"], *, train: bool) -> Float[Array, "batch n k d"]:
+        """All edges' values."""
+        kernel = self.param("kernel", torch_uniform, (2 * x.shape[-1], self.features))
+        neighbors = jax.vmap(functools.partial(knn, k=self.k))(x)
+        of_center, of_neighbor = edge_factors(kernel)
+        y = product(x, of_center)[:, :, None, :] + jax.vmap(neighbor_rows)(product(x, of_neighbor), neighbors)
+        return leaky_relu(BatchNorm(self.features, name="norm")(y, train=train), 0.2)
+
+
+def _matrix(entries: Float[Array, "batch cc"], c: int) -> Float[Array, "batch c c"]:
+    """Entries row by row, plus the identity."""
+    return entries.reshape(-1, c, c) + jnp.eye(c, dtype=entries.dtype)[None, :, :]

@@ -1,0 +1,257 @@
+"""Pictures of a run: curves, confusion matrix, class accuracies, saliency. Files, never windows."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
+
+from smdsb_jax.metrics import class_accuracy as accuracy_of_classes
+from smdsb_jax.run.records import read_records
+
+# Okabe and Ito's colors, which color-blind readers tell apart; the most legible on white first
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LEVELS = ("#9DB2C7", "#E69F00", "#B3123A")  # low, middle, high saliency: also ordered in gray
+LEVEL_NAMES = ("low", "middle", "high")
+INK, FAINT = "#333333", "#E3E3E3"
+DPI = 150
+PathLike = str | os.PathLike[str]
+
+
+def curves(path: PathLike, metrics_jsonl: PathLike) -> None:
+    """Losses (keys `loss/…`, logarithmic) and accuracies (`…/accuracy`) of a run against its step.
+
+    A loss is drawn faintly as recorded and boldly as its running mean; a dashed line marks where
+    stage 2 begins.
+    """
+    records = read_records(metrics_jsonl)
+    names = list(dict.fromkeys(name for record in records for name in record))
+    losses = [name for name in names if name.startswith("loss/")]
+    accuracies = [name for name in names if name.split("/")[-1].startswith("accuracy")]
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for name, color in zip(losses, _cycle(losses), strict=True):
+        step, value = _series(records, name)
+        _line(left, step, value, color, alpha=0.25, linewidth=1)
+        _line(left, step, _running_mean(value), color, linewidth=2, label=_words(name.removeprefix("loss/")))
+    for name, color in zip(accuracies, _cycle(accuracies), strict=True):
+        step, value = _series(records, name)
+        label = _words(name.removesuffix("/accuracy"))
+        _line(right, step, 100 * value, color, linewidth=2, marker="o", markersize=3.5, label=label)
+    drawn = [value for name in losses for value in _series(records, name)[1] if np.isfinite(value)]
+    if drawn and min(drawn) > 0:
+        left.set_yscale("log")
+        left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    right.set_ylim(0, 102)
+    stage_1 = [record["step"] for record in records if record["stage"] == 1]
+    boundary = max(stage_1) if stage_1 and any(record["stage"] == 2 for record in records) else None
+    for axes, title, unit in ((left, "Losses", "mean loss per sample"), (right, "Accuracies", "accuracy, %")):
+        plain(axes, title, "step (optimizer updates)", unit)
+        axes.grid(color=FAINT, linewidth=0.8)
+        if boundary is not None:
+            _mark(axes, boundary, "stage 2")
+        if axes.lines:
+            _legend(axes)
+    save(figure, path)
+
+
+def confusion(
+    path: PathLike, confusion: Int[np.ndarray, "classes classes"], classes: Sequence[str], title: str = ""
+) -> None:
+    """Heat map of a confusion matrix (rows are true): each row as percentages of its samples."""
+    count = confusion.sum(axis=1, keepdims=True)
+    share = 100 * confusion / np.maximum(count, 1)
+    side = 2.6 + 0.62 * len(classes)
+    figure = Figure(figsize=(side + 1.0, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(np.where(count > 0, share, np.nan), cmap="Blues", vmin=0, vmax=100)
+    for i, row in enumerate(share):
+        for j, value in enumerate(row):
+            if count[i]:
+                color = "white" if value > 55 else INK if value >= 0.5 else "#AAAAAA"
+                axes.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=10, color=color)
+    axes.set_xticks(range(len(classes)), classes, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(classes)), [f"{c} ({n})" for c, n in zip(classes, count[:, 0], strict=True)])
+    plain(axes, title, "predicted class", "true class (samples)")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    axes.set_xticks(np.arange(len(classes) - 1) + 0.5, minor=True)
+    axes.set_yticks(np.arange(len(classes) - 1) + 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.5)
+    axes.tick_params(which="minor", length=0)
+    _color_bar(figure, axes, image, "share of the true class, %", shrink=0.8)
+    save(figure, path)
+
+
+def class_accuracy(
+    path: PathLike,
+    confusions: Mapping[str, Int[np.ndarray, "classes classes"]],
+    classes: Sequence[str],
+    title: str = "",
+) -> None:
+    """Bars of the accuracy per class, one color per confusion matrix; its legend tells their names."""
+    figure = Figure(figsize=(2.5 + (0.45 + 0.36 * len(confusions)) * len(classes), 4.2), layout="constrained")
+    axes = figure.subplots()
+    width = 0.84 / max(len(confusions), 1)
+    for k, ((name, matrix), color) in enumerate(zip(confusions.items(), _cycle(confusions), strict=True)):
+        share = 100 * accuracy_of_classes(matrix)
+        x = np.arange(len(classes)) + (k - (len(confusions) - 1) / 2) * width
+        axes.bar(x, np.nan_to_num(share), 0.92 * width, color=color, label=name)
+        for at, value in zip(x, share, strict=True):
+            text = "no samples" if np.isnan(value) else f"{value:.0f}"
+            turn = 90 if np.isnan(value) else 0
+            axes.text(at, np.nan_to_num(value) + 1.5, text, ha="center", fontsize=9, color=INK, rotation=turn)
+    axes.set_xticks(range(len(classes)), classes)
+    axes.set_ylim(0, 108)
+    axes.set_yticks(range(0, 101, 20))
+    plain(axes, title, "", "accuracy, %")
+    axes.grid(axis="y", color=FAINT, linewidth=0.8)
+    if len(confusions) > 1:
+        _legend(axes)
+    save(figure, path)
+
+
+def saliency(
+    path: PathLike,
+    clouds: Float[np.ndarray, "m n 3"],
+    saliencies: Float[np.ndarray, "m n"],
+    titles: Sequence[str],
+    *,
+    levels: bool = True,
+    azimuth: float = -60.0,
+) -> None:
+    """Clouds in a row (z up), colored by saliency   [SM-DSB, arXiv:2504.15796, Fig. 5].
+
+    Three levels of equal width over [0, max of the cloud's map], negative saliency in the lowest; or,
+    with `levels=False`, a continuous scale over the same range. `azimuth` is the view's, in degrees.
+    """
+    figure = Figure(figsize=(3.1 * len(clouds), 3.9), layout="constrained")
+    colors = ListedColormap(LEVELS) if levels else LinearSegmentedColormap.from_list("saliency", LEVELS)
+    row = figure.subplots(1, len(clouds), squeeze=False)[0]
+    for axes, cloud, map_, title in zip(row, clouds, saliencies, titles, strict=True):
+        share = np.clip(map_ / (map_.max() if map_.max() > 0 else 1), 0, 1)
+        draw_cloud(axes, cloud, share, colors, azimuth)
+        axes.set_title(title, fontsize=12, color=INK)
+    if levels:
+        legend_of_levels(figure)
+    else:
+        scale = ScalarMappable(Normalize(0, 1), colors)
+        _color_bar(figure, row, scale, "saliency / its maximum", location="bottom", shrink=1 / len(clouds))
+    save(figure, path)
+
+
+def legend_of_levels(figure: Figure) -> None:
+    """Names the three colors, below all axes."""
+    marks = [Line2D([], [], color=c, marker="o", markersize=7, linestyle="") for c in LEVELS]
+    figure.legend(
+        marks, LEVEL_NAMES, title="saliency", loc="outside lower center", ncols=3, frameon=False,
+        fontsize=11, labelcolor=INK,
+    )  # fmt: skip
+
+
+def draw_cloud(
+    axes: Axes,
+    cloud: Float[np.ndarray, "n 3"],
+    share: Float[np.ndarray, " n"],
+    colors: Colormap,
+    azimuth: float,
+    elevation: float = 18.0,
+    size: Float[np.ndarray, " n"] | None = None,
+) -> None:
+    """The cloud without perspective, seen from above (angles in degrees); the nearer in front and darker.
+
+    `share` of the color scale, in [0, 1]; `size` of the points in points², by default growing with it.
+    """
+    a, e = np.deg2rad((azimuth, elevation))
+    right = np.array([-np.sin(a), np.cos(a), 0.0])
+    back = -np.array([np.cos(a) * np.cos(e), np.sin(a) * np.cos(e), np.sin(e)])  # away from the viewer
+    x, y, depth = (cloud @ np.stack([right, np.cross(right, back), back], axis=1)).T
+    order = np.argsort(-depth)
+    far = (depth - depth.min()) / max(float(np.ptp(depth)), 1e-9)
+    color = colors(share)
+    color[:, :3] += (1 - color[:, :3]) * 0.35 * far[:, None]
+    by_share = np.clip(14e3 / len(cloud), 3, 60) * (1 + share)  # the salient points are few
+    area = by_share if size is None else size
+    axes.scatter(x[order], y[order], c=color[order], s=area[order], linewidths=0)
+    half = 0.53 * max(float(np.ptp(x)), float(np.ptp(y)), 1e-6)
+    axes.set_xlim((x.max() + x.min()) / 2 - half, (x.max() + x.min()) / 2 + half)
+    axes.set_ylim((y.max() + y.min()) / 2 - half, (y.max() + y.min()) / 2 + half)
+    axes.set_aspect("equal")
+    axes.set_axis_off()
+
+
+def _series(records: Sequence[Mapping[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of what was recorded under a name; null is NaN."""
+    found = [(r["step"], np.nan if r[name] is None else r[name]) for r in records if name in r]
+    step, value = np.array(found, float).T
+    return step, value
+
+
+def _running_mean(value: np.ndarray) -> np.ndarray:
+    """Mean over the last 5 % of the records, at least one; NaN counts for nothing."""
+    window = max(1, len(value) // 20)
+    known = np.isfinite(value)
+    total, count = (np.cumsum(np.where(known, v, 0)) for v in (value, np.ones_like(value)))
+    total[window:], count[window:] = total[window:] - total[:-window], count[window:] - count[:-window]
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _line(axes: Axes, step: np.ndarray, value: np.ndarray, color: str, **look: Any) -> None:
+    axes.plot(step, value, color=color, solid_capstyle="round", **look)
+
+
+def _mark(axes: Axes, step: int, text: str) -> None:
+    axes.axvline(step, color="#777777", linewidth=1, linestyle=(0, (4, 3)), zorder=0)
+    axes.annotate(
+        text, (step, 1), xycoords=("data", "axes fraction"), xytext=(4, -4), textcoords="offset points",
+        va="top", fontsize=10, color="#777777",
+    )  # fmt: skip
+
+
+def _legend(axes: Axes) -> None:
+    """In the line of the title, where nothing is drawn."""
+    axes.legend(
+        loc="lower right", bbox_to_anchor=(1, 1), ncols=10, frameon=False, fontsize=10,
+        labelcolor=INK, borderaxespad=0.3, handlelength=1.4, columnspacing=1.2,
+    )  # fmt: skip
+
+
+def _cycle(names: Sequence[str] | Mapping[str, Any]) -> list[str]:
+    return [COLORS[i % len(COLORS)] for i in range(len(names))]
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").replace("/", ", ")
+
+
+def plain(axes: Axes, title: str, x: str, y: str) -> None:
+    """Readable sizes, and no more lines than needed."""
+    axes.set_title(title, fontsize=13, color=INK, loc="left")
+    axes.set_xlabel(x, fontsize=11, color=INK)
+    axes.set_ylabel(y, fontsize=11, color=INK)
+    axes.tick_params(labelsize=10, colors=INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_axisbelow(True)
+
+
+def _color_bar(figure: Figure, axes: Any, image: ScalarMappable, label: str, **place: Any) -> None:
+    bar = figure.colorbar(image, ax=axes, aspect=28, pad=0.02, **place)
+    bar.set_label(label, fontsize=11, color=INK)
+    bar.ax.tick_params(labelsize=10, colors=INK)
+    bar.outline.set_visible(False)
+
+
+def save(figure: Figure, path: PathLike) -> None:
+    """Write the figure in the format of the path's suffix."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure)  # no display, no state shared with pyplot
+    figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.12)

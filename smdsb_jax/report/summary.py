@@ -1,0 +1,96 @@
+"""What a run came to: tables and pictures from its checkpoints, also long after it ended."""
+
+import contextlib
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+
+from smdsb_jax.augment import follow
+from smdsb_jax.build import eval_batch_size, jit_eval_step, load_domain
+from smdsb_jax.datasets.domain import Split
+from smdsb_jax.inference import Model, apply_statistic, load, samples, taken_points
+from smdsb_jax.metrics import confusion_matrix
+from smdsb_jax.report import pictures
+from smdsb_jax.report.tables import Selected, per_class_table, summary_table
+from smdsb_jax.run import checkpoint
+from smdsb_jax.run.evaluation import labels_and_predictions
+from smdsb_jax.run.records import RECORDS
+from smdsb_jax.scores import SELECT_BY, names_of
+
+
+def selected_rows(workdir: str | Path) -> list[Selected]:
+    """Every stage's checkpoints by every way of choosing that has its score, with all their scores."""
+    rows = []
+    with checkpoint.open_checkpoints(workdir) as checkpointer:
+        stages = sorted({checkpoint.info(checkpointer, c.step).stage for c in checkpointer.checkpoints})
+        for stage in stages:
+            for select_by in SELECT_BY:
+                with contextlib.suppress(ValueError):  # a score that no checkpoint has
+                    step = checkpoint.select(checkpointer, select_by, stage)
+                    found = checkpoint.info(checkpointer, step)
+                    scores = {name: found.metrics[name] for name in names_of(found.metrics)}
+                    rows.append(Selected(stage, select_by, found.step, scores))
+    return rows
+
+
+def write_summary(workdir: str | Path, allow: Collection[str] = ()) -> str:
+    """Write the pictures of a run into its folder; returns the tables and the paths of what was written.
+
+    `allow` is as for `smdsb_jax.load`.
+    """
+    workdir = Path(workdir)
+    rows = selected_rows(workdir)
+    models = [load(workdir, stage=stage, allow=allow) for stage in sorted({row.stage for row in rows})]
+    target = load_domain(models[-1].config, "target")
+    select_by = models[-1].config.select_by
+    chosen = "last step" if select_by == "last" else SELECT_BY[select_by].title
+    names = [f"stage {model.stage}, {chosen}" for model in models]
+    confusions = dict(zip(names, [confusion_of(model, target.test) for model in models], strict=True))
+    title = f"{models[-1].config.data.source} → {models[-1].config.data.target}, target test"
+    pictures.curves(workdir / "curves.png", workdir / RECORDS)
+    pictures.confusion(
+        workdir / "confusion.png", confusions[names[-1]], target.classes, f"{title}, {names[-1]}"
+    )
+    pictures.class_accuracy(workdir / "class_accuracy.png", confusions, target.classes, title)
+    draw_saliency(workdir / "saliency.png", models[-1], load_domain(models[-1].config, "source").val)
+    written = (
+        "config.json",
+        RECORDS,
+        "tensorboard",
+        "checkpoints",
+        *sorted(p.name for p in workdir.glob("*.png")),
+    )
+    return "\n".join(
+        [
+            f"\nAccuracy in %, {models[-1].config.data.source} → {models[-1].config.data.target}:",
+            summary_table(rows, select_by),
+            f"\n{title}, {names[-1]}:",
+            per_class_table(target.classes, confusions[names[-1]]),
+            "\nWritten:",
+            *(f"  {workdir / name}" for name in written),
+        ]
+    )
+
+
+def confusion_of(model: Model, split: Split) -> np.ndarray:
+    """Confusion matrix of a model on a split: rows true, columns predicted."""
+    step = jit_eval_step(model.config, len(model.classes))
+    batch = eval_batch_size(model.config)
+    label, prediction = labels_and_predictions(step, model.variables, split, batch)
+    return confusion_matrix(label.ravel(), prediction.ravel(), len(model.classes))
+
+
+def draw_saliency(path: str | Path, model: Model, split: Split, candidates: int = 48) -> None:
+    """The clouds with the lowest and the highest scores by the run's statistic (skewness if it has none)."""
+    rows = np.random.default_rng(0).permutation(len(split.label))[:candidates]
+    name = model.config.selection.statistic
+    name = "skewness" if name == "none" else name
+    taken = taken_points(model, split.points[rows])
+    points, label = np.asarray(taken.points), np.asarray(follow(split.label[rows], taken.rows))
+    measured = samples(model, points, label)
+    scores = apply_statistic(model, name, measured)
+    order = np.argsort(scores)
+    picked = np.concatenate([order[:2], order[-2:]])
+    titles = [f"{model.classes[split.label[rows[i]]]}\n{name} {scores[i]:.1f}" for i in picked]
+    pictures.saliency(path, points[picked], np.asarray(measured.saliency)[picked], titles)

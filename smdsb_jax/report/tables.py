@@ -1,0 +1,73 @@
+"""What a run came to, as text: Markdown tables that also line up as plain text."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from smdsb_jax.metrics import accuracy, class_accuracy, mean_class_accuracy
+from smdsb_jax.registry import lookup
+from smdsb_jax.scores import SELECT_BY, title_of
+
+
+class Selected(NamedTuple):
+    """A checkpoint of one stage, how it was chosen (of `scores.SELECT_BY`), and its scores, in 0 … 1."""
+
+    stage: int
+    select_by: str
+    step: int
+    scores: Mapping[str, float]
+
+
+def summary_table(rows: Sequence[Selected], headline: str) -> str:
+    """Markdown table of the selected checkpoints: a column per way of choosing, so that none is mixed up.
+
+    Raises:
+      ValueError: an unknown way of choosing.
+    """
+    for row in rows:
+        lookup(SELECT_BY, row.select_by, "select_by")
+    found = {(row.stage, row.select_by): row for row in rows}
+    scores = list(dict.fromkeys(name for row in rows for name in row.scores))
+    lines = []
+    for stage in sorted({stage for stage, _ in found}):
+        chosen = [found.get((stage, name)) for name in SELECT_BY]
+        for score in reversed(scores):  # the target's first
+            cells = (_percent(None if c is None else c.scores.get(score)) for c in chosen)
+            lines.append([f"{stage}", f"{title_of(score)}, %", *cells])
+        lines.append([f"{stage}", "step", *(f"{c.step}" if c else "-" for c in chosen)])
+    return _table(["stage", "", *titles(headline).values()], lines)
+
+
+def titles(headline: str) -> dict[str, str]:
+    """The titles of `SELECT_BY`; the headline's says so."""
+    return {k: f"{c.title}{' (headline)' if k == headline else ''}" for k, c in SELECT_BY.items()}
+
+
+def per_class_table(classes: Sequence[str], confusion: Int[np.ndarray, "classes classes"]) -> str:
+    """Markdown table of a confusion matrix (rows are true): accuracy and commonest error per class."""
+    lines = []
+    for i, (name, row, share) in enumerate(zip(classes, confusion, class_accuracy(confusion), strict=True)):
+        errors = np.where(np.arange(len(row)) == i, 0, row)
+        worst = int(errors.argmax())
+        error = f"{classes[worst]} ({100 * errors[worst] / row.sum():.1f} %)" if errors.any() else "-"
+        lines.append([name, str(row.sum()), _percent(share), error])
+    lines.append(["mean over classes", "", _percent(mean_class_accuracy(confusion)), ""])
+    lines.append(["all samples", str(confusion.sum()), _percent(accuracy(confusion)), ""])
+    return _table(["class", "samples", "accuracy, %", "most often taken for"], lines)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None or math.isnan(share) else f"{100 * share:.1f}"
+
+
+def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table whose columns also line up as plain text."""
+    widths = [max(3, *(len(line[i]) for line in [head, *lines])) for i in range(len(head))]
+    rule = ["-" * width for width in widths]
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
+        for line in [head, rule, *lines]
+    )

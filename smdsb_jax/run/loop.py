@@ -1,0 +1,296 @@
+"""The two-stage loop: `train_and_evaluate(config, workdir)`. Stages, devices, signals, checkpoints."""
+
+import contextlib
+import functools
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from smdsb_jax.build import (
+    abstract_state,
+    build_labels,
+    build_parts,
+    eval_batch_size,
+    init_state,
+    jit_eval_step,
+    load_domains,
+)
+from smdsb_jax.config import Config, domain_batch_size, resolve
+from smdsb_jax.datasets.domain import Domain
+from smdsb_jax.geometry.per_sample import DATA_AXIS
+from smdsb_jax.parts import Parts
+from smdsb_jax.pseudo_labels import Evidence, PseudoLabelRule, PseudoLabels
+from smdsb_jax.run import checkpoint, labelling
+from smdsb_jax.run.checkpoint import Checkpointer
+from smdsb_jax.run.evaluation import EvalStep, labels_and_predictions
+from smdsb_jax.run.records import Reporter, open_reporter
+from smdsb_jax.run.signals import stop_on_signal
+from smdsb_jax.run.workdir import last_checkpoint, load_variables, refuse_other_trajectory, write_config
+from smdsb_jax.sampling import sample_batch
+from smdsb_jax.scores import sentence, splits_of
+from smdsb_jax.state import TrainState, Variables
+from smdsb_jax.train_step import train_step
+
+
+class Result(NamedTuple):
+    """How a run ended."""
+
+    workdir: Path
+    finished: bool  # False: stopped by a signal, and resumable
+    state: TrainState | None  # of the last step; None where nothing was left to do
+
+
+class Run(NamedTuple):
+    """What the stages of one run share."""
+
+    config: Config
+    source: Domain
+    target: Domain
+    sharded: NamedSharding  # batches, over the devices
+    replicated: NamedSharding  # everything else
+    eval_step: EvalStep
+    rule: PseudoLabelRule
+    checkpointer: Checkpointer
+    reporter: Reporter
+    stop: threading.Event
+
+
+def train_and_evaluate(config: Config, workdir: str | Path) -> Result:
+    """Train the stages of `config` in `workdir`, or go on from its last checkpoint.
+
+    A finished run is left as it is. SIGTERM and SIGINT save and stop.
+
+    Raises:
+      ValueError: a wrong configuration, data that cannot be read, or a workdir of another run.
+      FloatingPointError: a loss or an update is not finite; names step and term. Checkpoints before it stay.
+    """
+    config = resolve(config)
+    workdir = Path(workdir).resolve()
+    domains = load_domains(config)
+    last = last_checkpoint(workdir)
+    if last is not None:
+        finished = last.stage == config.stages[-1] and last.step == config[f"stage{last.stage}"].steps
+        refuse_other_trajectory(last, config, domains[0].classes, workdir, finished)
+        if finished:
+            done = f"stage {last.stage} has all its {last.step} steps"
+            print(f"{workdir} is finished: {done}. Nothing was changed.", flush=True)
+            return Result(workdir, True, None)
+    return _train(config, workdir, domains, last)
+
+
+def _train(
+    config: Config, workdir: Path, domains: tuple[Domain, Domain], last: checkpoint.Info | None
+) -> Result:
+    """From here on the workdir is changed, but not before `config.init_from` has been read."""
+    source, target = domains
+    mesh = jax.make_mesh((jax.device_count(),), (DATA_AXIS,), axis_types=(AxisType.Auto,))
+    replicated = NamedSharding(mesh, PartitionSpec())
+    given = None
+    if last is None and config.init_from:
+        given = load_variables(config.init_from, tuple(config.stages), source.classes, replicated)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(jax.set_mesh(mesh))
+        stack.enter_context(jax.default_matmul_precision(config.matmul_precision))
+        checkpointer = stack.enter_context(checkpoint.open_checkpoints(workdir, config.keep_checkpoints))
+        write_config(config, workdir)
+        at = (last.stage, last.total_step) if last else (0, 0)
+        run = Run(
+            config,
+            source,
+            target,
+            NamedSharding(mesh, PartitionSpec(DATA_AXIS)),
+            replicated,
+            jit_eval_step(config, len(source.classes)),
+            build_labels(config),
+            checkpointer,
+            stack.enter_context(open_reporter(workdir, at)),
+            stack.enter_context(stop_on_signal()),
+        )
+        return _run_stages(run, workdir, last, given)
+
+
+def _run_stages(run: Run, workdir: Path, last: checkpoint.Info | None, given: Variables | None) -> Result:
+    config, say = run.config, run.reporter.say
+    stages = list(config.stages)
+    if last is not None:
+        say(f"Resuming from stage {last.stage}, step {last.step}.")
+    state = None
+    offset = 0  # steps before this stage
+    for stage in stages:
+        if last is not None and stage < last.stage:
+            offset += config[f"stage{stage}"].steps
+            continue
+        parts = build_parts(config, stage, len(run.source.classes))
+        if last is not None and stage == last.stage:
+            state, labels = _restore(run, parts, last)
+        else:
+            state, labels = start_stage(run, parts, stage, given)
+        unrecorded = last.unrecorded if last is not None and stage == last.stage else ()
+        state = run_stage(run, parts, stage, offset, state, labels, unrecorded)
+        given = state.variables
+        done = stage == stages[-1] and int(state.step) == config[f"stage{stage}"].steps
+        if run.stop.is_set() and not done:
+            say(f"Stopped at stage {stage}, step {int(state.step)}; saved. The same command resumes.")
+            return Result(workdir, False, state)
+        offset += int(state.step)
+    return Result(workdir, True, state)
+
+
+def run_stage(
+    run: Run,
+    parts: Parts,
+    stage: int,
+    offset: int,
+    state: TrainState,
+    labels: PseudoLabels | None,
+    unrecorded: Sequence[Mapping[str, float]] = (),
+) -> TrainState:
+    """Train one stage to its end (or to a signal), with records, evaluations and checkpoints.
+
+    The host only waits for the device where it logs; the next batch is gathered meanwhile. `unrecorded` are
+    the metrics of steps before the first one that belong into the next record.
+    """
+    config, steps = run.config, run.config[f"stage{stage}"].steps
+    step_function = jax.jit(functools.partial(train_step, parts), donate_argnums=0)
+    sample = functools.partial(
+        sample_batch, config.seed, stage, batch=domain_batch_size(config),
+        source=run.source.train, target=run.target.train,
+    )  # fmt: skip
+    refinements = {} if labels is None else labelling.refinement_steps(run.rule, steps)
+    host_labels = jax.tree.map(np.asarray, labels)
+    first, started = int(state.step), time.perf_counter()
+    pending: list[dict[str, Any]] = [{k: np.float32(v) for k, v in of.items()} for of in unrecorded]
+    for step in range(first + 1, steps + 1):
+        if labels is not None and step - 1 in refinements:
+            evidence = _evidence(run, state.variables)
+            labels = labelling.refine(run.rule, label_key(run), labels, evidence, refinements[step - 1])
+            run.reporter.say(labelling.describe(labels, run.target.train.label))
+            host_labels = jax.tree.map(np.asarray, labels)
+        batch = sample(step=step - 1, pseudo_labels=host_labels)
+        state, metrics = step_function(state, jax.device_put(batch, run.sharded))
+        pending.append(metrics)
+        stopping = run.stop.is_set()
+        evaluates = step % config.eval_every == 0 or step == steps
+        if step % config.log_every == 0 or evaluates or stopping or step == first + 1:
+            means = _finite_means(pending, stage, step)
+            if step % config.log_every == 0 or evaluates:
+                run.reporter.scalars(stage, offset + step, means)
+                pending = []
+            run.reporter.progress(stage, step, steps, _headline(means))
+        if step == first + 1:  # what follows needs no compilation
+            started = time.perf_counter()
+        if evaluates or stopping:
+            scores = _evaluate(run, parts, state.variables) if evaluates else {}
+            if scores:
+                run.reporter.scalars(stage, offset + step, scores)
+                line = sentence(scores, run.source.name, run.target.name)
+                run.reporter.say(f"stage {stage}  step {step}: {line}")
+            checkpoint.save(
+                run.checkpointer,
+                offset + step,
+                stage,
+                state,
+                labels,
+                scores,
+                config.to_dict(),
+                run.source.classes,
+                jax.device_get(pending),
+            )
+        if stopping:
+            break
+    done = int(state.step) - first - 1
+    if done > 0:
+        rate = done / (time.perf_counter() - started)
+        clouds = 2 * domain_batch_size(config)
+        run.reporter.say(
+            f"Stage {stage}: {rate:.2f} steps/s, {rate * clouds:.0f} clouds/s, with evaluations."
+        )
+    return state
+
+
+def _finite_means(pending: list[dict[str, Any]], stage: int, step: int) -> dict[str, float]:
+    """Means over the last steps. A loss is of the parameters before its step, `update/` of those after it.
+
+    Raises:
+      FloatingPointError: a loss or an update is not finite; names the first such step and its terms.
+    """
+    values = jax.device_get(pending)
+    for behind, of_step in zip(range(len(values) - 1, -1, -1), values, strict=True):
+        bad = [
+            name
+            for name, value in of_step.items()
+            if name.startswith(("loss/", "pretext/", "update/")) and not np.isfinite(value)
+        ]
+        if bad:
+            terms = ", ".join(f"{name} = {of_step[name]}" for name in bad)
+            raise FloatingPointError(
+                f"Stage {stage}, step {step - behind}: {terms}. The last checkpoint is from before. Lower "
+                "config.optimizer.learning_rate, or look at the data."
+            )
+    return {name: float(np.mean([of_step[name] for of_step in values])) for name in values[0]}
+
+
+def _headline(means: Mapping[str, float]) -> dict[str, float]:
+    return {name.removeprefix("loss/"): value for name, value in means.items() if name.startswith("loss/")}
+
+
+def _evaluate(run: Run, parts: Parts, variables: Variables) -> dict[str, float]:
+    batch, classes = eval_batch_size(run.config), len(run.source.classes)
+    return {
+        f"{role}/{metric}": value
+        for role, split in splits_of(run.source, run.target).items()
+        for metric, value in parts.network.task.scores(
+            *labels_and_predictions(run.eval_step, variables, split, batch), classes
+        ).items()
+    }
+
+
+def start_stage(
+    run: Run, parts: Parts, stage: int, given: Variables | None
+) -> tuple[TrainState, PseudoLabels | None]:
+    """Fresh optimizer and randomness; the network of the stage before or of `init_from`, or a new one."""
+    key = jax.random.fold_in(jax.random.key(run.config.seed), stage)
+    start = jax.jit(functools.partial(init_state, parts), out_shardings=run.replicated)
+    if stage == 1:
+        return start(key, given), None
+    jax.eval_shape(start, key, given)  # a network that does not fit is refused before it labels
+    labels = assign_pseudo_labels(run, given)
+    return start(key, None if run.config.stage2.init == "fresh" else given), labels
+
+
+def assign_pseudo_labels(run: Run, variables: Variables | None) -> PseudoLabels:
+    """Labels of the target's training clouds, by the network of stage 1."""
+    if variables is None:
+        raise ValueError("config.init_from: stage 2 needs a network that labels the target.")
+    labels = run.rule.assign(label_key(run), _evidence(run, variables))
+    run.reporter.say(labelling.describe(labels, run.target.train.label))
+    # a rule that labels again may begin with none: until then the target has no classification loss
+    if not run.rule.refinements and not np.any(np.asarray(labels.weight) > 0):
+        raise ValueError(
+            "config.pseudo_labels.threshold leaves no target cloud with a pseudo-label: lower it."
+        )
+    return labels
+
+
+def label_key(run: Run) -> jax.Array:
+    """Of the pseudo-labels; 1 and 2 are the stages'."""
+    return jax.random.fold_in(jax.random.key(run.config.seed), 3)
+
+
+def _evidence(run: Run, variables: Variables) -> Evidence:
+    source = run.source.train if run.rule.needs_source else None
+    batch = eval_batch_size(run.config)
+    return labelling.evidence_of(run.eval_step, variables, run.target.train, source, batch)
+
+
+def _restore(run: Run, parts: Parts, last: checkpoint.Info) -> tuple[TrainState, PseudoLabels | None]:
+    clouds = len(run.target.train.label) if last.stage == 2 else None
+    return checkpoint.restore(
+        run.checkpointer, last.total_step, abstract_state(parts, run.replicated), clouds
+    )

@@ -1,0 +1,146 @@
+"""What a run shows while it runs (progress, metrics.jsonl, TensorBoard) and as text at its end."""
+
+import contextlib
+import io
+import json
+import math
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, SupportsFloat
+
+from tqdm import tqdm
+
+Values = Mapping[str, SupportsFloat]  # numbers of Python, numpy or jax, by name
+
+RECORDS = "metrics.jsonl"
+BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
+PLAIN = "{desc}  step {n_fmt}/{total_fmt} ({percentage:.0f} %)  {rate_noinv_fmt}  {remaining} left{postfix}"
+
+
+class Reporter(NamedTuple):
+    """The three ways in which a run speaks."""
+
+    scalars: Callable[[int, int, Values], None]  # (stage, global step, values), to the files
+    progress: Callable[[int, int, int, Values], None]  # (stage, its step, its steps, values)
+    say: Callable[[str], None]  # one line, which does not break the progress bar
+
+
+@contextlib.contextmanager
+def open_reporter(
+    workdir: str | os.PathLike[str], resumed_from: tuple[int, int] = (0, 0)
+) -> Iterator[Reporter]:
+    """Report to the standard output and to files below `workdir` until the context ends.
+
+    `scalars` appends one JSON line to `metrics.jsonl` (`stage`, `step`, then the values, named by paths
+    such as `loss/pretext`; what is not finite becomes null, which pandas reads as NaN) and the same to
+    `tensorboard/`. The step counts on from stage 1 to stage 2. What belongs to a step goes here before
+    the checkpoint of that step is saved, and no times do: then an interrupted and resumed run leaves
+    the same `metrics.jsonl`, byte for byte, as an uninterrupted one.
+
+    `progress` is called after a step's result has arrived. The rate counts from the first call of a
+    stage, so that compilation, which precedes it, is left out. On a terminal it keeps one bar per stage;
+    elsewhere each call prints one line.
+
+    Args:
+      workdir: The run's folder; made if missing.
+      resumed_from: Stage and global step of the restored checkpoint: records beyond it are dropped.
+        (0, 0), a fresh run, drops all.
+    """
+    from tensorboardX import SummaryWriter  # here: it imports PyTorch where that is installed
+
+    workdir = Path(workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    path = workdir / RECORDS
+    _drop_after(path, resumed_from)
+    with contextlib.ExitStack() as stack:
+        records = stack.enter_context(path.open("a", encoding="utf-8", buffering=1))  # a line, one write
+        board = SummaryWriter(
+            str(workdir / "tensorboard"),
+            purge_step=resumed_from[1] + 1 if any(resumed_from) else 0,
+            filename_suffix=".{}.{}".format(*resumed_from),  # two starts in one second are two files
+            flush_secs=10,
+        )
+        stack.callback(board.close)
+
+        def scalars(stage: int, step: int, values: Values) -> None:
+            numbers = {name: float(value) for name, value in values.items()}
+            finite = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+            records.write(json.dumps({"stage": stage, "step": step, **finite}) + "\n")
+            for name, value in numbers.items():
+                board.add_scalar(name, value, step)
+
+        progress, say, close = _open_progress()
+        stack.callback(close)
+        yield Reporter(scalars, progress, say)
+
+
+def read_records(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The records of a `metrics.jsonl`, oldest first; a line that a crash cut off is left out."""
+    return [record for _, record in _complete_lines(Path(path))]
+
+
+def _complete_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    lines = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            record = json.loads(line)
+            if isinstance(record, dict) and {"stage", "step"} <= record.keys():
+                lines.append((line, record))
+    return lines
+
+
+def _drop_after(path: Path, last: tuple[int, int]) -> None:
+    """Rewrite the file with the records up to (stage, step) = `last`; all or nothing."""
+    if path.exists():
+        kept = [line for line, r in _complete_lines(path) if (r["stage"], r["step"]) <= last]
+        part = path.with_suffix(".part")
+        part.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        os.replace(part, path)
+
+
+def _open_progress() -> tuple[Callable[..., None], Callable[[str], None], Callable[[], None]]:
+    """`progress`, `say` and `close`. Without a terminal the bar draws nowhere, and its text is printed."""
+    stream = sys.stdout
+    # a pseudo-terminal without a size, as some containers have, would show no bar
+    terminal = stream.isatty() and shutil.get_terminal_size((0, 0)).lines > 1
+    bar: tqdm | None = None
+    bar_stage = 0
+
+    def close() -> None:
+        if bar is not None:
+            bar.close()
+
+    def say(line: str) -> None:
+        with tqdm.external_write_mode(file=stream):
+            print(line, file=stream, flush=True)
+
+    def progress(stage: int, step: int, steps: int, values: Values) -> None:
+        nonlocal bar, bar_stage
+        if bar is None or stage != bar_stage:
+            close()
+            bar = tqdm(
+                desc=f"stage {stage}",
+                total=steps,
+                initial=step,
+                unit=" steps",
+                file=stream if terminal else io.StringIO(),
+                bar_format=BAR if terminal else PLAIN,
+                dynamic_ncols=terminal,
+            )
+            bar_stage = stage
+        bar.n = step
+        bar.set_postfix_str(
+            "  ".join(f"{name} {float(value):.4g}" for name, value in values.items()), refresh=False
+        )
+        if terminal:
+            bar.refresh()
+        else:
+            say(str(bar))
+        if step >= steps:
+            close()  # else its clock would run on through the evaluation
+            bar = None
+
+    return progress, say, close

@@ -1,0 +1,91 @@
+"""What a run's folder already holds: whether it may be resumed, and networks to start from."""
+
+import json
+import os
+from pathlib import Path
+
+from jax.sharding import Sharding
+
+from smdsb_jax.config import Config, flatten, trajectory_differences
+from smdsb_jax.defaults import make
+from smdsb_jax.run import checkpoint
+from smdsb_jax.state import Variables
+
+
+def refuse_other_trajectory(
+    last: checkpoint.Info, config: Config, classes: tuple[str, ...], workdir: Path, finished: bool = False
+) -> None:
+    """A resumed run must compute what it would have computed uninterrupted.
+
+    Raises:
+      ValueError: other values of fields that change the trajectory, lists them; or a run of a revision that
+        drew other random numbers.
+    """
+    if last.draws != checkpoint.DRAWS and not finished and make(config, "pretext").names:
+        raise ValueError(
+            f"{workdir} was begun by a revision of smdsb_jax that drew other random numbers: it can be "
+            "evaluated, analyzed and started from (init_from), but not resumed. Take another --workdir."
+        )
+    differences = trajectory_differences(last.config, config, last.stage)
+    steps = config[f"stage{last.stage}"].steps
+    if last.classes != classes:
+        differences.append(f"classes: {', '.join(last.classes)} -> {', '.join(classes)}")
+    if steps < last.step:
+        differences.append(f"config.stage{last.stage}.steps: {steps}, but {last.step} are done")
+    if last.stage not in config.stages:
+        differences.append(f"config.stages: {tuple(config.stages)}, but the run is in stage {last.stage}")
+    if differences:
+        raise ValueError(
+            f"{workdir} holds a run that these changes would falsify; take its values, or another --workdir:"
+            + "".join(f"\n  {line}" for line in differences)
+        )
+
+
+def last_checkpoint(workdir: Path) -> checkpoint.Info | None:
+    """What the last checkpoint of a run says of itself, None without one; the folder is not changed."""
+    if not (workdir / "checkpoints").is_dir():
+        return None
+    with checkpoint.open_checkpoints(workdir) as checkpointer:
+        return checkpoint.info(checkpointer) if checkpointer.checkpoints else None
+
+
+def load_variables(
+    init_from: str, stages: tuple[int, ...], classes: tuple[str, ...], sharding: Sharding
+) -> Variables:
+    """The network that `config.init_from` names: a run's workdir, or one checkpoint of it.
+
+    Of a workdir it is that of the last checkpoint; for stage 2 alone, the last one of stage 1, since the
+    network then makes the pseudo-labels.
+
+    Raises:
+      ValueError: no such run or checkpoint, or one with other classes.
+    """
+    path = Path(init_from).resolve()
+    one = path.parent.name == "checkpoints" and path.name.isdigit()
+    workdir = path.parents[1] if one else path
+    remedy = "Give the workdir of a run, or one checkpoint of it: workdir/checkpoints/STEP."
+    if not (workdir / "checkpoints").is_dir():
+        raise ValueError(
+            f"config.init_from = {init_from!r} is not the workdir of a run: it has no checkpoints/. {remedy}"
+        )
+    with checkpoint.open_checkpoints(workdir) as checkpointer:
+        try:
+            of_stage = 1 if stages == (2,) else None
+            step = int(path.name) if one else checkpoint.select(checkpointer, "last", of_stage)
+            found = checkpoint.info(checkpointer, step)
+        except ValueError as error:
+            raise ValueError(f"config.init_from: {error} {remedy}") from None
+        if found.classes != classes:
+            raise ValueError(
+                f"config.init_from: that run has the classes {', '.join(found.classes)}, this one "
+                f"{', '.join(classes)}. Give a run with the same."
+            )
+        return checkpoint.restore_variables(checkpointer, found.total_step, sharding)
+
+
+def write_config(config: Config, workdir: Path) -> None:
+    """The resolved configuration, whole or not at all."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    part = workdir / "config.json.part"
+    part.write_text(json.dumps(flatten(config), indent=1) + "\n", encoding="utf-8")
+    os.replace(part, workdir / "config.json")

@@ -1,0 +1,112 @@
+import functools
+
+import hypothesis
+import jax
+import jax.numpy as jnp
+import jax.test_util
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+
+from smdsb_jax.geometry import neighbors
+from smdsb_jax.geometry.chamfer import chamfer_distance
+from smdsb_jax.geometry.farthest_points import farthest_point_sampling
+from smdsb_jax.geometry.neighbors import knn
+
+
+def cloud(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+@pytest.mark.parametrize("channels", [3, 16])
+def test_knn_equals_brute_force(channels):
+    points = cloud(2, 50, channels).astype(np.float32)
+    found = jax.jit(jax.vmap(functools.partial(knn, k=20)))(points)
+    expected = np.stack([np.argsort(cdist(p, p), axis=1)[:, :20] for p in points])
+    np.testing.assert_array_equal(np.sort(found, -1), np.sort(expected, -1))
+    np.testing.assert_array_equal(found[..., 0], np.tile(np.arange(50), (2, 1)))  # the point itself
+
+
+# 700: two blocks of queries, the last one filled up; 704: found by groups of points first
+@pytest.mark.parametrize("n", [63, 64, 700, 704])
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_packed_search_finds_the_neighbors_of_the_plain_one(n, scale):
+    points = (scale * cloud(n, 5)).astype(np.float32)
+    packed, plain = (
+        jax.jit(lambda p, s=search: neighbors._by_queries(functools.partial(s, 20), p))(points)
+        for search in (neighbors._nearest_packed, neighbors._nearest_sorted)
+    )
+    np.testing.assert_array_equal(np.sort(packed, -1), np.sort(plain, -1))
+
+
+@pytest.mark.parametrize("duplicates", [2, 30])
+def test_many_equal_distances_fall_back_to_the_plain_search(duplicates):
+    points = np.repeat(cloud(8, 3), duplicates, axis=0).astype(np.float32)
+    k = min(duplicates, 20)
+    found = np.asarray(jax.jit(functools.partial(knn, k=k))(points))
+    assert all(len(set(row)) == k for row in found.tolist())
+    np.testing.assert_array_equal(
+        found // duplicates, np.repeat(np.arange(8), duplicates)[:, None] + 0 * found
+    )
+
+
+@hypothesis.given(hypothesis.strategies.integers(0, 2**32 - 1), hypothesis.strategies.integers(1, 40))
+@hypothesis.settings(max_examples=15, deadline=None)
+def test_packed_search_on_rounded_clouds_gives_k_of_the_smallest_distances(seed, k):
+    # a coarse grid has many ties: the distances must be the smallest, whichever of the equal points are named
+    points = np.round(3 * np.random.default_rng(seed).normal(size=(40, 3))).astype(np.float32)
+    found = np.asarray(jax.jit(functools.partial(knn, k=k))(points))
+    squared = cdist(points, points, "sqeuclidean")
+    np.testing.assert_array_equal(
+        np.sort(np.take_along_axis(squared, found, 1), 1), np.sort(squared, 1)[:, :k]
+    )
+    assert all(len(set(row)) == k for row in found.tolist())
+
+
+def test_beyond_the_packed_size_and_in_float64_the_plain_search_runs():
+    points = cloud(geometry.PACKED_POINTS + 1, 2).astype(np.float32)
+    found = np.asarray(jax.jit(functools.partial(knn, k=3))(points))
+    rows = [0, 5000, geometry.PACKED_POINTS]
+    np.testing.assert_array_equal(
+        np.sort(found[rows], -1), np.sort(np.argsort(cdist(points[rows], points), axis=1)[:, :3], -1)
+    )
+    with jax.enable_x64(True):
+        close = np.array([[0.0], [1.0], [1.0 + 1e-6], [1.0 + 3e-6]])  # squares below float32's digits
+        assert jax.jit(functools.partial(knn, k=2))(close)[2].tolist() == [2, 1]
+
+
+def test_the_distances_of_a_large_cloud_never_exist_together():
+    n = 50_000
+    compiled = jax.jit(functools.partial(knn, k=20)).lower(jnp.zeros((n, 3))).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 64 * 2**20  # n^2 distances: 9.3 GiB
+
+
+def test_knn_of_as_many_neighbors_as_points():
+    found = jax.jit(functools.partial(knn, k=6))(cloud(6, 3))
+    np.testing.assert_array_equal(np.sort(found), np.tile(np.arange(6), (6, 1)))
+
+
+def test_knn_of_coincident_points_returns_distinct_indices():
+    found = jax.jit(functools.partial(knn, k=4))(jnp.ones((7, 3)))
+    assert all(len(set(row)) == 4 for row in found.tolist())
+
+
+@pytest.mark.parametrize("k", [0, 6])
+def test_knn_refuses_impossible_k_by_the_names_of_the_fields(k):
+    with pytest.raises(ValueError, match=rf"encoder.k = {k} .* data.points = 5 "):
+        jax.eval_shape(functools.partial(knn, k=k), jnp.zeros((5, 3)))
+
+
+KERNELS = {
+    "knn_search": lambda p: jax.vmap(functools.partial(knn, k=3))(p),
+    "farthest_points": lambda p: jax.vmap(lambda q: farthest_point_sampling(q, 3, jnp.array(0)))(p),
+    "chamfer_nearest": lambda p: jax.vmap(jax.grad(lambda q: chamfer_distance(p[0], q, p[0, :, 0] > 0)))(p),
+}
+
+
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("platform", ["cuda", "tpu", "cpu"])
+def test_accelerators_get_the_batched_kernel(name, platform):
+    traced = jax.jit(KERNELS[name]).trace(jnp.ones((2, 8, 3)))
+    text = traced.lower(lowering_platforms=(platform,)).as_text(debug_info=True)
+    assert (f"{name}/batched" in text) == (platform != "cpu")

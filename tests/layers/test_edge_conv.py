@@ -1,0 +1,220 @@
+import functools
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import jax.test_util
+import numpy as np
+import pytest
+
+from smdsb_jax.geometry.neighbors import knn
+from smdsb_jax.layers.basic import BatchNorm, leaky_relu, moments, torch_uniform
+from smdsb_jax.layers.edge_conv import (
+    EdgeConv,
+    edge_factors,
+    edge_moments,
+    neighbor_max,
+    neighbor_rows,
+    neighbor_sum,
+)
+from smdsb_jax.layers.tnet import EdgeBlock
+from tests.random_variables import random_variables
+
+
+def edge_features(x, k):
+    """[x_j - x_i, x_i] of one cloud's points, [n, k, 2c]: the formula as published."""
+    neighbors = x[knn(x, k)]
+    center = jnp.broadcast_to(x[:, None, :], neighbors.shape)
+    return jnp.concatenate([neighbors - center, center], axis=-1)
+
+
+class PlainEdgeConv(nn.Module):
+    """The published formula, with the parameters of the library's."""
+
+    features: int
+    k: int
+    pool: bool = True
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        edges = jax.vmap(functools.partial(edge_features, k=self.k))(x)
+        y = edges @ self.param("kernel", torch_uniform, (edges.shape[-1], self.features))
+        y = leaky_relu(BatchNorm(self.features, name="norm")(y, train=train), 0.2)
+        return jnp.max(y, axis=-2) if self.pool else y
+
+
+def cloud(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def start(module, x):
+    """Variables with norms of both signs."""
+    variables = random_variables(module, x)
+    scale = np.linspace(-1, 1.5, module.features, dtype=x.dtype)
+    variables["params"]["norm"]["scale"] = jnp.asarray(scale)
+    return variables
+
+
+def everything(module, variables, x, train):
+    """Output, running statistics, and the gradients of a weighted sum by parameters and points."""
+
+    def loss(params, x):
+        y, updated = module.apply({**variables, "params": params}, x, train=train, mutable=["batch_stats"])
+        weight = jnp.asarray(np.random.default_rng(1).normal(size=y.shape), y.dtype)
+        return jnp.sum(weight * y), (y, updated)
+
+    return jax.jit(jax.grad(loss, (0, 1), has_aux=True))(variables["params"], x)
+
+
+def test_order_of_edge_features():
+    edges = edge_features(jnp.array([[0.0, 0, 0], [1, 2, 3]]), 2)
+    np.testing.assert_array_equal(edges[0, 1], [1, 2, 3, 0, 0, 0])
+    np.testing.assert_array_equal(edges[1, 1], [-1, -2, -3, 1, 2, 3])
+
+
+# 300 points: two blocks; k = 6 of 6: all points are neighbors
+@pytest.mark.parametrize(("n", "k", "train"), [(300, 5, True), (300, 5, False), (6, 6, True)])
+def test_equals_the_plain_formula(n, k, train):
+    with jax.enable_x64(True):
+        x = jnp.asarray(cloud(2, n, 4))
+        variables = start(EdgeConv(7, k), x)
+        ours, plain = (everything(m, variables, x, train) for m in (EdgeConv(7, k), PlainEdgeConv(7, k)))
+        chex.assert_trees_all_close(ours, plain, rtol=1e-10, atol=1e-10)
+        chex.assert_type(jax.tree.leaves(ours), np.float64)
+        assert set(np.sign(variables["params"]["norm"]["scale"])) >= {-1, 1}
+
+
+def test_block_of_all_edges_equals_the_plain_formula():
+    with jax.enable_x64(True):
+        x = jnp.asarray(cloud(2, 20, 3))
+        variables = start(EdgeBlock(5, 4), x)
+        ours, plain = (
+            everything(m, variables, x, True) for m in (EdgeBlock(5, 4), PlainEdgeConv(5, 4, False))
+        )
+        chex.assert_trees_all_close(ours, plain, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("n", [9, 300])  # 300: two blocks of points
+def test_moments_of_edges_without_the_edges(n):
+    with jax.enable_x64(True):
+        x, kernel = jnp.asarray(cloud(2, n, 3)) + 5, jnp.asarray(cloud(6, 4, seed=1))
+        neighbors = jax.vmap(functools.partial(knn, k=4))(x)
+        edges = jax.vmap(functools.partial(edge_features, k=4))(x)
+        found = edge_moments(x, neighbors, *edge_factors(kernel))
+        chex.assert_trees_all_close(found, moments(edges @ kernel), rtol=1e-10)
+
+
+def test_edges_that_are_all_equal_have_no_variance_below_zero():
+    x, kernel = jnp.full((2, 9, 3), 1234.5), jnp.asarray(cloud(6, 4, seed=1), jnp.float32)
+    neighbors = jax.vmap(functools.partial(knn, k=4))(x)
+    assert np.all(edge_moments(x, neighbors, *edge_factors(kernel)).var >= 0)
+
+
+def test_the_gradient_of_equal_maxima_goes_to_one():
+    b, neighbors = jnp.array([[2.0], [5], [5]]), jnp.array([[0, 1, 2], [2, 1, 0], [0, 0, 0]])
+    gradient = jax.grad(lambda b: neighbor_max(b, neighbors).sum())(b)
+    np.testing.assert_array_equal(gradient[:, 0], [1, 2, 0])
+    of_sum = jax.grad(lambda b: neighbor_sum(b, neighbors).sum())(b)
+    np.testing.assert_array_equal(of_sum[:, 0], [5, 2, 2])  # edges into each point
+
+
+@pytest.mark.parametrize(("of_edges", "order"), [(neighbor_max, 1), (neighbor_sum, 2), (neighbor_rows, 2)])
+def test_forward_and_reverse_mode_equal_finite_differences(of_edges, order):
+    with jax.enable_x64(True):
+        b = jnp.asarray(cloud(2, 9, 3))
+        neighbors = jax.vmap(functools.partial(knn, k=4))(b)
+        batched = jax.jit(lambda b: jax.vmap(of_edges)(b, neighbors))
+        jax.test_util.check_grads(batched, (b,), order=order, modes=["fwd", "rev"])
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_forward_mode_of_the_layer_equals_the_plain_formulas(train):
+    with jax.enable_x64(True):
+        x, direction = jnp.asarray(cloud(2, 30, 4)), jnp.asarray(cloud(2, 30, 4, seed=3))
+        variables = start(EdgeConv(7, 5), x)
+
+        def tangent(module):
+            def apply(x):
+                return module.apply(variables, x, train=train, mutable=["batch_stats"])
+
+            return jax.jit(lambda x, dx: jax.jvp(apply, (x,), (dx,))[1])(x, direction)
+
+        chex.assert_trees_all_close(tangent(EdgeConv(7, 5)), tangent(PlainEdgeConv(7, 5)), rtol=1e-9)
+
+
+def test_gradient_of_each_sample_equals_that_of_the_sum():
+    """As the saliency of each sample is computed: `vmap(grad)` of a batch of one."""
+    x = jnp.asarray(cloud(3, 20, 3), jnp.float32)
+    module = EdgeConv(7, 5)
+    variables = start(module, x)
+
+    def loss(x):
+        return jnp.sum(module.apply(variables, x, train=False) ** 2)
+
+    alone = jax.jit(jax.vmap(lambda p: jax.grad(loss)(p[None])[0]))(x)
+    np.testing.assert_allclose(alone, jax.jit(jax.grad(loss))(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_divided_batch_gives_the_same_and_repeats_no_work():
+    x = jnp.asarray(cloud(8, 20, 3), jnp.float32)
+    module = EdgeConv(7, 5)
+    variables = start(module, x)
+    expected = everything(module, variables, x, True)
+    mesh = jax.sharding.Mesh(jax.devices()[:4], ("data",))
+
+    def loss(params, x):
+        y, updated = module.apply({**variables, "params": params}, x, train=True, mutable=["batch_stats"])
+        weight = jnp.asarray(np.random.default_rng(1).normal(size=y.shape), y.dtype)
+        return jnp.sum(weight * y), (y, updated)
+
+    with jax.set_mesh(mesh):
+        divided = jax.device_put(x, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data")))
+        compiled = jax.jit(jax.grad(loss, (0, 1), has_aux=True)).lower(variables["params"], divided).compile()
+        found = compiled(variables["params"], divided)
+    chex.assert_trees_all_close(jax.device_get(found), jax.device_get(expected), rtol=2e-4, atol=2e-5)
+    # the loops over samples make 2 turns on each of 4 devices, none makes all 8
+    assert 'known_trip_count":{"n":"2"}' in compiled.as_text()
+    assert 'known_trip_count":{"n":"8"}' not in compiled.as_text()
+    assert "all-gather" not in compiled.as_text()
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_coincident_points_give_finite_gradients(train):
+    x = jnp.full((2, 6, 3), 1234.5)  # far out, so that rounding is large against epsilon
+    chex.assert_tree_all_finite(everything(EdgeConv(4, 3), start(EdgeConv(4, 3), x), x, train))
+
+
+def test_points_that_are_nan_stay_inside_the_arrays():
+    x = jnp.asarray(cloud(2, 6, 3), jnp.float32).at[0].set(jnp.nan)
+    _, (y, _) = everything(EdgeConv(4, 3), start(EdgeConv(4, 3), x), x, False)
+    assert np.all(np.isnan(y[0]))
+    assert np.all(np.isfinite(y[1]))
+
+
+MAX, MAX_GRADIENT = "max_over_neighbors", "add_to_winners"
+SUM, SUM_GRADIENT = "sum_over_neighbors", "add_to_neighbors"
+ROWS, ROWS_GRADIENT = "rows_of_neighbors", "add_rows_to_neighbors"
+KERNELS = {MAX, MAX_GRADIENT, SUM, SUM_GRADIENT, ROWS, ROWS_GRADIENT, "edges_into", "knn_search"}
+TRAINING = {MAX, MAX_GRADIENT, SUM, SUM_GRADIENT, "edges_into", "knn_search"}
+INFERENCE = {MAX, MAX_GRADIENT, "knn_search"}  # no statistics
+EDGES = {ROWS, ROWS_GRADIENT, "knn_search"}
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu", "cpu"])
+@pytest.mark.parametrize(
+    ("module", "train", "kernels"),
+    [(EdgeConv(4, 3), True, TRAINING), (EdgeConv(4, 3), False, INFERENCE), (EdgeBlock(4, 3), True, EDGES)],
+)
+def test_which_kernels_run_and_that_accelerators_get_the_batched_ones(module, train, kernels, platform):
+    x = jnp.ones((2, 8, 3))
+    variables = start(module, x)
+
+    def loss(params, x):
+        y, _ = module.apply({**variables, "params": params}, x, train=train, mutable=["batch_stats"])
+        return y.sum()
+
+    traced = jax.jit(jax.grad(loss, (0, 1))).trace(variables["params"], x)
+    text = traced.lower(lowering_platforms=(platform,)).as_text(debug_info=True)
+    for name in KERNELS:
+        assert (f"{name}/batched" in text) == (platform != "cpu" and name in kernels), name

@@ -1,0 +1,106 @@
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from smdsb_jax.encoders import DGCNN, PointNet
+from smdsb_jax.layers.heads import ClassificationHead, ReconstructionHead
+from smdsb_jax.state import Features
+from tests.random_variables import random_variables
+
+
+def values(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def size(tree):
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def normalized(x, norm):
+    """By running statistics of 1."""
+    return (x - 1) / np.sqrt(1 + 1e-5) * norm["scale"] + norm["bias"]
+
+
+def small_features():
+    return Features(
+        jnp.asarray(values(3, 64)), (jnp.asarray(values(3, 10, 4)), jnp.asarray(values(3, 10, 5)))
+    )
+
+
+@pytest.mark.parametrize(
+    ("encoder", "inputs", "count"), [(DGCNN(), 1536, 493_184), (PointNet(), 1344, 444_032)]
+)
+def test_reconstruction_head_has_the_published_size(encoder, inputs, count):
+    points = jax.ShapeDtypeStruct((2, 32, 3), jnp.float32)
+    key = jax.random.key(0)
+    features, _ = jax.eval_shape(functools.partial(encoder.init_with_output, train=False), key, points)
+    head = functools.partial(ReconstructionHead().init_with_output, train=False)
+    cloud, variables = jax.eval_shape(head, key, features)
+    assert cloud.shape == (2, 32, 3)
+    assert variables["params"]["kernel"].shape == (inputs, 256)
+    assert size(variables["params"]) == count
+    assert {path[-1].key for path, _ in jax.tree.leaves_with_path(variables["params"]["conv2"]["dense"])} == {
+        "kernel"
+    }
+
+
+def test_reconstruction_equals_the_product_of_concatenated_features():
+    features, head = small_features(), ReconstructionHead()
+    variables = random_variables(head, features)
+
+    p = jax.device_get(variables["params"])
+    everywhere = np.repeat(features.embedding[:, None, :], 10, axis=1)
+    h = np.concatenate([*features.layers, everywhere], axis=-1)  # local features first
+    layers = [(p["kernel"], p["norm"])] + [
+        (p[i]["dense"]["kernel"], p[i]["norm"]) for i in ("conv2", "conv3")
+    ]
+    for kernel, norm in layers:
+        h = np.maximum(normalized(h @ kernel, norm), 0)
+    expected = h @ p["out"]["kernel"]
+    found = jax.jit(functools.partial(head.apply, train=False))(variables, features)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("slope", "biases"), [(0.2, (True, True)), (0.0, (False, True))])
+def test_classification_equals_its_formula(slope, biases):
+    head = ClassificationHead(5, hidden=(8, 4), negative_slope=slope, hidden_bias=biases)
+    embedding = values(3, 6)
+    features = Features(jnp.asarray(embedding), ())
+    variables = random_variables(head, features)
+    p, h = jax.device_get(variables["params"]), embedding
+    assert tuple("bias" in p[name]["dense"] for name in ("fc1", "fc2")) == biases
+    for name in ("fc1", "fc2"):
+        h = h @ p[name]["dense"]["kernel"] + p[name]["dense"].get("bias", 0)
+        h = normalized(h, p[name]["norm"])
+        h = np.where(h > 0, h, slope * h)
+    logits = jax.jit(functools.partial(head.apply, train=False))(variables, features)
+    np.testing.assert_allclose(logits, h @ p["out"]["kernel"] + p["out"]["bias"], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("head", "inputs"),
+    [
+        (ClassificationHead(5, (64, 64)), Features(jnp.asarray(values(3, 6)), ())),
+        (ReconstructionHead(), small_features()),
+    ],
+)
+def test_dropout_acts_in_training_only_and_by_its_key(head, inputs):
+    variables = random_variables(head, inputs)
+    infer = jax.jit(functools.partial(head.apply, train=False))
+    np.testing.assert_array_equal(infer(variables, inputs), infer(variables, inputs))
+
+    @jax.jit
+    def train(key):
+        return head.apply(variables, inputs, train=True, mutable=["batch_stats"], rngs={"dropout": key})
+
+    (first, updated), (again, _), (other, _) = (train(jax.random.key(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 1e-3
+    chex.assert_trees_all_equal_structs(updated["batch_stats"], variables["batch_stats"])
+    without = head.clone(dropout=0.0)
+    same, _ = without.apply(variables, inputs, train=True, mutable=["batch_stats"])  # needs no key
+    assert np.abs(same - first).max() > 1e-3

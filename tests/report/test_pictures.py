@@ -1,0 +1,129 @@
+import json
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from smdsb_jax.report import pictures
+
+CLASSES = ("chair", "lamp", "table")
+CONFUSION = np.array([[6, 1, 3], [0, 0, 0], [0, 0, 2]])  # no lamps
+
+
+@pytest.fixture
+def figure(monkeypatch):
+    """The last figure that was saved."""
+    saved = []
+    monkeypatch.setattr(pictures, "FigureCanvasAgg", lambda f: saved.append(f) or FigureCanvasAgg(f))
+    return lambda: saved[-1]
+
+
+def texts(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+def labels(axes):
+    return [line.get_label() for line in axes.lines if not line.get_label().startswith("_")]
+
+
+def write_records(path, records):
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+def test_curves_show_losses_accuracies_and_the_boundary(tmp_path, figure):
+    records = [
+        {"stage": 1, "step": s, "loss/class": 2.0 / s, "loss/pretext_source": 0.1} for s in range(1, 101)
+    ]
+    records += [{"stage": 2, "step": s, "loss/class": 0.01} for s in range(101, 111)]
+    records += [{"stage": 1, "step": 50, "source_val/accuracy": 0.5, "target_test/accuracy": None}]
+    write_records(tmp_path / "metrics.jsonl", records)
+    pictures.curves(tmp_path / "pictures" / "curves.png", tmp_path / "metrics.jsonl")
+    assert imread(tmp_path / "pictures" / "curves.png").shape[1] > 1000
+    left, right = figure().axes
+    assert labels(left) == ["class", "pretext source"]
+    assert labels(right) == ["source val", "target test"]
+    np.testing.assert_allclose(left.lines[0].get_ydata(), [2.0 / s for s in range(1, 101)] + [0.01] * 10)
+    assert left.lines[1].get_ydata()[99] == pytest.approx(np.mean([2.0 / s for s in range(96, 101)]))
+    np.testing.assert_array_equal(right.lines[0].get_xydata(), [[50, 50.0]])
+    assert left.get_yscale() == "log"
+    assert texts(left) == texts(right) == ["stage 2"]
+    assert left.lines[-1].get_xdata()[0] == 100
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, None])
+def test_losses_without_a_logarithm_are_drawn_on_a_plain_scale(tmp_path, figure, value):
+    write_records(tmp_path / "m.jsonl", [{"stage": 1, "step": s, "loss/class": value} for s in (1, 2)])
+    pictures.curves(tmp_path / "curves.png", tmp_path / "m.jsonl")
+    left = figure().axes[0]
+    assert left.get_yscale() == "linear"
+    assert not texts(left)  # no stage 2
+
+
+def test_curves_of_a_run_without_records(tmp_path):
+    write_records(tmp_path / "m.jsonl", [])
+    pictures.curves(tmp_path / "curves.png", tmp_path / "m.jsonl")
+    assert (tmp_path / "curves.png").exists()
+
+
+def test_confusion_shows_percentages_of_rows_and_leaves_an_empty_class_blank(tmp_path, figure):
+    pictures.confusion(tmp_path / "c.png", CONFUSION, CLASSES, "catalog → scan")
+    axes = figure().axes[0]
+    assert texts(axes) == ["60", "10", "30", "0", "0", "100"]
+    assert [t.get_text() for t in axes.get_yticklabels()] == ["chair (10)", "lamp (0)", "table (2)"]
+    shown = np.ma.filled(axes.images[0].get_array(), np.nan)
+    np.testing.assert_allclose(shown, [[60, 10, 30], [np.nan] * 3, [0, 0, 100]])
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class (samples)")
+
+
+def test_class_accuracy_has_a_bar_per_class_and_matrix(tmp_path, figure):
+    pictures.class_accuracy(
+        tmp_path / "a.png", {"stage 1": CONFUSION, "stage 2": np.eye(3, dtype=int)}, CLASSES
+    )
+    axes = figure().axes[0]
+    assert [bar.get_height() for bar in axes.patches] == [60, 0, 100, 100, 100, 100]
+    assert texts(axes) == ["60", "no samples", "100", "100", "100", "100"]
+    assert [t.get_text() for t in axes.get_legend().get_texts()] == ["stage 1", "stage 2"]
+
+
+CLOUD = np.array([[0, 0, -1], [0, 0, 1], [0.2, 0, 0], [-0.2, 0, 0]], np.float32)
+
+
+def test_saliency_has_three_levels_of_equal_width_and_negative_is_low(tmp_path, figure):
+    saliencies = np.array([[-5.0, 0.9, 1.1, 3.0], [0.0, 0.0, -1.0, 0.0]], np.float32)
+    pictures.saliency(tmp_path / "s.png", np.stack([CLOUD, CLOUD]), saliencies, ["low", "none"], azimuth=0.0)
+    first, second = figure().axes
+    assert [axes.get_title() for axes in (first, second)] == ["low", "none"]
+    # farthest first; from +x: the third point is nearest, the fourth farthest
+    position = {tuple(xy): i for i, xy in enumerate(np.round(first.collections[0].get_offsets(), 3))}
+    top, bottom = max(position, key=lambda xy: xy[1]), min(position, key=lambda xy: xy[1])
+    assert top == (0, np.round(np.cos(np.deg2rad(18)), 3)) and bottom == (0, -top[1])  # z is up
+    colors = first.collections[0].get_facecolor()
+
+    def level(color):  # lightening by depth keeps the hue: look for the color c with color = c + (1 - c) t
+        shades = np.array([[int(c[k : k + 2], 16) / 255 for k in (1, 3, 5)] for c in pictures.LEVELS])
+        mixes = [[s + (1 - s) * t for t in np.linspace(0, 0.35, 36)] for s in shades]
+        return int(np.argmin([np.min(np.abs(np.array(m) - color[:3]).sum(axis=1)) for m in mixes]))
+
+    assert level(colors[position[bottom]]) == 0  # -5
+    assert level(colors[position[top]]) == 0  # 0.9 of 3.0
+    near, far = sorted((p for p in position if p not in (top, bottom)), key=lambda xy: xy[1])
+    assert level(colors[position[near]]) == 1  # 1.1
+    assert level(colors[position[far]]) == 2  # 3.0
+    assert position[far] < position[near]  # the nearer one is drawn over it
+    assert {level(color) for color in second.collections[0].get_facecolor()} == {0}
+
+
+@pytest.mark.parametrize("levels", [True, False])
+def test_saliency_of_coincident_points_and_a_flat_map_is_drawn(tmp_path, levels):
+    clouds, saliencies = np.zeros((1, 8, 3), np.float32), np.zeros((1, 8), np.float32)
+    pictures.saliency(tmp_path / "s.png", clouds, saliencies, ["point"], levels=levels)
+    assert np.isfinite(imread(tmp_path / "s.png")).all()
+
+
+def test_pictures_leave_pyplot_alone(tmp_path):
+    import matplotlib.pyplot as plt
+
+    pictures.confusion(tmp_path / "c.png", CONFUSION, CLASSES)
+    assert plt.get_fignums() == [] and isinstance(Figure(), Figure)

@@ -1,0 +1,80 @@
+import shutil
+
+import numpy as np
+import pytest
+
+import smdsb_jax
+from smdsb_jax import choose
+from smdsb_jax.datasets import embedded
+from smdsb_jax.report.summary import confusion_of, selected_rows, write_summary
+from smdsb_jax.run.loop import train_and_evaluate
+from smdsb_jax.run.records import read_records
+from smdsb_jax.scores import SELECT_BY
+from tests.tiny_run import tiny_config
+
+SOURCE_VAL, TARGET_TEST = "source_val/accuracy", "target_test/accuracy"
+PICTURES = ("class_accuracy.png", "confusion.png", "curves.png", "saliency.png")
+
+
+def assert_pictures(workdir):
+    for name in PICTURES:
+        content = (workdir / name).read_bytes()
+        assert content[:8] == b"\x89PNG\r\n\x1a\n" and len(content) > 5000, name
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    return train_and_evaluate(tiny_config(), tmp_path_factory.mktemp("run")).workdir
+
+
+def test_the_rows_are_what_the_checkpoints_and_records_say(workdir):
+    rows = {(row.stage, row.select_by): row for row in selected_rows(workdir)}
+    assert set(rows) == {(stage, name) for stage in (1, 2) for name in SELECT_BY}
+    records = [r for r in read_records(workdir / "metrics.jsonl") if TARGET_TEST in r]
+    for stage in (1, 2):
+        scored = {r["step"] - 6 * (stage - 1): r for r in records if r["stage"] == stage}
+        for selection in SELECT_BY:
+            row = rows[stage, selection]
+            record = scored[row.step]
+            assert row.scores == {name: record[name] for name in (SOURCE_VAL, TARGET_TEST)}
+        assert rows[stage, "last"].step == 6
+        for selection, name in (("source_val", SOURCE_VAL), ("oracle", TARGET_TEST)):
+            best = max(scored, key=lambda step: (scored[step][name], -step))
+            assert rows[stage, selection].step == best
+
+
+def test_the_confusion_of_a_model_has_its_recorded_accuracy(workdir):
+    model = smdsb_jax.load(workdir)
+    confusion = confusion_of(model, embedded.load("", "scan", points=32).test)
+    row = next(r for r in selected_rows(workdir) if (r.stage, r.select_by) == (2, "last"))
+    assert np.trace(confusion) / confusion.sum() == pytest.approx(row.scores[TARGET_TEST])
+
+
+def test_a_run_of_both_stages(workdir):
+    text = write_summary(workdir)
+    assert_pictures(workdir)
+    assert "Accuracy in %, catalog → scan:" in text and "stage 2, last step" in text
+    written = text.partition("Written:\n")[2].split()
+    assert [p.rpartition("/")[2] for p in written] == [
+        "config.json", "metrics.jsonl", "tensorboard", "checkpoints", *PICTURES,
+    ]  # fmt: skip
+    for row in selected_rows(workdir):
+        assert f"{100 * row.scores[TARGET_TEST]:.1f}" in text
+
+
+def test_another_way_of_choosing_is_the_headline_and_what_is_drawn(workdir, tmp_path):
+    again = shutil.copytree(workdir, tmp_path / "run")
+    config = tiny_config(select_by="oracle", stage2__steps=7, eval_every=7)
+    text = write_summary(train_and_evaluate(config, again).workdir)
+    assert "oracle: best on target test (headline)" in text and "last (headline)" not in text
+    assert "stage 2, oracle: best on target test:" in text
+    best = next(r for r in selected_rows(again) if (r.stage, r.select_by) == (2, "oracle"))
+    assert smdsb_jax.load(again).step == best.step
+
+
+def test_stage_1_alone_without_pretext_task_and_selection(tmp_path):
+    config = choose(tiny_config(stages=(1,), stage1__steps=2, selection__statistic="none"), "pretext", "none")
+    text = write_summary(train_and_evaluate(config, tmp_path).workdir)
+    assert_pictures(tmp_path)
+    assert {row.stage for row in selected_rows(tmp_path)} == {1}
+    assert "stage 1, last step" in text and "stage 2" not in text

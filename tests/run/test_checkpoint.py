@@ -1,0 +1,249 @@
+import re
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
+
+from smdsb_jax.config import modernize
+from smdsb_jax.pseudo_labels import PseudoLabels
+from smdsb_jax.run import checkpoint
+from smdsb_jax.run.checkpoint import open_checkpoints
+from smdsb_jax.scores import SELECT_BY
+from smdsb_jax.state import TrainState
+
+SOURCE_VAL, TARGET_TEST = "source_val/accuracy", "target_test/accuracy"
+CLASSES = ("bed", "chair")
+CONFIG = {"seed": 3, "stages": (1, 2), "encoder": {"name": "pointnet", "layers": (8, 8)}}
+
+
+def state_of(step, seed=0, width=4, pretext=(), combine=()):
+    """A small state whose optimizer has taken a step, so that nothing in it is a plain zero."""
+    rng = np.random.default_rng([seed, step])
+    params = {
+        part: {"dense": {"kernel": rng.normal(size=(3, width)).astype(np.float32)}}
+        for part in ("encoder", "head")
+    }
+    params = jax.tree.map(jnp.asarray, params | {"pretext": {}})
+    statistics = {"encoder": {"mean": jnp.asarray(rng.random(width), jnp.float32)}, "head": {}, "pretext": {}}
+    optimizer = optax.chain(optax.add_decayed_weights(1e-4), optax.adam(1e-3))
+    _, opt_state = optimizer.update(params, optimizer.init(params), params)
+    variables = {"params": params, "batch_stats": statistics}
+    key = jax.random.fold_in(jax.random.key(seed), step)
+    return TrainState(jnp.asarray(step, jnp.int32), key, variables, opt_state, pretext, combine)
+
+
+def labels_of(clouds):
+    rng = np.random.default_rng(clouds)
+    weight, confidence = jnp.asarray(rng.random((2, clouds)), jnp.float32)
+    return PseudoLabels(jnp.arange(clouds, dtype=jnp.int32) % 2, weight, confidence)
+
+
+def abstract(state, sharding=None):
+    sharding = sharding or SingleDeviceSharding(jax.devices()[0])
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), state)
+
+
+def save(checkpointer, total, stage=1, step=None, labels=None, **state):
+    saved = state_of(total if step is None else step, **state)
+    scores = {SOURCE_VAL: 0.5, TARGET_TEST: 0.25}
+    checkpoint.save(checkpointer, total, stage, saved, labels, scores, CONFIG, CLASSES)
+    return saved
+
+
+def save_scores(checkpointer, total, stage, step, source, target):
+    scores = {} if source is None else {SOURCE_VAL: source, TARGET_TEST: target}
+    checkpoint.save(checkpointer, total, stage, state_of(step), None, scores, CONFIG, CLASSES)
+
+
+def assert_same(a, b):
+    """Bitwise, the keys by their numbers, and of the same structure and types."""
+    assert a.key.dtype == b.key.dtype and jax.dtypes.issubdtype(a.key.dtype, jax.dtypes.prng_key)
+    a, b = (s.replace(key=jax.random.key_data(s.key)) for s in (a, b))
+    chex.assert_trees_all_equal_shapes_and_dtypes(a, b)
+    chex.assert_trees_all_equal(a, b)
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_what_is_saved_comes_back_bitwise(tmp_path, stage):
+    own = {"teacher": {"kernel": jnp.full((2, 2), 0.1)}, "updates": jnp.asarray(7, jnp.int32)}
+    labels = labels_of(5) if stage == 2 else None
+    with open_checkpoints(tmp_path) as checkpointer:
+        saved = save(checkpointer, 13, stage, 3, labels, pretext=own, combine={"norm": jnp.ones(2) / 3})
+    with open_checkpoints(tmp_path) as checkpointer:
+        found = checkpoint.info(checkpointer)
+        restored = checkpoint.restore(checkpointer, 13, abstract(saved), 5 if stage == 2 else None)
+    assert_same(saved, restored.state)
+    assert int(restored.state.opt_state[1][0].count) == 1
+    if labels is None:
+        assert restored.pseudo_labels is None
+    else:
+        chex.assert_trees_all_equal_shapes_and_dtypes(labels, restored.pseudo_labels)
+        chex.assert_trees_all_equal(labels, restored.pseudo_labels)
+    config = modernize(CONFIG)
+    assert found == checkpoint.Info(13, stage, 3, found.metrics, config, CLASSES, checkpoint.DRAWS, ())
+    assert (found.config["seed"], found.config["encoder"]["layers"]) == (3, (8, 8))
+    assert (found.metrics[SOURCE_VAL], found.metrics[TARGET_TEST]) == (0.5, 0.25)
+    drawn = [jax.random.normal(s.key, (3,)) for s in (saved, restored.state)]
+    np.testing.assert_array_equal(*drawn)
+
+
+def test_empty_task_and_rule_states_come_back_as_they_were(tmp_path):
+    with open_checkpoints(tmp_path) as checkpointer:
+        saved = save(checkpointer, 1)
+        checkpointer_state = abstract(saved)
+    with open_checkpoints(tmp_path) as checkpointer:
+        restored = checkpoint.restore(checkpointer, 1, checkpointer_state, None).state
+    assert restored.pretext == () and restored.combine == ()
+    assert_same(saved, restored)
+
+
+def test_saved_on_four_devices_it_loads_on_one_and_back(tmp_path):
+    assert jax.device_count() == 4
+    mesh = jax.make_mesh((4,), ("data",))
+    replicated = NamedSharding(mesh, PartitionSpec())
+    spread = jax.device_put(state_of(2), replicated)
+    with open_checkpoints(tmp_path) as checkpointer:
+        checkpoint.save(checkpointer, 2, 1, spread, None, {}, CONFIG, CLASSES)
+    with open_checkpoints(tmp_path) as checkpointer:
+        single = checkpoint.restore(checkpointer, 2, abstract(spread), None).state
+        many = checkpoint.restore(checkpointer, 2, abstract(spread, replicated), None).state
+        alone = SingleDeviceSharding(jax.devices()[3])
+        variables = checkpoint.restore_variables(checkpointer, 2, alone)
+    for state, devices in ((single, 1), (many, 4)):
+        assert {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(state)} == {devices}
+    assert_same(state_of(2), single)
+    assert_same(jax.device_get(single), jax.device_get(many))
+    chex.assert_trees_all_equal(variables, single.variables)
+    assert {leaf.sharding for leaf in jax.tree.leaves(variables)} == {alone}
+
+
+def test_retention_keeps_the_latest_the_end_of_stage_1_and_the_best_of_each_stage(tmp_path):
+    scores = {  # total step: stage, its step, source validation, target test
+        1: (1, 1, 0.5, 0.8),  # best on target test
+        2: (1, 2, 0.9, 0.2),  # best on source validation
+        3: (1, 3, 0.9, 0.8),  # as good as both, but later
+        4: (1, 4, 0.4, 0.1),
+        5: (1, 5, 0.3, 0.1),  # last of stage 1
+        6: (2, 1, 0.6, 0.1),  # best on source validation, though worse than stage 1
+        7: (2, 2, 0.6, 0.7),  # best on target test
+        8: (2, 3, 0.1, 0.7),
+        9: (2, 4, None, None),  # stopped by a signal: not evaluated
+        10: (2, 5, 0.1, 0.2),
+    }
+    with open_checkpoints(tmp_path, keep=2) as checkpointer:
+        for total, of_step in scores.items():
+            save_scores(checkpointer, total, *of_step)
+    with open_checkpoints(tmp_path, keep=2) as checkpointer:
+        assert [c.step for c in checkpointer.checkpoints] == [1, 2, 5, 6, 7, 9, 10]
+        chosen = {
+            (stage, name): checkpoint.select(checkpointer, name, stage)
+            for stage in (1, 2, None)
+            for name in SELECT_BY
+        }
+        assert checkpoint.info(checkpointer, 9).metrics.keys().isdisjoint({SOURCE_VAL, TARGET_TEST})
+    assert chosen == {
+        (1, "last"): 5, (1, "source_val"): 2, (1, "oracle"): 1,
+        (2, "last"): 10, (2, "source_val"): 6, (2, "oracle"): 7,
+        (None, "last"): 10, (None, "source_val"): 6, (None, "oracle"): 7,
+    }  # fmt: skip
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()) == sorted(
+        map(str, [1, 2, 5, 6, 7, 9, 10])
+    )
+
+
+def test_an_unevaluated_checkpoint_is_the_last_but_never_the_best(tmp_path):
+    with open_checkpoints(tmp_path, keep=1) as checkpointer:
+        save_scores(checkpointer, 1, 1, 1, 0.0, 0.0)
+        save_scores(checkpointer, 2, 1, 2, None, None)
+        save_scores(checkpointer, 3, 1, 3, None, None)
+    with open_checkpoints(tmp_path) as checkpointer:
+        assert [c.step for c in checkpointer.checkpoints] == [1, 3]
+        assert checkpoint.select(checkpointer, "last") == 3
+        assert checkpoint.select(checkpointer, "source_val") == 1
+
+
+def test_a_step_already_saved_is_left_as_it_is(tmp_path):
+    with open_checkpoints(tmp_path) as checkpointer:
+        first = save(checkpointer, 1)
+    with open_checkpoints(tmp_path) as checkpointer:
+        save(checkpointer, 1, seed=5)
+    with open_checkpoints(tmp_path) as checkpointer:
+        assert_same(first, checkpoint.restore(checkpointer, 1, abstract(first), None).state)
+
+
+def test_what_is_not_there_is_refused_with_what_there_is(tmp_path):
+    with open_checkpoints(tmp_path) as checkpointer:
+        with pytest.raises(ValueError, match=r"no checkpoint of any step\. There are: none"):
+            checkpoint.info(checkpointer)
+        with pytest.raises(ValueError, match="no checkpoint of stage 1"):
+            checkpoint.select(checkpointer, "last")
+        save_scores(checkpointer, 3, 1, 3, None, None)
+        save_scores(checkpointer, 6, 1, 6, None, None)
+    with open_checkpoints(tmp_path) as checkpointer:
+        with pytest.raises(ValueError, match=r"no checkpoint of step 4\. There are: 3, 6\."):
+            checkpoint.info(checkpointer, 4)
+        with pytest.raises(ValueError, match="'best' is not known: one of last, source_val, oracle"):
+            checkpoint.select(checkpointer, "best")
+        with pytest.raises(ValueError, match="no checkpoint of stage 2"):
+            checkpoint.select(checkpointer, "last", 2)
+        with pytest.raises(ValueError, match="no checkpoint of stage 1 with a score source_val"):
+            checkpoint.select(checkpointer, "source_val")
+
+
+def test_other_shapes_are_refused_leaf_by_leaf(tmp_path):
+    with open_checkpoints(tmp_path) as checkpointer:
+        save(checkpointer, 1, width=4)
+    with open_checkpoints(tmp_path) as checkpointer:
+        with pytest.raises(ValueError) as error:
+            checkpoint.restore(checkpointer, 1, abstract(state_of(1, width=6)), None)
+        assert "variables/params/encoder/dense/kernel is (3, 4) there, (3, 6) here" in str(error.value)
+        assert "variables/batch_stats/encoder/mean is (4,) there, (6,) here" in str(error.value)
+        assert f"{tmp_path}/checkpoints/1" in str(error.value) and "or another --workdir" in str(error.value)
+        deeper = state_of(1)
+        deeper.variables["params"]["pretext"] = {"kernel": jnp.ones(2)}
+        with pytest.raises(ValueError, match=r"params/pretext/kernel is missing there, \(2,\) here"):
+            checkpoint.restore(checkpointer, 1, abstract(deeper), None)
+        with pytest.raises(ValueError, match="pseudo_labels is missing"):
+            checkpoint.restore(checkpointer, 1, abstract(state_of(1)), 5)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "overwritten", "removed"])
+def test_a_damaged_file_names_its_checkpoint_and_the_remedy(tmp_path, damage):
+    with open_checkpoints(tmp_path) as checkpointer:
+        saved = save(checkpointer, 1, width=4000)
+        save(checkpointer, 2, width=4000)
+    files = [p for p in (tmp_path / "checkpoints" / "2" / "variables").rglob("*") if p.is_file()]
+    file = max(files, key=lambda p: p.stat().st_size)  # the arrays
+    content = file.read_bytes()
+    if damage == "truncated":
+        file.write_bytes(content[: len(content) // 2])
+    elif damage == "overwritten":
+        file.write_bytes(bytes(len(content)))
+    else:
+        file.unlink()
+    folder = re.escape(f"{tmp_path}/checkpoints/2")
+    with open_checkpoints(tmp_path) as checkpointer:
+        with pytest.raises(ValueError, match=rf"^{folder}: cannot be read \(.*Delete this folder") as error:
+            checkpoint.restore(checkpointer, 2, abstract(saved), None)
+        assert "\n" not in str(error.value)
+        assert_same(saved, checkpoint.restore(checkpointer, 1, abstract(saved), None).state)
+
+
+def test_an_interrupted_write_is_ignored_and_the_next_training_removes_it(tmp_path):
+    with open_checkpoints(tmp_path) as checkpointer:
+        save(checkpointer, 1)
+    left = tmp_path / "checkpoints" / "2.orbax-checkpoint-tmp"
+    (left / "variables").mkdir(parents=True)
+    with open_checkpoints(tmp_path) as checkpointer:  # only reading: another process may be writing it
+        assert checkpoint.info(checkpointer).total_step == 1
+    assert left.exists()
+    with open_checkpoints(tmp_path, keep=2) as checkpointer:
+        assert checkpoint.info(checkpointer).total_step == 1
+        save(checkpointer, 2)
+    assert not left.exists()
+    with open_checkpoints(tmp_path) as checkpointer:
+        assert checkpoint.info(checkpointer).total_step == 2

@@ -1,0 +1,320 @@
+import functools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+import smdsb_jax
+from configs.methods import METHODS
+from smdsb_jax import resolve
+from smdsb_jax.build import abstract_state, build_labels, build_parts, jit_eval_step, load_domains
+from smdsb_jax.datasets import embedded
+from smdsb_jax.pretext import Pretext
+from smdsb_jax.run import checkpoint, loop
+from smdsb_jax.run.evaluation import predict_split
+from smdsb_jax.run.loop import Run, start_stage, train_and_evaluate
+from smdsb_jax.run.records import Reporter, read_records
+from tests.tiny_run import tiny_config
+
+SOURCE_VAL, TARGET_TEST = "source_val/accuracy", "target_test/accuracy"
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted run of both stages."""
+    workdir = tmp_path_factory.mktemp("whole")
+    return train_and_evaluate(tiny_config(), workdir)
+
+
+def saved(workdir):
+    """The last checkpoint's arrays (keys as numbers) and what it says of itself."""
+    with checkpoint.open_checkpoints(workdir) as checkpointer:
+        last = checkpoint.info(checkpointer)
+        parts = build_parts(resolve(ConfigDict(last.config)), last.stage, len(last.classes))
+        place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        clouds = 430 if last.stage == 2 else None
+        found = checkpoint.restore(checkpointer, last.total_step, abstract_state(parts, place), clouds)
+    state = found.state.replace(key=jax.random.key_data(found.state.key))
+    return state, found.pseudo_labels, last
+
+
+def contents(folder):
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def step_without_network(parts, state, batch, poisoned=-1):
+    """Compiles at once. Its losses are finite even where its update is not: they are of what was before."""
+    update = jnp.where(state.step + 1 == poisoned, jnp.nan, 1e-3)
+    params = jax.tree.map(lambda p: p + update, state.variables["params"])
+    metrics = {"loss/class": jnp.ones(()), "loss/pretext": jnp.ones(()), "update/norm": update}
+    return state.replace(step=state.step + 1, variables=state.variables | {"params": params}), metrics
+
+
+def assert_same_run(a, b):
+    (*arrays_a, last_a), (*arrays_b, last_b) = saved(a), saved(b)
+    assert (last_a.stage, last_a.step) == (last_b.stage, last_b.step)
+    chex.assert_trees_all_equal(arrays_a, arrays_b)  # bitwise
+
+
+def test_a_run_leaves_what_a_user_expects(whole):
+    assert whole.finished and int(whole.state.step) == 6
+    records = read_records(whole.workdir / "metrics.jsonl")
+    steps = [(r["stage"], r["step"]) for r in records if "loss/class" in r]
+    assert steps == [(1, s) for s in (2, 3, 4, 6)] + [(2, s) for s in (8, 9, 10, 12)]
+    scores = [r for r in records if TARGET_TEST in r]
+    assert [(r["stage"], r["step"]) for r in scores] == [(1, 3), (1, 6), (2, 9), (2, 12)]
+    config = json.loads((whole.workdir / "config.json").read_text())
+    assert config["selection.side"] == "low" and config["selection.target_shift"] == [0.1, 0.1]
+    state, labels, last = saved(whole.workdir)
+    assert (last.stage, last.step, last.total_step) == (2, 6, 12)
+    assert int(state.step) == 6 and labels.label.shape == (430,)
+    assert last.metrics[SOURCE_VAL] == scores[-1][SOURCE_VAL]
+
+
+def test_it_learns(tmp_path):
+    config = tiny_config(stages=(1,), stage1__steps=120, eval_every=120, encoder__embedding=128)
+    config.encoder.layers = (32, 32, 32, 64)
+    config.classification.dropout, config.optimizer.learning_rate = 0.0, 1e-2
+    train_and_evaluate(config, tmp_path)
+    losses = [r["loss/class"] for r in read_records(tmp_path / "metrics.jsonl") if "loss/class" in r]
+    assert np.mean(losses[-5:]) < 0.9 * 0.8 * np.log(7)  # knowing nothing costs ln 7; the weight is 0.8
+
+
+def test_pseudo_labels_are_those_of_the_last_stage_1_network(whole):
+    model = smdsb_jax.load(whole.workdir, "last", stage=1)
+    target = embedded.load("", "scan", points=32).train
+    logits = predict_split(
+        jit_eval_step(model.config, 7), model.variables, target.points, 64
+    ).predictions.logits
+    found = saved(whole.workdir)[1]
+    np.testing.assert_array_equal(found.label, logits.argmax(axis=1))
+    assert (np.asarray(found.weight) == 1).all()
+
+
+def test_a_finished_run_says_so_and_stays(whole, capsys):
+    before = contents(whole.workdir)
+    other = tiny_config(log_every=1, eval_every=1, keep_checkpoints=1)  # as a run that goes on may have
+    result = train_and_evaluate(other, whole.workdir)
+    assert result.finished and result.state is None and "is finished" in capsys.readouterr().out
+    assert contents(whole.workdir) == before
+
+
+SCRIPT = """
+import tests.conftest  # compiled as in this process: else the bits differ
+import sys
+from smdsb_jax import loop
+from tests.tiny_run import tiny_config
+if len(sys.argv) > 2:  # kill ourselves after that many steps of both stages
+    import os, pathlib, signal, time
+    at, counted, original = int(sys.argv[2]), [0], loop.sample_batch
+    def counting(*args, **kwargs):
+        counted[0] += 1
+        if counted[0] > at:
+            while not (pathlib.Path(sys.argv[1]) / "checkpoints" / sys.argv[3]).exists():
+                time.sleep(0.05)  # written beside the training
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*args, **kwargs)
+    loop.sample_batch = counting
+loop.train_and_evaluate(tiny_config({method!r}), sys.argv[1])
+"""
+
+
+def run_script(method, workdir, *kill):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    script = SCRIPT.replace("{method!r}", repr(method))
+    command = [sys.executable, "-c", script, str(workdir), *map(str, kill)]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_killed_in_each_stage_and_resumed_it_is_bitwise_the_same_run(method, whole, tmp_path):
+    uninterrupted, tmp_path = tmp_path / "whole", tmp_path / "killed"
+    if method == "defrec":
+        uninterrupted = whole.workdir
+    else:
+        train_and_evaluate(tiny_config(method), uninterrupted)
+    stages = tiny_config(method).stages
+    # from checkpoint 3 on, 7 more are in stage 2
+    for steps, after, stage in ((4, 3, 1), (7, 9, 2))[: len(stages)]:
+        assert run_script(method, tmp_path, steps, after).returncode == -signal.SIGKILL
+        with checkpoint.open_checkpoints(tmp_path) as checkpointer:
+            assert checkpoint.info(checkpointer).stage == stage
+    done = run_script(method, tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert f"Resuming from stage {stages[-1]}, step 3" in done.stdout
+    assert_same_run(uninterrupted, tmp_path)
+    records = [p.joinpath("metrics.jsonl").read_text() for p in (uninterrupted, tmp_path)]
+    assert records[0] == records[1]
+
+
+def test_a_signal_saves_and_stops_and_the_rest_is_the_same(whole, tmp_path, monkeypatch):
+    original, sent = loop.sample_batch, []
+
+    def interrupting(*args, **kwargs):
+        if kwargs["step"] == 4 and not sent:
+            sent.append(os.kill(os.getpid(), signal.SIGTERM))
+        return original(*args, **kwargs)
+
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(loop, "sample_batch", interrupting)
+    stopped = train_and_evaluate(tiny_config(), tmp_path)
+    assert not stopped.finished and int(stopped.state.step) == 5
+    assert signal.getsignal(signal.SIGTERM) == handler
+    assert train_and_evaluate(tiny_config(), tmp_path).finished
+    assert_same_run(whole.workdir, tmp_path)
+    records = [p.joinpath("metrics.jsonl").read_text() for p in (whole.workdir, tmp_path)]
+    assert records[0] == records[1]  # the stop was between two log steps
+
+
+def test_a_signal_in_the_last_step_finds_the_run_finished(tmp_path, monkeypatch):
+    original = loop.sample_batch
+
+    def interrupting(*args, **kwargs):
+        if kwargs["step"] == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(loop, "sample_batch", interrupting)
+    assert train_and_evaluate(tiny_config(stages=(1,)), tmp_path).finished
+
+
+def test_more_steps_go_on_and_other_fields_are_refused_with_their_names(tmp_path):
+    train_and_evaluate(tiny_config(stages=(1,)), tmp_path)
+    other = tiny_config(seed=1, optimizer__learning_rate=1e-4)
+    with pytest.raises(ValueError) as error:
+        train_and_evaluate(other, tmp_path)
+    assert "config.optimizer.learning_rate: 0.001 -> 0.0001" in str(error.value)
+    assert "config.seed: 0 -> 1" in str(error.value)
+    with pytest.raises(ValueError, match="6 are done"):
+        train_and_evaluate(tiny_config(stage1__steps=4), tmp_path)
+    longer = tiny_config(stages=(1,), stage1__steps=8, data__root="/moved", log_every=1)
+    assert int(train_and_evaluate(longer, tmp_path).state.step) == 8
+    both = train_and_evaluate(tiny_config(stage1__steps=8, stage2__steps=2), tmp_path)
+    assert both.finished and int(both.state.step) == 2
+
+
+def test_stage_2_alone_starts_from_another_run(whole, tmp_path):
+    config = tiny_config(stages=(2,), init_from=str(whole.workdir), stage2__steps=2, encoder__embedding=16)
+    assert train_and_evaluate(config, tmp_path / "a").finished
+    # the labels are by the network of its stage 1, though that of its stage 2 is later
+    chex.assert_trees_all_equal(saved(tmp_path / "a")[1], saved(whole.workdir)[1])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"config\.init_from = .* not the workdir of a run"):
+        train_and_evaluate(tiny_config(stages=(2,), init_from=str(tmp_path / "empty")), tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+    with pytest.raises(ValueError, match="do not fit config.encoder"):
+        other = tiny_config(stages=(2,), init_from=str(whole.workdir), encoder__embedding=32)
+        train_and_evaluate(other, tmp_path / "c")
+
+
+def test_the_run_that_another_started_from_may_vanish(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "train_step", step_without_network)
+    origin = shutil.copytree(whole.workdir, tmp_path / "origin")
+    fields = {"stages": (2,), "init_from": str(origin)}
+    train_and_evaluate(tiny_config(stage2__steps=2, **fields), tmp_path / "run")
+    shutil.rmtree(origin)
+    longer = train_and_evaluate(tiny_config(stage2__steps=3, **fields), tmp_path / "run")
+    assert longer.finished and int(longer.state.step) == 3
+
+
+@pytest.mark.parametrize("start", ["stage1", "fresh"])
+def test_a_pretext_task_starts_from_the_network_of_its_stage(whole, start):
+    def init(key, features, variables):
+        return {}, jax.tree.map(jnp.copy, variables["params"]["encoder"])  # as an EMA teacher does
+
+    config = resolve(tiny_config(stage2__init=start))
+    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    silent = Reporter(*[lambda *_: None] * 3)
+    run = Run(
+        config, *load_domains(config), place, place, jit_eval_step(config, 7), build_labels(config), None,
+        silent, threading.Event(),
+    )  # fmt: skip
+    given = jax.device_get(whole.state.variables)
+    for stage in (1, 2):
+        task = Pretext(init, lambda *_: None, lambda *_: None, ("some",))
+        parts = build_parts(config, stage, 7)._replace(pretext=task)
+        state, _ = start_stage(run, parts, stage, given)
+        chex.assert_trees_all_equal(state.pretext, state.variables["params"]["encoder"])
+        kernels = [tree["conv1"]["dense"]["kernel"] for tree in (state.pretext, given["params"]["encoder"])]
+        assert np.array_equal(*kernels) == (stage == 1 or start == "stage1")
+
+
+@pytest.mark.parametrize("ends_by", ["evaluation", "signal"])
+def test_a_non_finite_update_is_refused_before_its_parameters_are_saved(tmp_path, monkeypatch, ends_by):
+    def sampling(*args, **kwargs):
+        if ends_by == "signal" and kwargs["step"] == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(*args, **kwargs)
+
+    original = loop.sample_batch
+    monkeypatch.setattr(loop, "train_step", functools.partial(step_without_network, poisoned=5))
+    monkeypatch.setattr(loop, "sample_batch", sampling)
+    train_and_evaluate(tiny_config(stages=(1,), stage1__steps=3), tmp_path)
+    before = contents(tmp_path / "checkpoints")
+    with pytest.raises(FloatingPointError, match=r"Stage 1, step 5: update/norm = nan"):
+        train_and_evaluate(tiny_config(stages=(1,)), tmp_path)
+    assert contents(tmp_path / "checkpoints") == before
+
+
+def test_a_non_finite_loss_stops_the_run_and_keeps_the_checkpoint_before(tmp_path, monkeypatch):
+    original = loop.sample_batch
+
+    def poisoned(*args, **kwargs):
+        batch = original(*args, **kwargs)
+        if kwargs["step"] == 4:
+            batch.source.points[0] = np.nan
+        return batch
+
+    monkeypatch.setattr(loop, "sample_batch", poisoned)
+    with pytest.raises(FloatingPointError, match=r"Stage 1, step 5: .*loss/class = nan"):
+        train_and_evaluate(tiny_config(), tmp_path)
+    assert saved(tmp_path)[2].total_step == 3
+
+
+def test_a_batch_larger_than_a_domain_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="lower config.batch_size"):
+        train_and_evaluate(tiny_config(batch_size=1024), tmp_path)
+
+
+def test_a_threshold_that_leaves_nothing_is_refused(tmp_path):
+    config = tiny_config(pseudo_labels__threshold=1.0, stage1__steps=2)
+    with pytest.raises(ValueError, match=r"config\.pseudo_labels\.threshold leaves no target cloud"):
+        train_and_evaluate(config, tmp_path)
+
+
+def test_a_rule_that_labels_again_may_begin_with_no_label(tmp_path, capsys):
+    config = tiny_config("gast", pseudo_labels__threshold=1.0, pseudo_labels__step=-0.5)
+    assert train_and_evaluate(config, tmp_path).finished
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Pseudo-labels")]
+    assert "none yet" in said[0] and "target clouds, mean confidence" in said[2]
+
+
+def test_signals_are_left_alone_outside_the_main_thread(tmp_path):
+    results = []
+    thread = threading.Thread(
+        target=lambda: results.append(train_and_evaluate(tiny_config(stages=(1,), stage1__steps=2), tmp_path))
+    )
+    thread.start()
+    thread.join()
+    assert results and results[0].finished
+
+
+def test_the_host_does_not_wait_between_records(tmp_path, monkeypatch):
+    waits = []
+    original = jax.device_get
+    monkeypatch.setattr(jax, "device_get", lambda x: (waits.append(time.time()), original(x))[1])
+    train_and_evaluate(tiny_config(stages=(1,), stage1__steps=20, log_every=10, eval_every=20), tmp_path)
+    assert len(waits) <= 3  # the first step, two records
