@@ -36,9 +36,8 @@ def kept_count(keep_ratio: float, samples: int) -> int:
 
 
 def keep_indices(scores: Float[Array, " batch"], count: int, side: str) -> Int[Array, " count"]:
-    """The `count` samples with the lowest (or highest) scores; ties by lowest index, NaN never first."""
-    worst_last = jnp.where(jnp.isnan(scores), jnp.inf, scores if side == "low" else -scores)
-    return jnp.argsort(worst_last, stable=True)[:count]
+    """The `count` samples with the lowest (or highest) scores; ties by lowest index, NaN after infinity."""
+    return jnp.argsort(scores if side == "low" else -scores, stable=True)[:count]
 
 
 def keep_mask(scores: Float[Array, " batch"], keep_ratio: float, side: str) -> Bool[Array, " batch"]:

@@ -42,8 +42,14 @@ def test_sides(side, expected):
 @pytest.mark.parametrize("side", ["low", "high"])
 def test_ties_go_to_the_lowest_index_and_nan_is_worst(side):
     assert np.flatnonzero(keep_mask(jnp.ones(10), 0.7, side)).tolist() == list(range(7))
-    scores = jnp.array([jnp.nan, 1.0, 2.0, 3.0])
-    assert not keep_mask(scores, 0.7, side)[0]
+    sign = 1.0 if side == "low" else -1.0
+    # NaN of either sign bit, infinities, and both zeros, which are equal
+    scores = sign * jnp.array([jnp.nan, -jnp.nan, jnp.inf, 0.0, -0.0, -jnp.inf, 1.0, jnp.inf])
+    best_first = [5, 3, 4, 6, 2, 7, 0, 1]
+    for run in (keep_mask, jax.jit(keep_mask, static_argnums=(1, 2))):
+        for count in range(1, 9):
+            kept = np.flatnonzero(run(scores, count / 8, side)).tolist()
+            assert kept == sorted(best_first[:count])
 
 
 @settings(max_examples=30, deadline=None)

@@ -19,12 +19,13 @@ import torch
 
 import reference
 from reference import deform as torch_deform
+from reference.step import keep_mask as torch_keep_mask
 from reference.step import learning_rate, momentum
 from smdsb_jax import choose, default_config, resolve, train_step
 from smdsb_jax.network import classify
 from smdsb_jax.optimizer import learning_rate_schedule, momentum_cycle
 from smdsb_jax.parts import build_parts, init_state
-from smdsb_jax.selection import score_samples
+from smdsb_jax.selection import keep_mask, score_samples
 from smdsb_jax.selection import select as select_samples
 from smdsb_jax.state import Batch, Clouds, TrainState
 
@@ -138,6 +139,14 @@ def deform_library(original, order, key, points, min_points, variance):
 def deform_reference(points):
     deformed, mask = torch_deform.deform_vectorised(points, 3, 0.0, ORDER)
     return torch.where(mask[:, :, None], deformed + 0.1 * points, points), mask
+
+
+@pytest.mark.parametrize("side", ["low", "high"])
+def test_both_rank_what_is_not_finite_alike(side):
+    scores = np.array([np.nan, np.inf, 0, 1, -np.inf, np.nan, 0, -1], np.float32)
+    for count in range(1, 9):
+        mine = torch_keep_mask(torch.tensor(scores), count / 8, side)
+        np.testing.assert_array_equal(mine, keep_mask(jnp.asarray(scores), count / 8, side))
 
 
 def recording_select(selection, source, target, batch, key):
