@@ -78,6 +78,15 @@ def test_a_frozen_sample_has_no_gradient_even_when_it_is_nan():
     chex.assert_trees_all_close(gradient, jnp.array([0.25, 0.0]))
 
 
+def test_a_frozen_samples_0_by_0_is_for_the_pretext_task_to_guard():
+    x, keep = jnp.array([2.0, 0.0]), jnp.array([True, False])
+    share = lambda x: x**2 / x  # noqa: E731
+    value, gradient = jax.value_and_grad(lambda x: masked_mean(share(x), keep, "batch"))(x)
+    assert value == 1 and np.isnan(gradient[1])
+    guarded = lambda x: masked_mean(share(jnp.where(x > 0, x, 1.0)), keep, "batch")  # noqa: E731
+    chex.assert_trees_all_close(jax.grad(guarded)(x), jnp.array([0.5, 0.0]))
+
+
 def test_stage_1_keeps_every_target():
     source, target, _ = select(SELECTION, samples(8, 16), None, 6, jax.random.key(0))
     assert source.sum() == 4 and target.shape == (6,) and target.all()
