@@ -302,7 +302,7 @@ def skewness(maps: Tensor) -> Tensor:
 def keep_mask(scores: Tensor, keep_ratio: float, side: str) -> Tensor:
     """The floor(keep_ratio n + 1/2) lowest or highest scores, ties by index, NaN last   [SM-DSB, III-C]."""
     count = min(max(int(keep_ratio * len(scores) + 0.5 + 1e-9), 1), len(scores))
-    worst_last = torch.where(scores.isnan(), torch.inf, scores if side == "low" else -scores)
+    worst_last = scores if side == "low" else -scores
     keep = torch.zeros_like(scores, dtype=torch.bool)
     keep[worst_last.argsort(stable=True)[:count]] = True
     return keep

@@ -35,9 +35,8 @@ def kept_count(keep_ratio: float, samples: int) -> int:
 
 
 def keep_indices(scores: Float[Array, " batch"], count: int, side: str) -> Int[Array, " count"]:
-    """The `count` samples with the lowest (or highest) scores; ties by lowest index, NaN never first."""
-    worst_last = jnp.where(jnp.isnan(scores), jnp.inf, scores if side == "low" else -scores)
-    return jnp.argsort(worst_last, stable=True)[:count]
+    """The `count` samples with the lowest (or highest) scores; ties by lowest index, NaN after infinity."""
+    return jnp.argsort(scores if side == "low" else -scores, stable=True)[:count]
 
 
 def keep_mask(scores: Float[Array, " batch"], keep_ratio: float, side: str) -> Bool[Array, " batch"]:
@@ -122,9 +121,13 @@ def select(
 def masked_mean(
     loss: Float[Array, " batch"], keep: Bool[Array, " batch"], denominator: str
 ) -> Float[Array, ""]:
-    """Σ keep·loss / batch, or / max(Σ keep, 1) for `denominator = "kept"`; frozen samples get no gradient."""
+    """Σ keep·loss / batch, or / max(Σ keep, 1) for `denominator = "kept"`; frozen samples get no gradient.
+
+    A frozen sample's NaN does not reach the mean, but its derivative may be 0 · ∞ = NaN all the same (0 / 0,
+    the length of the zero vector): a pretext task has to guard such operands before it uses them. Where one
+    does not, the update is not finite, and the run stops at `update/norm`.
+    """
     divisor = loss.shape[0] if denominator == "batch" else jnp.maximum(jnp.sum(keep), 1)
-    # where, not a product: a frozen sample's NaN must not reach the sum
     return jnp.sum(jnp.where(keep, loss, 0.0)) / divisor
 
 

@@ -43,8 +43,14 @@ def test_sides(side, expected):
 @pytest.mark.parametrize("side", ["low", "high"])
 def test_ties_go_to_the_lowest_index_and_nan_is_worst(side):
     assert np.flatnonzero(keep_mask(jnp.ones(10), 0.7, side)).tolist() == list(range(7))
-    scores = jnp.array([jnp.nan, 1.0, 2.0, 3.0])
-    assert not keep_mask(scores, 0.7, side)[0]
+    sign = 1.0 if side == "low" else -1.0
+    # NaN of either sign bit, infinities, and both zeros, which are equal
+    scores = sign * jnp.array([jnp.nan, -jnp.nan, jnp.inf, 0.0, -0.0, -jnp.inf, 1.0, jnp.inf])
+    best_first = [5, 3, 4, 6, 2, 7, 0, 1]
+    for run in (keep_mask, jax.jit(keep_mask, static_argnums=(1, 2))):
+        for count in range(1, 9):
+            kept = np.flatnonzero(run(scores, count / 8, side)).tolist()
+            assert kept == sorted(best_first[:count])
 
 
 @settings(max_examples=30, deadline=None)
@@ -71,6 +77,15 @@ def test_a_frozen_sample_has_no_gradient_even_when_it_is_nan():
     loss = lambda x: masked_mean(jnp.log(x), jnp.array([True, False]), "batch")  # noqa: E731
     gradient = jax.grad(loss)(jnp.array([2.0, -1.0]))
     chex.assert_trees_all_close(gradient, jnp.array([0.25, 0.0]))
+
+
+def test_a_frozen_samples_0_by_0_is_for_the_pretext_task_to_guard():
+    x, keep = jnp.array([2.0, 0.0]), jnp.array([True, False])
+    share = lambda x: x**2 / x  # noqa: E731
+    value, gradient = jax.value_and_grad(lambda x: masked_mean(share(x), keep, "batch"))(x)
+    assert value == 1 and np.isnan(gradient[1])
+    guarded = lambda x: masked_mean(share(jnp.where(x > 0, x, 1.0)), keep, "batch")  # noqa: E731
+    chex.assert_trees_all_close(jax.grad(guarded)(x), jnp.array([0.5, 0.0]))
 
 
 def test_stage_1_keeps_every_target():

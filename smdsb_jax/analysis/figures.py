@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
@@ -27,7 +27,7 @@ class Bins(NamedTuple):
 
     center: Float[np.ndarray, " bins"]  # mean score
     mean: Float[np.ndarray, " bins"]  # of the measure
-    sem: Float[np.ndarray, " bins"]  # standard error of that mean; NaN in a bin of one sample
+    sem: Float[np.ndarray, " bins"]  # standard error of that mean; NaN in a bin of one cloud
     count: Int[np.ndarray, " bins"]
 
 
@@ -41,19 +41,34 @@ def draw(names: Sequence[str], examined: Sequence[Examined], folder: PathLike) -
     return [path for figure in drawing for path in figure(examined, folder)]
 
 
-def quantile_bins(score: Float[np.ndarray, " n"], measure: Float[np.ndarray, " n"], bins: int = 10) -> Bins:
+def quantile_bins(
+    score: Float[np.ndarray, " n"],
+    measure: Float[np.ndarray, " n"],
+    bins: int = 10,
+    cloud: Num[np.ndarray, " n"] | None = None,
+) -> Bins:
     """Cut the samples into bins of equal count by score; fewer bins where there are fewer samples.
 
-    Pairs with a value that is not finite are left out. The standard error takes samples as independent,
-    which those of one mini-batch are only nearly.
+    Pairs with a value that is not finite are left out. Samples of one `cloud` (looked at by several
+    checkpoints) count together in the standard error; it takes clouds as independent, which those of one
+    mini-batch are only nearly. None: every sample is a cloud of its own.
     """
+    cloud = np.arange(len(score)) if cloud is None else cloud
     known = np.flatnonzero(np.isfinite(score) & np.isfinite(measure))
     order = known[np.argsort(score[known], kind="stable")]
     parts = [part for part in np.array_split(order, bins) if len(part)]
     count = np.array([len(part) for part in parts], int)
     center, mean = (np.array([v[p].mean() for p in parts], float) for v in (score, measure))
-    deviation = [measure[p].std(ddof=1) if len(p) > 1 else np.nan for p in parts]
-    return Bins(center, mean, np.array(deviation, float) / np.sqrt(count), count)
+    return Bins(center, mean, np.array([_standard_error(measure[p], cloud[p]) for p in parts], float), count)
+
+
+def _standard_error(values: Float[np.ndarray, " n"], cloud: Num[np.ndarray, " n"]) -> float:
+    """Of the mean: sqrt(C / (C - 1) Σ_clouds (Σ deviations)²) / n   [Liang & Zeger, Biometrika 73 (1986)]."""
+    names, of = np.unique(cloud, return_inverse=True)
+    if len(names) < 2:
+        return np.nan
+    deviations = np.bincount(of, values - values.mean())
+    return float(np.sqrt(len(names) / (len(names) - 1) * np.sum(deviations**2)) / len(values))
 
 
 def saliency_level(saliency: Float[np.ndarray, "*shape"]) -> Int[np.ndarray, "*shape"]:
@@ -96,7 +111,8 @@ def _conflict_figure(examined: Sequence[Examined], title: str) -> Figure:
         for axes, domain in zip(row, domains, strict=True):
             for i, seed in enumerate(seeds):
                 pairs = _pairs([e for e in examined if e.seed == seed], domain, measure)
-                bins = quantile_bins(*np.concatenate([np.zeros((2, 0)), *pairs], axis=1))
+                score, value, cloud = np.concatenate([np.zeros((3, 0)), *pairs], axis=1)
+                bins = quantile_bins(score, value, cloud=cloud)
                 axes.errorbar(
                     bins.center, bins.mean, np.nan_to_num(bins.sem), color=COLORS[i % len(COLORS)],
                     marker="o", markersize=4, linewidth=1.6, elinewidth=1, label=f"seed {seed}",
@@ -112,16 +128,17 @@ def _conflict_figure(examined: Sequence[Examined], title: str) -> Figure:
     return figure
 
 
-def _pairs(examined: Sequence[Examined], domain: str, measure: str) -> list[Float[np.ndarray, "2 n"]]:
-    """Skewness and measure of the domain's samples, per checkpoint, where both are finite."""
+def _pairs(examined: Sequence[Examined], domain: str, measure: str) -> list[Float[np.ndarray, "3 n"]]:
+    """Skewness, measure and cloud of the domain's samples, per checkpoint, where all are finite."""
     having = [e for e in examined if measure in e.measures]
-    pairs = [np.stack([e.scores["skewness"], e.measures[measure]])[:, e.domain == domain] for e in having]
+    columns = [np.stack([e.scores["skewness"], e.measures[measure], e.index]) for e in having]
+    pairs = [rows[:, e.domain == domain] for rows, e in zip(columns, having, strict=True)]
     return [pair[:, np.isfinite(pair).all(axis=0)] for pair in pairs]
 
 
-def _rank_correlation(pairs: Sequence[Float[np.ndarray, "2 n"]]) -> float:
+def _rank_correlation(pairs: Sequence[Float[np.ndarray, "3 n"]]) -> float:
     """Of all checkpoints: Spearman's ρ, averaged as atanh ρ; NaN where none has one."""
-    rho = [spearman(*pair) for pair in pairs if pair.shape[1] > 2]
+    rho = [spearman(*pair[:2]) for pair in pairs if pair.shape[1] > 2]
     known = [value for value in rho if np.isfinite(value)]
     return mean_correlation(known) if known else np.nan
 

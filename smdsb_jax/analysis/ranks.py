@@ -2,7 +2,7 @@
 
 Every function takes `weight` [replicates, n]: how often each sample counts. Ones give the value itself, the
 rows of `resample` its bootstrap; a value thus costs one sort, not one per replicate. Equal values share
-their mean rank. Undefined values (constant scores) are NaN.
+their mean rank. Undefined values (constant scores, a NaN among them) are NaN.
 """
 
 from collections.abc import Sequence
@@ -46,6 +46,8 @@ def ranks(values: Matrix, weight: Weight) -> Float[np.ndarray, "replicates varia
 
 
 def _ranks(values: Float[np.ndarray, " n"], weight: Weight) -> Weight:
+    if np.isnan(values).any():  # else it would rank above all
+        return np.full_like(weight, np.nan)
     _, first, group = np.unique(np.sort(values), return_index=True, return_inverse=True)
     order = np.argsort(values, kind="stable")
     in_group = np.add.reduceat(weight[:, order], first, axis=1)

@@ -123,8 +123,6 @@ def assemble(name: str, classes: tuple[str, ...], ragged: Ragged, points: int) -
         )
     for split_name, part in zip(SPLITS, parts, strict=True):
         if len(part.label) == 0:
-            rule = (
-                " (without a val folder, every 9th and 10th training object)" if split_name == "val" else ""
-            )
+            rule = " (too few training objects to set some apart)" if split_name == "val" else ""
             raise ValueError(f"Domain {name!r}: the {split_name} split is empty{rule}. Add objects to it.")
     return domain

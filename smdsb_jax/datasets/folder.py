@@ -1,11 +1,12 @@
 """A data set of your own: `root/domain/split/class/*.npy`, no code needed."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from smdsb_jax.datasets.domain import SPLITS, Domain, assemble, collect, normalize, train_or_val
+from smdsb_jax.datasets.domain import SPLITS, Domain, assemble, collect, normalize
 from smdsb_jax.datasets.read import read_npy
 from smdsb_jax.registry import suggest
 
@@ -18,8 +19,8 @@ def load(root: str, domain: str, *, points: int) -> Domain:
 
     Each cloud is centered and scaled to the unit sphere, and otherwise taken as it is: turn your objects
     so that z is up before you save them. Classes are the sorted folder names of the train split, and
-    both domains of a run must have the same. Without a val folder, the rule of `split_validation`
-    divides the train split.   [The file format of PointDA-10: PointDAN, arXiv:1911.02744]
+    both domains of a run must have the same. Without a val folder, a fifth of each class's training
+    clouds validates (`validates`).   [The file format of PointDA-10: PointDAN, arXiv:1911.02744]
 
     Args:
       root: folder of the domains.
@@ -45,12 +46,33 @@ def load(root: str, domain: str, *, points: int) -> Domain:
     for code, name in enumerate(SPLITS):
         files = _files(folder / name, classes)
         clouds += [_read(path) for path in files]
-        label += [classes.index(path.parts[-2]) for path in files]
+        label_here = [classes.index(path.parts[-2]) for path in files]
+        label += label_here
         divide = name == "train" and not (folder / "val").is_dir()
-        split += train_or_val(len(files)) if divide else [code] * len(files)
+        split += train_or_val_by_class(label_here) if divide else [code] * len(files)
     if not clouds:
         raise ValueError(f"{folder} holds no clouds. Expected {folder / LAYOUT}.{INSTEAD}")
     return assemble(domain, classes, collect(clouds, label, split, folder), points)
+
+
+def validates(n: int) -> Bool[np.ndarray, " n"]:
+    """Which of a class's `n` training clouds, in listing order, validate: a fifth, evenly spaced.
+
+    Those k where floor((k + 1) v / n) > floor(k v / n), of v = floor(n / 5 + 1/2); at least one, but one is
+    left to train on. By PointDA-10's rule, which numbers all classes together, small ones would have none.
+    """
+    count = min(max((n + 2) // 5, 1), n - 1)
+    return np.diff(np.arange(n + 1) * count // max(n, 1)) > 0
+
+
+def train_or_val_by_class(label: Sequence[int]) -> list[int]:
+    """Split codes of training clouds in listing order, by `validates` within each class."""
+    labels = np.asarray(label, int)
+    split = np.full(len(labels), SPLITS.index("train"))
+    for each in np.unique(labels):
+        rows = np.flatnonzero(labels == each)
+        split[rows[validates(len(rows))]] = SPLITS.index("val")
+    return split.tolist()
 
 
 def _subfolders(folder: Path) -> list[str]:

@@ -29,6 +29,16 @@ def test_bins_have_equal_counts_and_scipys_standard_error():
     assert bins.sem[-1] == pytest.approx(scipy.stats.sem(measure[highest]))
 
 
+def test_clouds_that_were_looked_at_twice_are_no_more_clouds():
+    score, measure = RNG.permutation(30).astype(float), RNG.normal(size=30)
+    once = figures.quantile_bins(score, measure, 3)
+    twice = figures.quantile_bins(*np.tile([score, measure], 2), 3, np.tile(np.arange(30), 2))
+    np.testing.assert_allclose(twice.sem, once.sem)
+    assert (twice.count == 2 * once.count).all()
+    apart = figures.quantile_bins(*np.tile([score, measure], 2), 3)  # as if they were other clouds
+    assert (apart.sem < 0.75 * once.sem).all()
+
+
 def test_bins_leave_out_what_is_not_finite_and_are_never_empty():
     score = np.array([1.0, np.nan, 0.0, 2.0, 3.0])
     bins = figures.quantile_bins(score, np.array([5.0, 1.0, 4.0, np.inf, 6.0]), bins=10)

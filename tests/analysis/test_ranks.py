@@ -50,6 +50,15 @@ def test_every_entry_is_scipys_on_the_drawn_samples(name):
         assert np.isnan(found[3]).all()  # a constant score ranks nothing
 
 
+def test_a_nan_has_no_rank():
+    scores, measures = made()
+    scores[0, 3] = np.nan
+    for table in (ranks.spearman_table, ranks.kendall_table):
+        found = table(scores[:2], measures, weights())
+        assert np.isnan(found[:, 0]).all() and np.isfinite(found[:, 1]).all()
+    assert np.isnan(ranks.spearman(scores[0], measures[0]))
+
+
 def test_published_values():
     a, b = np.array([1.0, 2, 3, 4, 5]), np.array([2.0, 1, 4, 3, 5])
     assert ranks.spearman(a, b) == pytest.approx(0.8)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from smdsb_jax.datasets.domain import normalize
-from smdsb_jax.datasets.folder import load
+from smdsb_jax.datasets.folder import load, train_or_val_by_class, validates
 
 RNG = np.random.default_rng(0)
 
@@ -27,12 +27,25 @@ def root(tmp_path):
 def test_classes_sorted_clouds_normalized_and_the_rule_divides_train(root):
     domain = load(str(root), "lab", points=16)
     assert domain.name == "lab" and domain.classes == ("bowl", "mug")
-    # 21 training files, bowl first: 8, 9, 18, 19 validate
-    assert domain.val.label.tolist() == [0, 1, 1, 1]
-    assert domain.train.label.tolist() == [0] * 8 + [1] * 9
+    # of 9 bowls the 5th and 9th validate, of 12 mugs the 6th and 12th
+    assert domain.val.label.tolist() == [0, 0, 1, 1]
+    assert domain.train.label.tolist() == [0] * 7 + [1] * 10
     assert domain.test.label.tolist() == [0, 0, 1, 1]
-    expected = normalize(np.load(root / "lab" / "train" / "bowl" / "008.npy")[:, :3].astype(np.float32))
+    expected = normalize(np.load(root / "lab" / "train" / "bowl" / "004.npy")[:, :3].astype(np.float32))
     np.testing.assert_array_equal(domain.val.points[0], expected)  # not turned, all 20 points
+
+
+def test_every_class_of_two_or_more_validates_and_trains():
+    assert np.flatnonzero(validates(10)).tolist() == [4, 9]
+    for n in range(2, 60):
+        count = validates(n).sum()
+        assert 1 <= count < n and abs(count - n / 5) <= (0.5 if n > 2 else 0.6)
+    assert validates(1).tolist() == [False] and validates(0).tolist() == []
+    # eight clouds in each of ten classes: two of all classes together had none
+    split = np.array(train_or_val_by_class(np.repeat(np.arange(10), 8).tolist())).reshape(10, 8)
+    assert (split.sum(axis=1) == 2).all()
+    mixed = train_or_val_by_class([1, 0, 1, 0, 2])  # any order; a single cloud trains
+    assert mixed == [0, 0, 1, 1, 0]
 
 
 def test_a_val_folder_replaces_the_rule(root):
@@ -94,11 +107,9 @@ def test_bad_input_is_refused_by_name(root):
 
 
 def test_too_few_objects_for_the_rule_say_what_to_do(tmp_path):
-    add(tmp_path, "train", "mug", 8)
+    add(tmp_path, "train", "mug", 1)
     add(tmp_path, "test", "mug", 1)
-    with pytest.raises(
-        ValueError, match=r"the val split is empty \(without a val folder, every 9th and 10th"
-    ):
+    with pytest.raises(ValueError, match=r"val split is empty \(too few training objects to set some apart"):
         load(str(tmp_path), "lab", points=16)
 
 

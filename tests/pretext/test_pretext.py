@@ -105,6 +105,34 @@ def test_in_inference_mode_a_prepared_samples_loss_is_its_own(name):
             np.testing.assert_allclose(alone[loss][0], values[i], rtol=2e-4)
 
 
+def degenerate():
+    """Clouds of coincident points, one of two points in each cell of the grid at most, and a usual one."""
+    cells = jnp.stack(jnp.meshgrid(*3 * [jnp.array([-2 / 3, 0, 2 / 3])]), axis=-1).reshape(27, 3)
+    spread = jnp.resize(cells, (POINTS, 3))
+    usual = clouds(1).points[0, :POINTS]
+    return jnp.stack([0 * usual, jnp.full_like(usual, 0.3), spread, usual])
+
+
+@pytest.mark.parametrize("name", [name for name in PRETEXT if PRETEXT[name]().loss is not None])
+def test_degenerate_clouds_have_finite_losses_and_gradients(name):
+    parts, state = of_entry(name)
+
+    def total(params, points):
+        view = View(points, points, jnp.zeros(BATCH, jnp.int32), "source", jnp.ones(()))
+        prepared, key = prepare(parts.pretext, view, jax.random.key(2))
+        args = (state.variables | {"params": params}, state.pretext, prepared, key)
+        losses = parts.pretext.loss(passes_of(parts.network), *args).per_sample
+        return sum(map(jnp.sum, losses.values()), jnp.zeros(())), losses
+
+    gradient = jax.jit(jax.value_and_grad(total, has_aux=True))
+    # of the batch without any spread no variance is left to normalize by
+    for points in (jnp.zeros((BATCH, POINTS, 3)), degenerate()):
+        (_, losses), gradients = gradient(state.variables["params"], points)
+        chex.assert_tree_all_finite((losses, gradients))
+    for of_region in losses.keys() & {"reconstruction", "distortion"}:
+        assert losses[of_region][2] == 0 and (losses[of_region][jnp.array([0, 1, 3])] > 0).all()
+
+
 class Angle(nn.Module):
     @nn.compact
     def __call__(self, features, *, train):

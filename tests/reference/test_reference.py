@@ -19,12 +19,13 @@ import torch
 
 import reference
 from reference import deform as torch_deform
+from reference.step import keep_mask as torch_keep_mask
 from reference.step import learning_rate, momentum
 from smdsb_jax import choose, default_config, resolve, train_step
 from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.network import predict
 from smdsb_jax.optimizer import learning_rate_schedule, momentum_cycle
-from smdsb_jax.selection import score_samples
+from smdsb_jax.selection import keep_mask, score_samples
 from smdsb_jax.selection import select as select_samples
 from smdsb_jax.state import Batch, Clouds, TrainState
 
@@ -140,17 +141,25 @@ def deform_reference(points):
     return torch.where(mask[:, :, None], deformed + 0.1 * points, points), mask
 
 
-def recording_select(selection, source, target, batch, key):
+@pytest.mark.parametrize("side", ["low", "high"])
+def test_both_rank_what_is_not_finite_alike(side):
+    scores = np.array([np.nan, np.inf, 0, 1, -np.inf, np.nan, 0, -1], np.float32)
+    for count in range(1, 9):
+        mine = torch_keep_mask(torch.tensor(scores), count / 8, side)
+        np.testing.assert_array_equal(mine, keep_mask(jnp.asarray(scores), count / 8, side))
+
+
+def recording_select(selection, samples, batch, key):
     """As `select`, with what it saw among the metrics."""
-    keep_source, keep_target, record = select_samples(selection, source, target, batch, key)
-    for domain, sample, keep in (("source", source, keep_source), ("target", target, keep_target)):
+    both, record = select_samples(selection, samples, batch, key)
+    for domain, sample, keep in zip(both._fields, samples, both, strict=True):
         if sample is not None:
             record |= {
                 f"{domain}/map": sample.saliency,
                 f"{domain}/scores": score_samples(selection.score, sample),
             }
         record[f"{domain}/keep"] = keep
-    return keep_source, keep_target, record
+    return both, record
 
 
 class Step(NamedTuple):
@@ -177,7 +186,7 @@ def of_library(name, dtype, steps):
             variables=variables,
             opt_state=parts.optimizer.init(variables["params"]),
             pretext=(),
-            combine=parts.combine.init(variables["params"]["encoder"]),
+            combine=parts.combine.init(variables["params"]["encoder"], parts.tasks),
         )
         batch = jax.tree.map(jnp.asarray, as_type(batch_of(CASES[name]), dtype))
         step = jax.jit(functools.partial(train_step.train_step, parts), compiler_options=QUICK)
