@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from smdsb_jax.analysis import conflict
-from smdsb_jax.analysis.views import look_at, look_at_all
-from smdsb_jax.network import encode
+from smdsb_jax.analysis.views import augment_all, augment_and_prepare
+from smdsb_jax.network import passes_of
+from smdsb_jax.state import Batch, Clouds
+from smdsb_jax.train_step import class_loss
 
 PICKED = [(0, 0, 1), (0, 1, 6), (1, 0, 3), (1, 1, 0)]  # (domain, mini-batch, place in it)
 
@@ -43,16 +45,16 @@ class Plain:
         features = network.encoder.apply(of, points, train=train, **mutable)
         features = features[0] if train else features
         of = {"params": self.variables["params"]["head"], "batch_stats": stats["head"]}
-        logits = network.head.apply(of, features.embedding, train=train, **mutable)
+        logits = network.head.apply(of, features, train=train, **mutable)
         log_p = jax.nn.log_softmax(logits[0] if train else logits)
         return -jnp.mean(log_p[jnp.arange(len(label)), label])
 
     def pretext_losses(self, encoder, prepared, key, train):
         variables = {**self.variables, "params": {**self.variables["params"], "encoder": encoder}}
-        passes = functools.partial(encode, self.subject.parts.network)
+        passes = passes_of(self.subject.parts.network)
         task = self.subject.parts.pretext
-        named, _ = task.loss(passes, variables, self.subject.state.pretext, prepared, key, train=train)
-        return 0.2 * named["reconstruction"]  # DefRec's weight
+        found = task.loss(passes, variables, self.subject.state.pretext, prepared, key, train=train)
+        return 0.2 * found.per_sample["reconstruction"]  # DefRec's weight
 
     def directions(self, batches, train):
         """g_c, g_o and g_s of each domain: means over the mini-batches, DefRec's weight on the first."""
@@ -61,24 +63,25 @@ class Plain:
             (source, target), (label, true) = b.points, b.label
             of_class = 0.8 * flat(self.of_class(self.encoder, source, label, train))
             oracle = flat(self.of_class(self.encoder, target, true, train))
-            own = [flat(self.of_pretext(self.encoder, p, b.key, train)) for p in b.prepared]
+            pairs = zip(b.prepared, b.loss_keys, strict=True)
+            own = [flat(self.of_pretext(self.encoder, p, key, train)) for p, key in pairs]
             rows.append([of_class, oracle, *own])
         return np.mean(rows, axis=0)
 
     def sample(self, batches, domain, number, place, train):
         """A sample's pretext gradient: in its mini-batch, or alone."""
         b = batches[number]
-        prepared = b.prepared[domain]
+        prepared, key = b.prepared[domain], b.loss_keys[domain]
         if train:
-            return flat(self.of_one(self.encoder, prepared, b.key, True, place))
+            return flat(self.of_one(self.encoder, prepared, key, True, place))
         alone = jax.tree.map(lambda leaf: leaf[place : place + 1], prepared)
-        return flat(self.of_one(self.encoder, alone, b.key, False, 0))
+        return flat(self.of_one(self.encoder, alone, key, False, 0))
 
 
 @pytest.fixture(scope="module")
 def batches(subjects, measured):
-    looks = jax.jit(functools.partial(look_at, subjects[1].parts, 1))
-    return look_at_all(looks, subjects[1], measured.drawn.rows, seed=0)
+    program = jax.jit(functools.partial(augment_and_prepare, subjects[1].parts))
+    return augment_all(program, subjects[1], measured.drawn.rows, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -141,15 +144,37 @@ def test_the_checks_are_the_same_measures_by_other_definitions(plain, batches, m
 
 
 def test_a_source_that_has_no_part_in_the_pretext_task_is_not_in_the_total(subjects, batches, plain):
-    subject, looked = subjects[1], batches[0]
-    given = (subject.state.variables, subject.state.pretext, looked)
+    subject, batch = subjects[1], batches[0]
+    given = (subject.state.variables, subject.state.pretext, batch)
     parts = subject.parts._replace(pretext_on_source=False)
     found = jax.jit(functools.partial(conflict.directions, parts, False))(*given)
     of_class, oracle, total = (flat(jax.tree.map(lambda leaf, i=i: leaf[i], found)) for i in range(3))
-    c, o, source, target = plain.directions([looked], False)
+    c, o, source, target = plain.directions([batch], False)
     assert np.linalg.norm(source) > 0.01 * np.linalg.norm(c + target)
     for value, expected in ((of_class, c), (oracle, o), (total, c + target)):
         np.testing.assert_allclose(value, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+def test_the_class_gradient_of_stage_2_is_that_of_the_step_with_its_pseudo_labels(subjects, measured):
+    subject = subjects[2]
+    halved = subject._replace(labels=subject.labels._replace(weight=0.5 * subject.labels.weight))
+    program = jax.jit(functools.partial(augment_and_prepare, subject.parts))
+    rows = tuple(rows[:1] for rows in measured.drawn.rows)
+    (batch,) = augment_all(program, halved, rows, seed=0)
+    variables = subject.state.variables
+    parts = subject.parts._replace(pretext_on_source=False)
+    found = jax.jit(functools.partial(conflict.directions, parts, True))(
+        variables, subject.state.pretext, batch
+    )
+    augmented = Batch(
+        batch.pseudo._replace(points=batch.points.source, label=batch.label.source), batch.pseudo
+    )
+    augmented = augmented._replace(source=augmented.source._replace(weight=None))
+    step = jax.jit(jax.grad(functools.partial(class_loss, parts), argnums=1, has_aux=True))
+    expected, _ = step(batch.key, variables["params"], variables["batch_stats"], batch.points, augmented)
+    of_class = flat(jax.tree.map(lambda leaf: leaf[conflict.CLASS], found))
+    expected = flat(expected["encoder"])
+    np.testing.assert_allclose(of_class, expected, rtol=1e-3, atol=1e-5 * np.abs(expected).max())
 
 
 def test_ticks_are_counted_beforehand(measured):

@@ -9,7 +9,7 @@ import scipy.stats
 import smdsb_jax
 from smdsb_jax.analysis import examine
 from smdsb_jax.analysis.examined import DOMAINS, SOURCE, TARGET, TARGET_TRUE
-from smdsb_jax.analysis.views import look_at, look_at_all
+from smdsb_jax.analysis.views import augment_all, augment_and_prepare
 from smdsb_jax.selection import kept_count
 
 
@@ -35,9 +35,9 @@ def found(subjects, drawn):
 def seen(run, subjects, drawn):
     """What `samples` makes of the same views, one mini-batch after the other: {domain: Sample}."""
     model, subject = smdsb_jax.load(run, stage=1), subjects[1]
-    looks = jax.jit(functools.partial(look_at, subject.parts, 1))
-    batches = look_at_all(looks, subject, tuple(rows[:2] for rows in drawn.rows), seed=0)
-    pseudo = subject.pseudo_label[drawn.rows[1][:2]]
+    program = jax.jit(functools.partial(augment_and_prepare, subject.parts))
+    batches = augment_all(program, subject, tuple(rows[:2] for rows in drawn.rows), seed=0)
+    pseudo = subject.labels.label[drawn.rows[1][:2]]
     own = {
         SOURCE: [(b.points[0], b.label[0]) for b in batches],
         TARGET: [(b.points[1], label) for b, label in zip(batches, pseudo, strict=True)],
@@ -72,7 +72,7 @@ def test_rows_say_which_clouds_they_are_of(found, subjects, drawn):
     np.testing.assert_array_equal(index[TARGET], drawn.rows[1][:2].ravel())
     np.testing.assert_array_equal(index[TARGET_TRUE], index[TARGET])
     np.testing.assert_array_equal(label[SOURCE], subjects[1].source.train.label[index[SOURCE]])
-    np.testing.assert_array_equal(label[TARGET], subjects[1].pseudo_label[index[TARGET]])
+    np.testing.assert_array_equal(label[TARGET], subjects[1].labels.label[index[TARGET]])
     np.testing.assert_array_equal(label[TARGET_TRUE], subjects[1].target.train.label[index[TARGET]])
     np.testing.assert_array_equal(found.batch, np.tile(np.repeat([0, 1], 8), 3))
 

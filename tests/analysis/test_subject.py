@@ -6,17 +6,16 @@ import pytest
 import smdsb_jax
 from smdsb_jax.analysis.subject import find_checkpoints, has_pretext, open_subject
 from smdsb_jax.augment import subsample
-from smdsb_jax.network import classify
+from smdsb_jax.network import predict
 from smdsb_jax.run.loop import train_and_evaluate
 from tests.tiny_run import tiny_config
 
 
 def labels_by(model, split):
     """The argmax of a network on clouds as evaluation sees them."""
-    rows = np.arange(len(split.label))
-    see = lambda i, cloud: subsample(jax.random.fold_in(jax.random.key(0), i), cloud, 32, "uniform")  # noqa: E731
-    points = jax.jit(jax.vmap(see))(rows, split.points)
-    logits = jax.jit(lambda v, p: classify(model.network, v, p)[0])(model.variables, points)
+    take = lambda cloud: subsample(jax.random.key(0), cloud, 32, "uniform").points  # noqa: E731
+    points = jax.jit(jax.vmap(take))(split.points)
+    logits = jax.jit(lambda v, p: predict(model.network, v, p)[0])(model.variables, points)
     return np.asarray(logits).argmax(axis=1)
 
 
@@ -41,9 +40,9 @@ def test_pseudo_labels_are_the_networks_own_in_stage_1_and_the_saved_ones_in_sta
     train = subjects[1].target.train
     own = {stage: labels_by(smdsb_jax.load(run, stage=stage), train) for stage in (1, 2)}
     assert 0 < np.mean(own[1] != own[2])  # else the test could not tell one from the other
-    np.testing.assert_array_equal(subjects[1].pseudo_label, own[1])
-    np.testing.assert_array_equal(subjects[2].pseudo_label, own[1])  # stage 2 trains with these
-    assert subjects[2].pseudo_label.dtype == np.int32
+    np.testing.assert_array_equal(subjects[1].labels.label, own[1])
+    np.testing.assert_array_equal(subjects[2].labels.label, own[1])  # stage 2 trains with these
+    assert subjects[2].labels.label.dtype == np.int32 and (subjects[2].labels.weight == 1).all()
 
 
 def test_there_is_no_dropout_and_no_mixing(run, subjects):
@@ -53,7 +52,7 @@ def test_there_is_no_dropout_and_no_mixing(run, subjects):
     assert open_subject(found._replace(config={**found.config, "classification": own})).parts.mixup_alpha == 0
     parts, variables, config = subjects[1].parts, subjects[1].state.variables, subjects[1].config
     points = jnp.asarray(subjects[1].source.train.points[:8, :32])
-    forward = jax.jit(lambda key: classify(parts.network, variables, points, key, train=True)[0])
+    forward = jax.jit(lambda key: predict(parts.network, variables, points, key, train=True)[0])
     np.testing.assert_array_equal(*(forward(jax.random.key(seed)) for seed in (0, 1)))
     assert config.pretext.dropout == 0
 

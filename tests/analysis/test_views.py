@@ -7,7 +7,7 @@ import pytest
 
 from smdsb_jax.analysis import examine
 from smdsb_jax.analysis.subject import find_checkpoints, open_subject
-from smdsb_jax.analysis.views import draw_rows, look_at, look_at_all
+from smdsb_jax.analysis.views import augment_all, augment_and_prepare, draw_rows
 from smdsb_jax.state import Batch, Clouds
 
 
@@ -16,8 +16,8 @@ def of_other_seed(other_seed):
     return open_subject(find_checkpoints(other_seed)[0])
 
 
-def looks(subject):
-    return jax.jit(functools.partial(look_at, subject.parts, subject.stage))
+def program(subject):
+    return jax.jit(functools.partial(augment_and_prepare, subject.parts))
 
 
 def test_rows_are_those_of_the_data_and_the_given_seed_whatever_the_runs_seed(subjects, of_other_seed):
@@ -36,8 +36,8 @@ def test_mini_batches_are_whole_at_least_one_and_as_many_as_both_domains_have(su
 
 def test_views_are_the_same_for_checkpoints_that_differ_in_the_runs_seed_only(subjects, of_other_seed):
     rows = draw_rows(subjects[1], 8, 16, seed=0)
-    first, other = (look_at_all(looks(s), s, rows, seed=0) for s in (subjects[1], of_other_seed))
-    again = look_at_all(looks(subjects[1]), subjects[1], rows, seed=1)
+    first, other = (augment_all(program(s), s, rows, seed=0) for s in (subjects[1], of_other_seed))
+    again = augment_all(program(subjects[1]), subjects[1], rows, seed=1)
     for a, b, c in zip(first, other, again, strict=True):
         np.testing.assert_array_equal(a.points, b.points)
         assert not np.array_equal(a.points, c.points)
@@ -56,10 +56,16 @@ def test_a_pretext_task_sees_whether_its_pass_has_labels_and_the_oracle_the_true
     (source,), (target,) = draw_rows(subject, 8, 8, seed=0)
     halves = ((subject.source.train, source), (subject.target.train, target))
     stored = Batch(*(Clouds(jnp.asarray(d.points[r]), jnp.asarray(d.label[r])) for d, r in halves))
-    looked = look_at(parts, stage, jnp.float32(0.25), jax.random.key(0), stored)
+    labels = jax.tree.map(lambda a: jnp.asarray(a[target]), subject.labels)
+    pseudo = Clouds(stored.target.points, labels.label, 0.5 * labels.weight) if stage == 2 else None
+    batch = augment_and_prepare(parts, jnp.float32(0.25), jax.random.key(0), stored, pseudo)
     assert [view.domain for view in views] == ["source", "target"]
     assert [view.label is None for view in views] == [False, stage == 1]
-    for view, points, label, (domain, rows) in zip(views, looked.points, looked.label, halves, strict=True):
+    if stage == 2:  # the same cloud under the label that training has
+        np.testing.assert_array_equal(views[1].label, labels.label)
+        np.testing.assert_array_equal(batch.pseudo.points, batch.points.target)
+        np.testing.assert_array_equal(batch.pseudo.weight, 0.5)
+    for view, points, label, (domain, rows) in zip(views, batch.points, batch.label, halves, strict=True):
         np.testing.assert_array_equal(label, domain.label[rows])
         np.testing.assert_array_equal(view.stored, domain.points[rows])
         np.testing.assert_array_equal(view.points, points)

@@ -39,7 +39,7 @@ def test_all_contenders_see_the_same_clouds(tiny):
     config = training.config_for("jax no selection", 2, seed=0)
     domains = training.load_domains(config)
     parts = training.build_parts(config, 1, len(domains[0].classes))
-    first, second = (list(training.seen_batches(config, parts, domains)) for _ in range(2))
+    first, second = (list(training.augmented_batches(config, parts, domains)) for _ in range(2))
     assert first[0].source.points.shape == (8, 32, 3)
     np.testing.assert_array_equal(first[1].target.points, second[1].target.points)
     assert not np.array_equal(first[0].source.points, first[1].source.points)
