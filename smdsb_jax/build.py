@@ -16,7 +16,6 @@ from smdsb_jax.parts import Augment, Parts
 from smdsb_jax.pretext import PRETEXT
 from smdsb_jax.pseudo_labels import PseudoLabelRule
 from smdsb_jax.registry import options
-from smdsb_jax.run.evaluation import EvalStep, eval_step
 from smdsb_jax.selection import Selection
 from smdsb_jax.state import TrainState, Tree, Variables
 from smdsb_jax.statistics import find_statistic
@@ -159,28 +158,6 @@ def load_domain(config: Config, role: str) -> Domain:
     return load(config.data.root, config.data[role], points=config.data.points, **own)
 
 
-def eval_batch_size(config: Config) -> int:
-    """`config.eval_batch_size`, up to a multiple of the devices."""
-    devices = jax.device_count()
-    return -(-config.eval_batch_size // devices) * devices
-
-
 def jit_at_precision(config: Config, function: Callable[..., Any]) -> Any:
     """`function` compiled with matrix products of `config.matmul_precision`, wherever it is called from."""
     return jax.jit(jax.default_matmul_precision(config.matmul_precision)(function))
-
-
-def jit_eval_step(config: Config, classes: int) -> EvalStep:
-    """The compiled `eval_step` of a configuration; the same for the same, so that it is compiled once."""
-    return eval_program(build_network(config, classes), config)
-
-
-def eval_program(network: Network, config: Config) -> EvalStep:
-    """The compiled `eval_step` of a network, with the points and the precision of a configuration."""
-    return _eval_program(network, config.data.points, config.data.subsample, config.matmul_precision)
-
-
-@functools.cache
-def _eval_program(network: Network, points: int, subsample: str, precision: str) -> EvalStep:
-    step = functools.partial(eval_step, network, points, subsample)
-    return jax.jit(jax.default_matmul_precision(precision)(step))

@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from smdsb_jax.augment import Taken, follow
-from smdsb_jax.build import build_network, eval_program, load_domain
+from smdsb_jax.build import build_network, load_domain
 from smdsb_jax.config import Config, from_checkpoint
 from smdsb_jax.datasets.domain import Split, normalize
 from smdsb_jax.network import Network, loss_of_one
 from smdsb_jax.run import checkpoint
-from smdsb_jax.run.evaluation import as_evaluated, predict_split
+from smdsb_jax.run.evaluation import as_evaluated, eval_program, predict_split
 from smdsb_jax.saliency import measure_per_sample
 from smdsb_jax.sampling import padded_chunks
 from smdsb_jax.selection import checked_scores, score_samples

@@ -5,15 +5,7 @@ import numpy as np
 import pytest
 
 from smdsb_jax import choose, resolve
-from smdsb_jax.build import (
-    abstract_state,
-    build_labels,
-    build_parts,
-    eval_batch_size,
-    init_state,
-    jit_eval_step,
-    load_domains,
-)
+from smdsb_jax.build import abstract_state, build_labels, build_parts, init_state, load_domains
 from smdsb_jax.pretext import PRETEXT
 from smdsb_jax.pseudo_labels import Evidence
 from smdsb_jax.state import Predictions
@@ -130,17 +122,3 @@ def test_both_domains_and_what_they_may_not_differ_in(tmp_path):
     config.data.update({"root": str(tmp_path), "source": "a", "target": "b"})
     with pytest.raises(ValueError, match="a and b have different classes: bed, sofa and bed, lamp"):
         load_domains(config)
-
-
-def test_the_evaluation_batch_divides_over_the_devices():
-    assert [eval_batch_size(tiny_config(eval_batch_size=n)) for n in (1, 4, 5, 64)] == [4, 4, 8, 64]
-
-
-@pytest.mark.parametrize("precision, operands", [("bfloat16", "DEFAULT"), ("float32", "HIGHEST")])
-def test_the_evaluation_has_the_configured_precision_wherever_it_is_called(states, precision, operands):
-    _, (_, state) = states
-    step = jit_eval_step(resolve(tiny_config(matmul_precision=precision)), 3)
-    with jax.default_matmul_precision("tensorfloat32"):  # of somebody else
-        text = step.lower(state.variables, jnp.zeros((4, 40, 3))).as_text()
-    products = [line for line in text.splitlines() if "dot_general" in line]
-    assert products and all(f"precision = [{operands}, {operands}]" in line for line in products)

@@ -5,13 +5,13 @@ import pytest
 from ml_collections import ConfigDict
 
 import smdsb_jax
-from smdsb_jax import build, inference
+from smdsb_jax import inference
 from smdsb_jax.augment import subsample
-from smdsb_jax.build import eval_program, jit_eval_step
 from smdsb_jax.datasets import embedded
 from smdsb_jax.network import predict
 from smdsb_jax.report.summary import confusion_of, write_summary
-from smdsb_jax.run.evaluation import predict_split
+from smdsb_jax.run import evaluation
+from smdsb_jax.run.evaluation import eval_program, jit_eval_step, predict_split
 from smdsb_jax.run.loop import train_and_evaluate
 from smdsb_jax.saliency import saliency
 from smdsb_jax.statistics.skewness import skewness
@@ -208,7 +208,7 @@ def test_a_model_is_used_at_the_precision_of_its_run(model, split, monkeypatch, 
     for module in ("network", "run.evaluation"):
         monkeypatch.setattr(f"smdsb_jax.{module}.predict", predict_and_note)
     inference._compiled.cache_clear()  # what an earlier test compiled would note nothing
-    build._eval_program.cache_clear()
+    evaluation._eval_program.cache_clear()
     config = ConfigDict(model.config.to_dict())
     config.matmul_precision = precision
     model, points = model._replace(config=config), split.points[:, :32]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from smdsb_jax.analysis.subject import Found
+from smdsb_jax.analysis.subject import Located
 
 # fields in which runs of one group may differ: they change no number of a checkpoint, or are its seed
 OF_A_RUN = (
@@ -13,7 +13,7 @@ OF_A_RUN = (
 )  # fmt: skip
 
 
-def group_names(found: Sequence[Found]) -> list[str]:
+def group_names(found: Sequence[Located]) -> list[str]:
     """Of each checkpoint the name of its group: what was run, but for the seed.
 
     Runs whose configuration differs in what the name does not tell get a number behind it.

@@ -21,7 +21,7 @@ from smdsb_jax.analysis.groups import flat, group_names
 from smdsb_jax.analysis.leaderboard import Row, leaderboard, overview, verdicts
 from smdsb_jax.analysis.ranks import spearman
 from smdsb_jax.analysis.report import write_report
-from smdsb_jax.analysis.subject import Found, Subject, find_checkpoints, has_pretext, open_subject
+from smdsb_jax.analysis.subject import Located, Subject, find_checkpoints, has_pretext, open_subject
 from smdsb_jax.config import flatten
 from smdsb_jax.registry import lookup
 from smdsb_jax.statistics import STATISTICS, Score, find_statistic
@@ -108,7 +108,7 @@ def analyze(
 
 def _conclude(
     out: Path,
-    found: Sequence[Found],
+    found: Sequence[Located],
     groups: Sequence[str],
     examined: list[Examined],
     checks: list[Row],
@@ -150,7 +150,7 @@ def _draw(
     return paths
 
 
-def _with_pretext(found: list[Found], allow: Collection[str], say: Callable[[str], Any]) -> list[Found]:
+def _with_pretext(found: list[Located], allow: Collection[str], say: Callable[[str], Any]) -> list[Located]:
     chosen = [f for f in found if has_pretext(f, allow)]
     for f in found:
         if f not in chosen:
@@ -185,13 +185,13 @@ def _progress(total: int, unit: str) -> Iterator[Callable[[str], None]]:
         yield tick
 
 
-def _file(out: Path, of: Found) -> Path:
+def _file(out: Path, of: Located) -> Path:
     """Where the arrays of a checkpoint are kept."""
     run = re.sub(r"[^\w=.-]+", "_", "_".join(of.workdir.resolve().parts[-2:]))
     return out / "examined" / f"{run},stage={of.stage},step={of.step}.npz"
 
 
-def _about(subject: Subject, of: Found, drawn: Drawn, settings: Settings) -> dict[str, Any]:
+def _about(subject: Subject, of: Located, drawn: Drawn, settings: Settings) -> dict[str, Any]:
     """What the measures depend on, networks and clouds by their digest: a folder may hold another run now."""
     config = {k: str(v) for k, v in flatten(subject.config).items() if k != "data.root"}
     splits = zip((subject.source.train, subject.target.train), drawn.rows, strict=True)
@@ -225,7 +225,7 @@ def _checks(examined: Examined, measured: Measured) -> list[Row]:
     return rows
 
 
-def _what_was_run(found: Sequence[Found], settings: Settings) -> str:
+def _what_was_run(found: Sequence[Located], settings: Settings) -> str:
     parts = [f"{name} = {value}" for name, value in settings._asdict().items()]
     for f in found:
         lines = [f"  {k} = {v}" for k, v in flat(f.config).items()]

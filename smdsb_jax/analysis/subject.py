@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from smdsb_jax.build import abstract_state, build_parts, eval_batch_size, jit_eval_step, load_domains
+from smdsb_jax.build import abstract_state, build_parts, load_domains
 from smdsb_jax.config import Config, from_checkpoint
 from smdsb_jax.datasets.domain import Domain
 from smdsb_jax.defaults import SECTIONS, make
@@ -15,7 +15,7 @@ from smdsb_jax.parts import Parts
 from smdsb_jax.pseudo_labels import PseudoLabels
 from smdsb_jax.pseudo_labels.max_confidence import most_probable
 from smdsb_jax.run import checkpoint
-from smdsb_jax.run.evaluation import predict_split
+from smdsb_jax.run.evaluation import eval_batch_size, jit_eval_step, predict_split
 from smdsb_jax.state import TrainState
 
 REMEDY = "Give the workdir of a finished or stopped run."
@@ -36,7 +36,7 @@ class Subject(NamedTuple):
     labels: PseudoLabels  # of the target's training clouds; numpy
 
 
-class Found(NamedTuple):
+class Located(NamedTuple):
     """Where a checkpoint lies, before anything of it is read."""
 
     workdir: Path
@@ -46,7 +46,7 @@ class Found(NamedTuple):
     config: dict
 
 
-def find_checkpoints(workdir: str | Path, every: bool = False) -> list[Found]:
+def find_checkpoints(workdir: str | Path, every: bool = False) -> list[Located]:
     """The last checkpoint of each stage of a run, or every one it has.
 
     Raises:
@@ -62,12 +62,12 @@ def find_checkpoints(workdir: str | Path, every: bool = False) -> list[Found]:
     last = {i.stage: i.total_step for i in sorted(infos, key=lambda i: i.total_step)}
     wanted = [i for i in infos if every or i.total_step in last.values()]
     return [
-        Found(workdir, i.total_step, i.stage, i.step, i.config)
+        Located(workdir, i.total_step, i.stage, i.step, i.config)
         for i in sorted(wanted, key=lambda i: i.total_step)
     ]
 
 
-def has_pretext(found: Found, allow: Collection[str] = ()) -> bool:
+def has_pretext(found: Located, allow: Collection[str] = ()) -> bool:
     """Whether the checkpoint was trained with a pretext task, whose gradients could conflict.
 
     Raises:
@@ -77,7 +77,7 @@ def has_pretext(found: Found, allow: Collection[str] = ()) -> bool:
     return (found.stage == 1 or config.stage2.pretext) and bool(make(config, "pretext").names)
 
 
-def open_subject(found: Found, root: str | None = None, allow: Collection[str] = ()) -> Subject:
+def open_subject(found: Located, root: str | None = None, allow: Collection[str] = ()) -> Subject:
     """Restore a checkpoint whole, the pretext task's state included, and load its data.
 
     Pseudo-labels are those in use in stage 2; in stage 1 those that its network would give.

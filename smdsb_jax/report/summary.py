@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from smdsb_jax.augment import follow
-from smdsb_jax.build import eval_batch_size, jit_eval_step, load_domain
+from smdsb_jax.build import load_domain
 from smdsb_jax.datasets.domain import Split
 from smdsb_jax.inference import Model, apply_statistic, load, samples, taken_points
 from smdsb_jax.metrics import confusion_matrix
 from smdsb_jax.report import pictures
 from smdsb_jax.report.tables import Selected, per_class_table, summary_table
 from smdsb_jax.run import checkpoint
-from smdsb_jax.run.evaluation import labels_and_predictions
+from smdsb_jax.run.evaluation import eval_batch_size, jit_eval_step, labels_and_predictions
 from smdsb_jax.run.records import RECORDS
 from smdsb_jax.scores import SELECT_BY, names_of
 

@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from smdsb_jax import augment
+from smdsb_jax.build import build_network
+from smdsb_jax.config import Config
 from smdsb_jax.datasets.domain import Split
 from smdsb_jax.network import Network, predict
 from smdsb_jax.sampling import padded_chunks
@@ -46,6 +48,28 @@ def eval_step(
     taken = as_evaluated(points, subsample, stored)
     output, features, _ = predict(network, variables, taken.points)
     return Evaluated(Predictions(network.task.logits(output), features.embedding), taken.rows)
+
+
+def jit_eval_step(config: Config, classes: int) -> EvalStep:
+    """The compiled `eval_step` of a configuration; the same for the same, so that it is compiled once."""
+    return eval_program(build_network(config, classes), config)
+
+
+def eval_program(network: Network, config: Config) -> EvalStep:
+    """The compiled `eval_step` of a network, with the points and the precision of a configuration."""
+    return _eval_program(network, config.data.points, config.data.subsample, config.matmul_precision)
+
+
+@functools.cache
+def _eval_program(network: Network, points: int, subsample: str, precision: str) -> EvalStep:
+    step = functools.partial(eval_step, network, points, subsample)
+    return jax.jit(jax.default_matmul_precision(precision)(step))
+
+
+def eval_batch_size(config: Config) -> int:
+    """`config.eval_batch_size`, up to a multiple of the devices."""
+    devices = jax.device_count()
+    return -(-config.eval_batch_size // devices) * devices
 
 
 def predict_split(

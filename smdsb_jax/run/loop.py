@@ -12,15 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from smdsb_jax.build import (
-    abstract_state,
-    build_labels,
-    build_parts,
-    eval_batch_size,
-    init_state,
-    jit_eval_step,
-    load_domains,
-)
+from smdsb_jax.build import abstract_state, build_labels, build_parts, init_state, load_domains
 from smdsb_jax.config import Config, domain_batch_size, resolve
 from smdsb_jax.datasets.domain import Domain
 from smdsb_jax.geometry.per_sample import DATA_AXIS
@@ -28,7 +20,7 @@ from smdsb_jax.parts import Parts
 from smdsb_jax.pseudo_labels import Evidence, PseudoLabelRule, PseudoLabels
 from smdsb_jax.run import checkpoint, labelling
 from smdsb_jax.run.checkpoint import Checkpointer
-from smdsb_jax.run.evaluation import EvalStep, labels_and_predictions
+from smdsb_jax.run.evaluation import EvalStep, eval_batch_size, jit_eval_step, labels_and_predictions
 from smdsb_jax.run.records import Reporter, open_reporter
 from smdsb_jax.run.signals import stop_on_signal
 from smdsb_jax.run.workdir import last_checkpoint, load_variables, refuse_other_trajectory, write_config

@@ -13,7 +13,7 @@ from smdsb_jax.sweep.child import LOG, train
 from smdsb_jax.sweep.grid import Grid, Run
 from smdsb_jax.sweep.measure import MEASURES
 from smdsb_jax.sweep.plan import Planned, estimate_text, progress
-from smdsb_jax.sweep.table import Found, add, write_tables
+from smdsb_jax.sweep.table import Results, add, write_tables
 
 
 class Start(NamedTuple):
@@ -43,7 +43,7 @@ def sweep(
 
     A run that fails does not stop the others; `stop` ends the running ones, which save, and starts no more.
     """
-    plan, found, failed = list(plan), Found(), {}
+    plan, found, failed = list(plan), Results(), {}
     grid = grid._replace(select_by=headline_of(plan)) if grid.measure == "accuracy" else grid
     for planned in plan:
         if planned.progress == "done":
@@ -108,7 +108,7 @@ def _finish(planned: Planned, job: Any, stopping: bool, failed: dict[Path, str])
     return planned._replace(progress=now)
 
 
-def _collect(grid: Grid, planned: Planned, found: Found, failed: dict[Path, str]) -> None:
+def _collect(grid: Grid, planned: Planned, found: Results, failed: dict[Path, str]) -> None:
     run = planned.run
     try:
         own = foreign_names(planned.config).values()  # of the table's author

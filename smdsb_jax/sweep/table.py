@@ -22,7 +22,7 @@ DIFFERENCES = (
 )
 
 
-class Found:
+class Results:
     """The numbers of the finished runs."""
 
     def __init__(self) -> None:
@@ -30,14 +30,14 @@ class Found:
         self.runs = 0
 
 
-def add(found: Found, run: Run, values: Mapping[tuple[str, int, str], list[float]]) -> None:
+def add(found: Results, run: Run, values: Mapping[tuple[str, int, str], list[float]]) -> None:
     """Add what one run measured."""
     found.runs += 1
     for (row, stage, selection), numbers in values.items():
         found.values.setdefault((row, stage, selection, run.direction), {})[run.seed] = numbers
 
 
-def cell_values(found: Found, cell: Cell, directions: Sequence[str]) -> list[float]:
+def cell_values(found: Results, cell: Cell, directions: Sequence[str]) -> list[float]:
     """All numbers of a cell; of the average, one per seed that has every direction."""
     row, stage, selection, direction = cell
     if direction != AVERAGE:
@@ -55,7 +55,9 @@ def mean_and_deviation(values: Sequence[float]) -> str:
     return f"{np.mean(values):.1f}{spread}"
 
 
-def row_names(grid: Grid, found: Found, rows: Sequence[str], selection: str) -> list[tuple[str, int | None]]:
+def row_names(
+    grid: Grid, found: Results, rows: Sequence[str], selection: str
+) -> list[tuple[str, int | None]]:
     """(row, stage) in the grid's order; stage None: no run of the row is finished.
 
     A measure that names its own rows has them in the order they came.
@@ -69,7 +71,7 @@ def row_names(grid: Grid, found: Found, rows: Sequence[str], selection: str) -> 
     return names
 
 
-def markdown(grid: Grid, found: Found, rows: Sequence[str], total: int) -> str:
+def markdown(grid: Grid, found: Results, rows: Sequence[str], total: int) -> str:
     """All parts of the table.
 
     Args:
@@ -128,7 +130,7 @@ def _pipes(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], rule, *lines[1:]])
 
 
-def csv_text(grid: Grid, found: Found, rows: Sequence[str]) -> str:
+def csv_text(grid: Grid, found: Results, rows: Sequence[str]) -> str:
     """One line per cell: `row,stage,checkpoint,direction,mean,std,count`, then the printed values.
 
     Empty: not there. `checkpoint` is one of smdsb_jax.scores.SELECT_BY, or `published`; the printed
@@ -151,7 +153,7 @@ def csv_text(grid: Grid, found: Found, rows: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def write_tables(grid: Grid, found: Found, total: int, workdir: Path) -> None:
+def write_tables(grid: Grid, found: Results, total: int, workdir: Path) -> None:
     """Write table.md, table.csv and table.png into the folder, each whole or not at all."""
     rows = list(rows_by_encoder(grid))
     workdir.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ import pytest
 from smdsb_jax.analysis import conflict
 from smdsb_jax.analysis.views import augment_all, augment_and_prepare
 from smdsb_jax.network import passes_of
-from smdsb_jax.state import Batch, Clouds
+from smdsb_jax.state import Batch
 from smdsb_jax.train_step import class_loss
 
 PICKED = [(0, 0, 1), (0, 1, 6), (1, 0, 3), (1, 1, 0)]  # (domain, mini-batch, place in it)

@@ -2,12 +2,12 @@ from pathlib import Path
 
 from smdsb_jax import resolve
 from smdsb_jax.analysis.groups import flat, group_names
-from smdsb_jax.analysis.subject import Found
+from smdsb_jax.analysis.subject import Located
 from tests.tiny_run import tiny_config
 
 
 def found(method="defrec", **fields):
-    return Found(Path("runs/a"), 6, 1, 6, resolve(tiny_config(method, **fields)).to_dict())
+    return Located(Path("runs/a"), 6, 1, 6, resolve(tiny_config(method, **fields)).to_dict())
 
 
 def test_runs_that_differ_in_the_seed_or_in_what_changes_no_number_are_one_group():

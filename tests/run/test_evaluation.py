@@ -5,13 +5,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from smdsb_jax import augment
+from smdsb_jax import augment, resolve
+from smdsb_jax.build import build_network
 from smdsb_jax.datasets.domain import Split
 from smdsb_jax.encoders import ENCODERS
 from smdsb_jax.network import Network, init_network, predict
-from smdsb_jax.run.evaluation import Evaluated, eval_step, labels_and_predictions, predict_split
+from smdsb_jax.run.evaluation import (
+    Evaluated,
+    eval_batch_size,
+    eval_step,
+    jit_eval_step,
+    labels_and_predictions,
+    predict_split,
+)
 from smdsb_jax.state import Predictions
 from smdsb_jax.tasks.classification import classification
+from tests.tiny_run import tiny_config
 
 POINTS, CLASSES, CLOUDS = 16, 3, 11
 
@@ -87,3 +96,21 @@ def test_what_is_said_of_a_cloud_depends_on_the_cloud_alone(made, split):
     np.testing.assert_allclose(backwards[::-1], whole, rtol=1e-5, atol=1e-6)
     same = predict_split(step, variables, np.repeat(split.points[:1], 5, axis=0), 4).predictions.logits
     np.testing.assert_allclose(same, np.repeat(whole[:1], 5, axis=0), rtol=1e-5, atol=1e-6)
+
+
+def test_the_evaluation_batch_divides_over_the_devices():
+    assert [eval_batch_size(tiny_config(eval_batch_size=n)) for n in (1, 4, 5, 64)] == [4, 4, 8, 64]
+
+
+@pytest.mark.parametrize("precision, operands", [("bfloat16", "DEFAULT"), ("float32", "HIGHEST")])
+def test_the_evaluation_has_the_configured_precision_wherever_it_is_called(precision, operands):
+    config = resolve(tiny_config(matmul_precision=precision))
+    step = jit_eval_step(config, CLASSES)
+    assert step is jit_eval_step(config, CLASSES)  # compiled once for the same
+    clouds = jax.ShapeDtypeStruct((2, config.data.points, 3), jnp.float32)
+    start = functools.partial(init_network, build_network(config, CLASSES), points=clouds)
+    variables = jax.eval_shape(start, jax.random.key(0))
+    with jax.default_matmul_precision("tensorfloat32"):  # of somebody else
+        text = step.lower(variables, jnp.zeros((4, 40, 3))).as_text()
+    products = [line for line in text.splitlines() if "dot_general" in line]
+    assert products and all(f"precision = [{operands}, {operands}]" in line for line in products)

@@ -19,11 +19,11 @@ from ml_collections import ConfigDict
 import smdsb_jax
 from configs.methods import METHODS
 from smdsb_jax import resolve
-from smdsb_jax.build import abstract_state, build_labels, build_parts, jit_eval_step, load_domains
+from smdsb_jax.build import abstract_state, build_labels, build_parts, load_domains
 from smdsb_jax.datasets import embedded
 from smdsb_jax.pretext import Pretext
 from smdsb_jax.run import checkpoint, loop
-from smdsb_jax.run.evaluation import predict_split
+from smdsb_jax.run.evaluation import jit_eval_step, predict_split
 from smdsb_jax.run.loop import Run, start_stage, train_and_evaluate
 from smdsb_jax.run.records import Reporter, read_records
 from tests.tiny_run import tiny_config

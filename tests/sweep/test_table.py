@@ -7,7 +7,7 @@ from smdsb_jax.scores import SELECT_BY
 from smdsb_jax.sweep.grid import Grid, Run
 from smdsb_jax.sweep.published import Published
 from smdsb_jax.sweep.table import (
-    Found,
+    Results,
     add,
     cell_values,
     markdown,
@@ -25,7 +25,7 @@ PRINTED = {
 
 def found_of(*runs):
     """(row, direction, seed, accuracy of stage 1): stage 2 has 10 more, other selections 1 and 2 more."""
-    found = Found()
+    found = Results()
     for row, direction, seed, value in runs:
         values = {
             (row, stage, selection): [value + 10 * (stage - 1) + i]
@@ -112,7 +112,7 @@ def test_the_files_hold_the_same_numbers(tmp_path):
 
 def test_contrasts_are_shown_with_their_interval(tmp_path):
     contrasts = {"b minus a": [("b", "a")]}
-    grid, found = Grid("T", "c.py", {"a": [], "b": []}, ("x",), contrasts=contrasts), Found()
+    grid, found = Grid("T", "c.py", {"a": [], "b": []}, ("x",), contrasts=contrasts), Results()
     for seed in range(3):
         for row, value in (("a", 40.0 + seed), ("b", 41.0 + seed)):
             run = Run(row, "x", seed, "c.py", "", (), tmp_path)
