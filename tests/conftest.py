@@ -3,23 +3,68 @@
 The processes that tests start inherit the environment that is set here.
 """
 
+import ctypes
+import gc
 import os
 from pathlib import Path
+
+from tests.commands import QUICK
 
 # Before jax is imported. `JAX_PLATFORMS=cuda,cpu make test` runs the same tests on a GPU.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
-# Most of a test's time is compilation, of programs that run once.
-os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+os.environ["XLA_FLAGS"] += QUICK
 os.environ.setdefault("MPLBACKEND", "Agg")
-# A training step takes some 20 s to compile; killed, resumed and launched runs compile the same one again.
+# A training step takes some seconds to compile; killed, resumed and launched runs compile the same one again.
 # The key of an entry holds program, compiler, flags and CPU; `make clean` removes the cache.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 
 import jax
+import pytest
 
-jax.devices()  # reads the flags; the processes that tests start compile as a user's do
-os.environ["XLA_FLAGS"] = os.environ["XLA_FLAGS"].split(" --xla_backend_optimization_level")[0]
+jax.devices()  # reads the flags; processes that tests start without tests/commands.py compile as a user's do
+os.environ["XLA_FLAGS"] = os.environ["XLA_FLAGS"].removesuffix(QUICK)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_programs():
+    from tests.shared import share_programs  # imports the library: not before its shapes are checked
+
+    with pytest.MonkeyPatch.context() as patch:
+        share_programs(patch)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _bounded_memory():
+    """jax keeps every program it has compiled; a worker shall stay below 3 GB."""
+    yield
+    pages = int(Path("/proc/self/statm").read_text().split()[1]) if Path("/proc/self/statm").exists() else 0
+    if pages * os.sysconf("SC_PAGE_SIZE") > 1.5e9:
+        jax.clear_caches()
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)  # what is free goes back to the system
+
+
+@pytest.fixture(scope="session")
+def tiny_runs(tmp_path_factory):
+    """Workdirs of two runs of both stages of DefRec, of seeds 0 and 1. Copy what you change."""
+    from smdsb_jax.run.loop import train_and_evaluate
+    from tests.shared import made_once
+    from tests.tiny_run import tiny_config
+
+    def make(folder):
+        for seed in range(2):
+            assert train_and_evaluate(tiny_config(seed=seed), folder / f"seed={seed}").finished
+
+    folder = made_once(tmp_path_factory, "tiny_runs", make)
+    return [folder / f"seed={seed}" for seed in range(2)]
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_runs):
+    """The workdir of seed 0."""
+    return tiny_runs[0]

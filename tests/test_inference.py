@@ -12,22 +12,15 @@ from smdsb_jax.network import predict
 from smdsb_jax.report.summary import confusion_of, write_summary
 from smdsb_jax.run import evaluation
 from smdsb_jax.run.evaluation import eval_program, jit_eval_step, predict_split
-from smdsb_jax.run.loop import train_and_evaluate
 from smdsb_jax.saliency import saliency
 from smdsb_jax.statistics.skewness import skewness
 from smdsb_jax.tasks import cross_entropy
-from tests.tiny_run import tiny_config
 from tests.untrained_run import save_untrained
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-    return train_and_evaluate(tiny_config(), tmp_path_factory.mktemp("run")).workdir
-
-
-@pytest.fixture(scope="module")
-def model(workdir):
-    return smdsb_jax.load(workdir)
+def model(tiny_run):
+    return smdsb_jax.load(tiny_run)
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +29,15 @@ def split():
     return test._replace(points=test.points[:6], label=test.label[:6])
 
 
-def test_load_takes_the_checkpoint_that_is_asked_for(workdir, model):
+def test_load_takes_the_checkpoint_that_is_asked_for(tiny_run, model):
     assert (model.stage, model.step) == (2, 6) and len(model.classes) == 7
     assert model.config.encoder.layers == (8, 8, 8, 8)
-    first = smdsb_jax.load(workdir, "last", stage=1)
+    first = smdsb_jax.load(tiny_run, "last", stage=1)
     assert (first.stage, first.step) == (1, 6)
-    numbered = smdsb_jax.load(workdir, "12")
+    numbered = smdsb_jax.load(tiny_run, "12")
     assert (numbered.stage, numbered.step) == (2, 6)
     for selection in ("source_val", "oracle"):
-        assert smdsb_jax.load(workdir, selection, 1).step in (3, 6)
+        assert smdsb_jax.load(tiny_run, selection, 1).step in (3, 6)
     kernels = [m.variables["params"]["encoder"]["conv1"]["dense"]["kernel"] for m in (model, numbered, first)]
     np.testing.assert_array_equal(kernels[0], kernels[1])
     assert not np.allclose(kernels[0], kernels[2])
@@ -54,9 +47,9 @@ def test_load_takes_the_checkpoint_that_is_asked_for(workdir, model):
     "selection, words",
     [("99", r"no checkpoint of step 99\. There are: .*12"), ("best", "'best' is not known: one of last")],
 )
-def test_what_a_run_lacks_is_refused(workdir, selection, words):
+def test_what_a_run_lacks_is_refused(tiny_run, selection, words):
     with pytest.raises(ValueError, match=words):
-        smdsb_jax.load(workdir, selection)
+        smdsb_jax.load(tiny_run, selection)
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
@@ -130,26 +123,26 @@ def evaluated(points):
 
 @pytest.mark.parametrize("domain, name", [("source", "catalog"), ("target", "scan"), ("blend", "blend")])
 def test_score_is_of_the_training_clouds_of_a_domain_under_the_labels_that_training_has(
-    workdir, model, domain, name
+    tiny_run, model, domain, name
 ):
     train = embedded.load("", name, points=32).train
     label = train.label if domain == "source" else stored_labels(model, train)
     few = np.r_[:3, 16:19, len(label) - 3 : len(label)]  # of the first, the second and the last part
     points = evaluated(train.points[few])
     expected = smdsb_jax.samples(model, points, label[few].astype(np.int32))
-    found = smdsb_jax.score(workdir, lambda sample: sample.loss, domain)
+    found = smdsb_jax.score(tiny_run, lambda sample: sample.loss, domain)
     assert found.shape == (len(label),)
     np.testing.assert_allclose(found[few], expected.loss, rtol=1e-4)
 
 
-def test_score_takes_a_run_or_a_model_and_a_name_or_a_function(workdir, model, split):
+def test_score_takes_a_run_or_a_model_and_a_name_or_a_function(tiny_run, model, split):
     named = smdsb_jax.score(model, "skewness", split)
-    np.testing.assert_array_equal(named, smdsb_jax.score(str(workdir), domain=split))
+    np.testing.assert_array_equal(named, smdsb_jax.score(str(tiny_run), domain=split))
     np.testing.assert_array_equal(named, smdsb_jax.score(model, skewness, split))
     own = smdsb_jax.score(model, lambda sample: jnp.max(sample.saliency), split)
     expected = smdsb_jax.samples(model, evaluated(split.points), split.label).saliency.max(axis=1)
     np.testing.assert_allclose(own, expected, rtol=1e-5)
-    first = smdsb_jax.load(workdir, stage=1)
+    first = smdsb_jax.load(tiny_run, stage=1)
     assert not np.allclose(smdsb_jax.score(first, "loss", split), smdsb_jax.score(model, "loss", split))
 
 

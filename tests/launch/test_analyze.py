@@ -1,22 +1,16 @@
 """The laboratory from the command line."""
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from smdsb_jax.run.loop import train_and_evaluate
 from smdsb_jax.statistics import STATISTICS
+from tests.commands import run
 from tests.tiny_run import tiny_config
 
-SCRIPT = Path(__file__).parents[2] / "launch" / "analyze.py"
 SMALL = ("--samples=8", "--pool=8", "--figure=conflict")
-# as in the tests' own process: compiling for speed would take longer than these few samples
-QUICK = " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 MINE = """
 import jax.numpy as jnp
 
@@ -40,9 +34,7 @@ def runs(tmp_path_factory):
 
 
 def analyze(folder, *flags):
-    command = [sys.executable, "-W", "ignore", str(SCRIPT), *map(str, flags)]
-    env = {**os.environ, "PYTHONPATH": ".", "XLA_FLAGS": os.environ["XLA_FLAGS"] + QUICK}
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=folder, env=env)
+    return run("analyze.py", *flags, cwd=folder, PYTHONPATH=".")
 
 
 def test_a_pattern_of_runs_with_a_statistic_of_ones_own(runs):

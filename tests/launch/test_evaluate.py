@@ -1,49 +1,37 @@
 """Checkpoints evaluated from the command line."""
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from smdsb_jax.report.summary import selected_rows
-from smdsb_jax.run.loop import train_and_evaluate
-from tests.tiny_run import tiny_config
+from tests.commands import run
 from tests.untrained_run import save_untrained
-
-SCRIPT = Path(__file__).parents[2] / "launch" / "evaluate.py"
-
-
-@pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-    return train_and_evaluate(tiny_config(), tmp_path_factory.mktemp("run")).workdir
 
 
 def evaluate(workdir, *flags):
-    command = [sys.executable, "-W", "ignore", str(SCRIPT), "--workdir", str(workdir), *map(str, flags)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return run("evaluate.py", "--workdir", workdir, *flags)
 
 
 def accuracy(text):
     return re.search(r"all samples *\| *(\d+) *\| *([\d.]+)", text).groups()
 
 
-def test_the_target_test_of_the_last_checkpoint_is_what_training_recorded(workdir):
-    done = evaluate(workdir)
+def test_the_target_test_of_the_last_checkpoint_is_what_training_recorded(tiny_run):
+    done = evaluate(tiny_run)
     assert done.returncode == 0, done.stderr[-2000:]
-    last = next(r for r in selected_rows(workdir) if (r.stage, r.selection) == (2, "last"))
+    last = next(r for r in selected_rows(tiny_run) if (r.stage, r.selection) == (2, "last"))
     assert "scan test, last of stage 2 (step 6)" in done.stdout
     assert accuracy(done.stdout) == ("174", f"{100 * last.target_test:.1f}")
 
 
-def test_any_domain_split_and_checkpoint_with_pictures(workdir, tmp_path):
+def test_any_domain_split_and_checkpoint_with_pictures(tiny_run, tmp_path):
     done = evaluate(
-        workdir, "--domain=catalog", "--split=val", "--checkpoint=source_val", "--stage=1",
+        tiny_run, "--domain=catalog", "--split=val", "--checkpoint=source_val", "--stage=1",
         "--out", tmp_path / "new",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
-    best = next(r for r in selected_rows(workdir) if (r.stage, r.select_by) == (1, "source_val"))
+    best = next(r for r in selected_rows(tiny_run) if (r.stage, r.select_by) == (1, "source_val"))
     assert f"catalog val, source_val of stage 1 (step {best.step})" in done.stdout
     assert accuracy(done.stdout) == ("65", f"{100 * best.source_val:.1f}")
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["confusion.png", "saliency.png"]
@@ -58,8 +46,8 @@ def test_any_domain_split_and_checkpoint_with_pictures(workdir, tmp_path):
         (["--split=dev"], "--split=dev"),
     ],
 )
-def test_mistakes_are_told_in_one_line(workdir, flags, words):
-    done = evaluate(workdir, *flags)
+def test_mistakes_are_told_in_one_line(tiny_run, flags, words):
+    done = evaluate(tiny_run, *flags)
     assert done.returncode == 2 and words in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr[-2000:]
 

@@ -7,15 +7,8 @@ import time
 
 import pytest
 
-from smdsb_jax.run.loop import train_and_evaluate
+from tests import commands
 from tests.sweep.tiny_sweep import PYTHON, ROOT, started, write_files
-from tests.tiny_run import tiny_config
-
-
-@pytest.fixture(scope="module")
-def tiny_runs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs")
-    return [str(train_and_evaluate(tiny_config(seed=s), folder / f"{s}").workdir) for s in range(2)]
 
 
 @pytest.fixture
@@ -23,14 +16,12 @@ def folder(tmp_path, tiny_runs):
     return write_files(tmp_path, tiny_runs)
 
 
-def command(folder, *flags, table="table.py"):
-    words = [*PYTHON, str(folder / "launch" / "sweep.py"), "--table", table, "--workdir=runs", *flags]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return {"args": words, "cwd": folder, "env": env, "text": True}
+def words(folder, *flags, table="table.py"):
+    return [folder / "launch" / "sweep.py", "--table", table, "--workdir=runs", *flags]
 
 
-def run(folder, *flags, **where):
-    return subprocess.run(**command(folder, *flags, **where), capture_output=True, timeout=300)
+def run(folder, *flags, **table):
+    return commands.run(*words(folder, *flags, **table), cwd=folder, PYTHONPATH=str(ROOT))
 
 
 def test_a_table_is_run_once_and_the_same_command_finds_it_done(folder):
@@ -66,8 +57,10 @@ def test_an_interrupted_sweep_lets_its_run_save_and_leaves_the_table(folder, num
     )  # a process inherits what its parent ignores, as under nohup
     try:
         process = subprocess.Popen(
-            **command(folder, "--directions=c2b"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+            [*PYTHON, *words(folder, "--directions=c2b")],
+            cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
     finally:
         signal.signal(number, before)
     waits = folder / "runs" / "tiny,c2b,row=a,seed=1" / "waits"

@@ -1,15 +1,13 @@
 """The two commands of the README and their errors, each in a process of its own."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.commands import run
 from tests.datasets.pointda_tree import write_tree
 
-ROOT = Path(__file__).parents[2]
 TINY = (
     "--config.data.points=64", "--config.data.subsample=uniform", "--config.batch_size=16",
     "--config.encoder.embedding=16", "--config.encoder.layers=(8,8,8,8)",
@@ -18,14 +16,9 @@ TINY = (
 )  # fmt: skip
 
 
-def launch(script, *flags):
-    command = [sys.executable, "-W", "ignore", str(ROOT / "launch" / script), *map(str, flags)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-
-
 def train(workdir, *flags, config="configs/embedded.py:c2s,budget=study,encoder=pointnet", steps=10):
     budget = (f"--config.stage1.steps={steps}", f"--config.stage2.steps={steps}")
-    return launch("train.py", "--config", config, "--workdir", workdir, *TINY, *budget, *flags)
+    return run("train.py", "--config", config, "--workdir", workdir, *TINY, *budget, *flags)
 
 
 def assert_refused(done, *words):
@@ -91,4 +84,4 @@ def test_a_missing_data_folder_names_what_is_expected(tmp_path):
 
 
 def test_without_flags_it_says_what_to_give():
-    assert_refused(launch("train.py"), "Give --config configs/embedded.py:c2s and --workdir")
+    assert_refused(run("train.py"), "Give --config configs/embedded.py:c2s and --workdir")

@@ -22,15 +22,10 @@ def assert_pictures(workdir):
         assert content[:8] == b"\x89PNG\r\n\x1a\n" and len(content) > 5000, name
 
 
-@pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-    return train_and_evaluate(tiny_config(), tmp_path_factory.mktemp("run")).workdir
-
-
-def test_the_rows_are_what_the_checkpoints_and_records_say(workdir):
-    rows = {(row.stage, row.select_by): row for row in selected_rows(workdir)}
+def test_the_rows_are_what_the_checkpoints_and_records_say(tiny_run):
+    rows = {(row.stage, row.select_by): row for row in selected_rows(tiny_run)}
     assert set(rows) == {(stage, name) for stage in (1, 2) for name in SELECT_BY}
-    records = [r for r in read_records(workdir / "metrics.jsonl") if TARGET_TEST in r]
+    records = [r for r in read_records(tiny_run / "metrics.jsonl") if TARGET_TEST in r]
     for stage in (1, 2):
         scored = {r["step"] - 6 * (stage - 1): r for r in records if r["stage"] == stage}
         for selection in SELECT_BY:
@@ -43,14 +38,15 @@ def test_the_rows_are_what_the_checkpoints_and_records_say(workdir):
             assert rows[stage, selection].step == best
 
 
-def test_the_confusion_of_a_model_has_its_recorded_accuracy(workdir):
-    model = smdsb_jax.load(workdir)
+def test_the_confusion_of_a_model_has_its_recorded_accuracy(tiny_run):
+    model = smdsb_jax.load(tiny_run)
     confusion = confusion_of(model, embedded.load("", "scan", points=32).test)
-    row = next(r for r in selected_rows(workdir) if (r.stage, r.select_by) == (2, "last"))
+    row = next(r for r in selected_rows(tiny_run) if (r.stage, r.select_by) == (2, "last"))
     assert np.trace(confusion) / confusion.sum() == pytest.approx(row.scores[TARGET_TEST])
 
 
-def test_a_run_of_both_stages(workdir):
+def test_a_run_of_both_stages(tiny_run, tmp_path):
+    workdir = shutil.copytree(tiny_run, tmp_path / "run")
     text = write_summary(workdir)
     assert_pictures(workdir)
     assert "Accuracy in %, catalog → scan:" in text and "stage 2, last step" in text
@@ -58,12 +54,12 @@ def test_a_run_of_both_stages(workdir):
     assert [p.rpartition("/")[2] for p in written] == [
         "config.json", "metrics.jsonl", "tensorboard", "checkpoints", *PICTURES,
     ]  # fmt: skip
-    for row in selected_rows(workdir):
+    for row in selected_rows(tiny_run):
         assert f"{100 * row.scores[TARGET_TEST]:.1f}" in text
 
 
-def test_another_way_of_choosing_is_the_headline_and_what_is_drawn(workdir, tmp_path):
-    again = shutil.copytree(workdir, tmp_path / "run")
+def test_another_way_of_choosing_is_the_headline_and_what_is_drawn(tiny_run, tmp_path):
+    again = shutil.copytree(tiny_run, tmp_path / "run")
     config = tiny_config(select_by="oracle", stage2__steps=7, eval_every=7)
     text = write_summary(train_and_evaluate(config, again).workdir)
     assert "oracle: best on target test (headline)" in text and "last (headline)" not in text

@@ -22,6 +22,7 @@ from smdsb_jax import resolve
 from smdsb_jax.build import abstract_state, build_labels, build_parts, load_domains
 from smdsb_jax.datasets import embedded
 from smdsb_jax.pretext import Pretext
+from smdsb_jax.pretext.base import unchanged
 from smdsb_jax.run import checkpoint, loop
 from smdsb_jax.run.evaluation import jit_eval_step, predict_split
 from smdsb_jax.run.loop import Run, start_stage, train_and_evaluate
@@ -30,13 +31,6 @@ from tests.tiny_run import tiny_config
 
 SOURCE_VAL, TARGET_TEST = "source_val/accuracy", "target_test/accuracy"
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """An uninterrupted run of both stages."""
-    workdir = tmp_path_factory.mktemp("whole")
-    return train_and_evaluate(tiny_config(), workdir)
 
 
 def saved(workdir):
@@ -69,16 +63,15 @@ def assert_same_run(a, b):
     chex.assert_trees_all_equal(arrays_a, arrays_b)  # bitwise
 
 
-def test_a_run_leaves_what_a_user_expects(whole):
-    assert whole.finished and int(whole.state.step) == 6
-    records = read_records(whole.workdir / "metrics.jsonl")
+def test_a_run_leaves_what_a_user_expects(tiny_run):
+    records = read_records(tiny_run / "metrics.jsonl")
     steps = [(r["stage"], r["step"]) for r in records if "loss/class" in r]
     assert steps == [(1, s) for s in (2, 3, 4, 6)] + [(2, s) for s in (8, 9, 10, 12)]
     scores = [r for r in records if TARGET_TEST in r]
     assert [(r["stage"], r["step"]) for r in scores] == [(1, 3), (1, 6), (2, 9), (2, 12)]
-    config = json.loads((whole.workdir / "config.json").read_text())
+    config = json.loads((tiny_run / "config.json").read_text())
     assert config["selection.side"] == "low" and config["selection.target_shift"] == [0.1, 0.1]
-    state, labels, last = saved(whole.workdir)
+    state, labels, last = saved(tiny_run)
     assert (last.stage, last.step, last.total_step) == (2, 6, 12)
     assert int(state.step) == 6 and labels.label.shape == (430,)
     assert last.metrics[SOURCE_VAL] == scores[-1][SOURCE_VAL]
@@ -93,23 +86,23 @@ def test_it_learns(tmp_path):
     assert np.mean(losses[-5:]) < 0.9 * 0.8 * np.log(7)  # knowing nothing costs ln 7; the weight is 0.8
 
 
-def test_pseudo_labels_are_those_of_the_last_stage_1_network(whole):
-    model = smdsb_jax.load(whole.workdir, "last", stage=1)
+def test_pseudo_labels_are_those_of_the_last_stage_1_network(tiny_run):
+    model = smdsb_jax.load(tiny_run, "last", stage=1)
     target = embedded.load("", "scan", points=32).train
     logits = predict_split(
         jit_eval_step(model.config, 7), model.variables, target.points, 64
     ).predictions.logits
-    found = saved(whole.workdir)[1]
+    found = saved(tiny_run)[1]
     np.testing.assert_array_equal(found.label, logits.argmax(axis=1))
     assert (np.asarray(found.weight) == 1).all()
 
 
-def test_a_finished_run_says_so_and_stays(whole, capsys):
-    before = contents(whole.workdir)
+def test_a_finished_run_says_so_and_stays(tiny_run, capsys):
+    before = contents(tiny_run)
     other = tiny_config(log_every=1, eval_every=1, keep_checkpoints=1)  # as a run that goes on may have
-    result = train_and_evaluate(other, whole.workdir)
+    result = train_and_evaluate(other, tiny_run)
     assert result.finished and result.state is None and "is finished" in capsys.readouterr().out
-    assert contents(whole.workdir) == before
+    assert contents(tiny_run) == before
 
 
 SCRIPT = """
@@ -128,39 +121,72 @@ if len(sys.argv) > 2:  # kill ourselves after that many steps of both stages
             os.kill(os.getpid(), signal.SIGKILL)
         return original(*args, **kwargs)
     loop.sample_batch = counting
-loop.train_and_evaluate(tiny_config({method!r}), sys.argv[1])
+loop.train_and_evaluate(tiny_config(), sys.argv[1])
 """
 
 
-def run_script(method, workdir, *kill):
+def run_script(workdir, *kill):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    script = SCRIPT.replace("{method!r}", repr(method))
-    command = [sys.executable, "-c", script, str(workdir), *map(str, kill)]
+    command = [sys.executable, "-c", SCRIPT, str(workdir), *map(str, kill)]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_killed_in_each_stage_and_resumed_it_is_bitwise_the_same_run(method, whole, tmp_path):
-    uninterrupted, tmp_path = tmp_path / "whole", tmp_path / "killed"
-    if method == "defrec":
-        uninterrupted = whole.workdir
-    else:
-        train_and_evaluate(tiny_config(method), uninterrupted)
-    stages = tiny_config(method).stages
+def test_killed_in_each_stage_and_resumed_it_is_bitwise_the_same_run(tiny_run, tmp_path):
     # from checkpoint 3 on, 7 more are in stage 2
-    for steps, after, stage in ((4, 3, 1), (7, 9, 2))[: len(stages)]:
-        assert run_script(method, tmp_path, steps, after).returncode == -signal.SIGKILL
+    for steps, after, stage in ((4, 3, 1), (7, 9, 2)):
+        assert run_script(tmp_path, steps, after).returncode == -signal.SIGKILL
         with checkpoint.open_checkpoints(tmp_path) as checkpointer:
             assert checkpoint.info(checkpointer).stage == stage
-    done = run_script(method, tmp_path)
+    done = run_script(tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert f"Resuming from stage {stages[-1]}, step 3" in done.stdout
-    assert_same_run(uninterrupted, tmp_path)
-    records = [p.joinpath("metrics.jsonl").read_text() for p in (uninterrupted, tmp_path)]
+    assert "Resuming from stage 2, step 3" in done.stdout
+    assert_same_run(tiny_run, tmp_path)
+    records = [p.joinpath("metrics.jsonl").read_text() for p in (tiny_run, tmp_path)]
     assert records[0] == records[1]
 
 
-def test_a_signal_saves_and_stops_and_the_rest_is_the_same(whole, tmp_path, monkeypatch):
+def kinds_of_state():
+    """The first method of each kind of state beside the network, and of each start of stage 2."""
+    found = {}
+    for method in METHODS:
+        config = resolve(tiny_config(method))
+        of_task = config.pretext.name if build_parts(config, 1, 7).pretext.update is not unchanged else ""
+        kind = of_task, config.combine.name, config.pseudo_labels.name, config.stages, config.stage2.init
+        found.setdefault(kind, method)
+    return list(found.values())
+
+
+class Killed(BaseException):
+    """As sudden as a signal, and seen by nobody on the way."""
+
+
+@pytest.mark.parametrize("method", [kind for kind in kinds_of_state() if kind != "defrec"])
+def test_every_kind_of_state_is_bitwise_the_same_after_a_restart(method, tmp_path, monkeypatch, capsys):
+    config, steps, original = tiny_config(method), [0], loop.sample_batch
+    train_and_evaluate(config, tmp_path / "whole")
+
+    def killing(*args, **kwargs):
+        steps[0] += 1
+        if steps[0] in (5, 5 + 8):  # of the first start in stage 1, of the second one in stage 2
+            raise Killed
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(loop, "sample_batch", killing)
+    for stage in config.stages:
+        with pytest.raises(Killed):
+            train_and_evaluate(config, tmp_path / "killed")
+        with checkpoint.open_checkpoints(tmp_path / "killed") as checkpointer:
+            last = checkpoint.info(checkpointer)
+            assert (last.stage, last.step) == (stage, 3)
+    capsys.readouterr()
+    assert train_and_evaluate(config, tmp_path / "killed").finished
+    assert f"Resuming from stage {config.stages[-1]}, step 3" in capsys.readouterr().out
+    assert_same_run(tmp_path / "whole", tmp_path / "killed")
+    records = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "killed")]
+    assert records[0] == records[1]
+
+
+def test_a_signal_saves_and_stops_and_the_rest_is_the_same(tiny_run, tmp_path, monkeypatch):
     original, sent = loop.sample_batch, []
 
     def interrupting(*args, **kwargs):
@@ -173,9 +199,10 @@ def test_a_signal_saves_and_stops_and_the_rest_is_the_same(whole, tmp_path, monk
     stopped = train_and_evaluate(tiny_config(), tmp_path)
     assert not stopped.finished and int(stopped.state.step) == 5
     assert signal.getsignal(signal.SIGTERM) == handler
-    assert train_and_evaluate(tiny_config(), tmp_path).finished
-    assert_same_run(whole.workdir, tmp_path)
-    records = [p.joinpath("metrics.jsonl").read_text() for p in (whole.workdir, tmp_path)]
+    rest = train_and_evaluate(tiny_config(), tmp_path)
+    assert rest.finished and rest.workdir == tmp_path and int(rest.state.step) == 6
+    assert_same_run(tiny_run, tmp_path)
+    records = [p.joinpath("metrics.jsonl").read_text() for p in (tiny_run, tmp_path)]
     assert records[0] == records[1]  # the stop was between two log steps
 
 
@@ -206,23 +233,23 @@ def test_more_steps_go_on_and_other_fields_are_refused_with_their_names(tmp_path
     assert both.finished and int(both.state.step) == 2
 
 
-def test_stage_2_alone_starts_from_another_run(whole, tmp_path):
-    config = tiny_config(stages=(2,), init_from=str(whole.workdir), stage2__steps=2, encoder__embedding=16)
+def test_stage_2_alone_starts_from_another_run(tiny_run, tmp_path):
+    config = tiny_config(stages=(2,), init_from=str(tiny_run), stage2__steps=2, encoder__embedding=16)
     assert train_and_evaluate(config, tmp_path / "a").finished
     # the labels are by the network of its stage 1, though that of its stage 2 is later
-    chex.assert_trees_all_equal(saved(tmp_path / "a")[1], saved(whole.workdir)[1])
+    chex.assert_trees_all_equal(saved(tmp_path / "a")[1], saved(tiny_run)[1])
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"config\.init_from = .* not the workdir of a run"):
         train_and_evaluate(tiny_config(stages=(2,), init_from=str(tmp_path / "empty")), tmp_path / "b")
     assert not (tmp_path / "b").exists()
     with pytest.raises(ValueError, match="do not fit config.encoder"):
-        other = tiny_config(stages=(2,), init_from=str(whole.workdir), encoder__embedding=32)
+        other = tiny_config(stages=(2,), init_from=str(tiny_run), encoder__embedding=32)
         train_and_evaluate(other, tmp_path / "c")
 
 
-def test_the_run_that_another_started_from_may_vanish(whole, tmp_path, monkeypatch):
+def test_the_run_that_another_started_from_may_vanish(tiny_run, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "train_step", step_without_network)
-    origin = shutil.copytree(whole.workdir, tmp_path / "origin")
+    origin = shutil.copytree(tiny_run, tmp_path / "origin")
     fields = {"stages": (2,), "init_from": str(origin)}
     train_and_evaluate(tiny_config(stage2__steps=2, **fields), tmp_path / "run")
     shutil.rmtree(origin)
@@ -231,7 +258,7 @@ def test_the_run_that_another_started_from_may_vanish(whole, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("start", ["stage1", "fresh"])
-def test_a_pretext_task_starts_from_the_network_of_its_stage(whole, start):
+def test_a_pretext_task_starts_from_the_network_of_its_stage(tiny_run, start):
     def init(key, features, variables):
         return {}, jax.tree.map(jnp.copy, variables["params"]["encoder"])  # as an EMA teacher does
 
@@ -242,7 +269,7 @@ def test_a_pretext_task_starts_from_the_network_of_its_stage(whole, start):
         config, *load_domains(config), place, place, jit_eval_step(config, 7), build_labels(config), None,
         silent, threading.Event(),
     )  # fmt: skip
-    given = jax.device_get(whole.state.variables)
+    given = jax.device_get(saved(tiny_run)[0].variables)
     for stage in (1, 2):
         task = Pretext(init, lambda *_: None, lambda *_: None, ("some",))
         parts = build_parts(config, stage, 7)._replace(pretext=task)

@@ -56,7 +56,7 @@ def write_files(folder, runs):
     (folder / "table.py").write_text(TABLE)
     shutil.copy(ROOT / "launch" / "sweep.py", folder / "launch")
     (folder / "mode").write_text("")
-    stand_in = STAND_IN.format(log=str(folder / "log"), mode=str(folder / "mode"), runs=runs)
+    stand_in = STAND_IN.format(log=str(folder / "log"), mode=str(folder / "mode"), runs=list(map(str, runs)))
     (folder / "launch" / "train.py").write_text(stand_in)
     return folder
 
