@@ -38,6 +38,13 @@ def test_the_published_thresholds_of_ten_rounds():
             labels = refine(rule, KEY, labels, clouds, number + 1)
 
 
+def test_one_of_many_does_not_weigh_as_much_as_all():
+    one = evidence(*([0.6] * 99), 0.99)
+    assert self_paced().assign(KEY, one).weight[-1] == 10
+    assert self_paced(max_weight=1000.0).assign(KEY, one).weight[-1] == 100
+    assert (self_paced(threshold=0.0).assign(KEY, one).weight == 1).all()
+
+
 def test_nothing_chosen_weighs_nothing():
     labels = self_paced(threshold=1.0).assign(KEY, evidence(0.9, 0.6))
     np.testing.assert_array_equal(labels.weight, [0, 0])
