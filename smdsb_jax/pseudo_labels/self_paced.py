@@ -16,9 +16,10 @@ def self_paced(
 
     A cloud that is not chosen has weight 0; a chosen one clouds / chosen, so that the mean over mini-batches
     is the mean over the chosen clouds, among which the release draws. Where few are chosen, most mini-batches
-    have none of them and one label would weigh as much as a hundred: its weight ends at `max_weight`. The release *raises* the threshold by
-    0.005 a round; the paper's, exp(-gamma) with growing gamma, falls: a negative `step`. The release's
-    falling class weights (1 to 0.5 on both domains) are left out: Adam does not see a common factor.
+    have none of them, and one label would weigh as much as a hundred: its weight ends at `max_weight`. The
+    release *raises* the threshold by 0.005 a round; the paper's, exp(-gamma) with growing gamma, falls: a
+    negative `step`. The release's falling class weights (1 to 0.5 on both domains) are left out: Adam does not
+    see a common factor.
 
     Args:
       threshold: of the first round.
