@@ -20,14 +20,15 @@ from benchmarks.ratios import spread
 from benchmarks.report import digits, markdown_table
 from configs import embedded
 from smdsb_jax import augment, resolve
+from smdsb_jax.augment import Augment, augment_batch
 from smdsb_jax.build import build_parts, init_state, load_domains
 from smdsb_jax.config import Config, domain_batch_size
 from smdsb_jax.datasets.domain import Domain, Split
-from smdsb_jax.parts import Augment, Parts
+from smdsb_jax.parts import Parts
 from smdsb_jax.run.evaluation import jit_eval_step, predict_split
 from smdsb_jax.sampling import sample_batch
 from smdsb_jax.state import Batch, Variables
-from smdsb_jax.train_step import augment_batch, train_step
+from smdsb_jax.train_step import train_step
 
 CONFIG = "c2s,budget=study"  # of configs/embedded.py
 EVALUATIONS = 5

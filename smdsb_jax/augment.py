@@ -1,5 +1,6 @@
 """Views of stored clouds: cut, turned, distorted, mixed. Pure functions of a key and, mostly, one cloud."""
 
+import functools
 import itertools
 from typing import Any, NamedTuple
 
@@ -8,8 +9,23 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 
 from smdsb_jax.geometry.farthest_points import farthest_point_sampling
+from smdsb_jax.state import Batch, Clouds
 
 ELASTIC = ((0.2, 0.4), (0.8, 1.6))  # (distance of the grid's nodes, magnitude), one after the other
+
+
+class Augment(NamedTuple):
+    """How training clouds are augmented: `config.augment`, `data.points` and `data.subsample`."""
+
+    points: int
+    subsample: str
+    rotate: str
+    jitter_std: float
+    jitter_clip: float
+    rotate_target: bool = True
+    elastic: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
+    occlusion: float = 0.0
 
 
 class Taken(NamedTuple):
@@ -181,4 +197,33 @@ def follow(label: Any, rows: Int[Array, "batch n"]) -> Any:
     """
     return (
         label if label is None or label.ndim == 1 else jnp.take_along_axis(jnp.asarray(label), rows, axis=1)
+    )
+
+
+def augment_batch(how: Augment, key: jax.Array, batch: Batch) -> Batch:
+    """The mini-batch as the network gets it: cut, sub-sampled, rotated, distorted, scaled, jittered.
+
+    Only source clouds lose a half-space: scans, the usual target, are occluded as they are.
+    """
+
+    def one(axis: str, occlusion: float, key: jax.Array, cloud: Array) -> Taken:
+        keys = jax.random.split(key, 3)  # of what every host does; what some do has keys of its own
+        cut_key, distort_key, scale_key = jax.random.split(jax.random.fold_in(key, 3), 3)
+        cut = remove_half_space(cut_key, cloud, occlusion, how.points)
+        points, rows = subsample(keys[0], cut.points, how.points, how.subsample)
+        points = rotate(keys[1], points, axis)
+        points = distort_elastically(distort_key, points, how.elastic)
+        points = scale(scale_key, points, *how.scale)
+        points = jitter(keys[2], points, how.jitter_std, how.jitter_clip)
+        return Taken(points, cut.rows[rows])
+
+    def half(key: jax.Array, clouds: Clouds, axis: str, occlusion: float) -> Clouds:
+        keys = jax.random.split(key, clouds.points.shape[0])
+        points, rows = jax.vmap(functools.partial(one, axis, occlusion))(keys, clouds.points)
+        return Clouds(points, follow(clouds.label, rows), follow(clouds.weight, rows))
+
+    source_key, target_key = jax.random.split(key)
+    return Batch(
+        half(source_key, batch.source, how.rotate, how.occlusion),
+        half(target_key, batch.target, how.rotate if how.rotate_target else "none", 0.0),
     )

@@ -7,12 +7,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from smdsb_jax.augment import Augment
 from smdsb_jax.config import Config
 from smdsb_jax.datasets.domain import Domain
 from smdsb_jax.defaults import find_entry, make
 from smdsb_jax.network import Network, init_network
 from smdsb_jax.optimizer import build_optimizer
-from smdsb_jax.parts import Augment, Parts
+from smdsb_jax.parts import Parts
 from smdsb_jax.pretext import PRETEXT
 from smdsb_jax.pseudo_labels import PseudoLabelRule
 from smdsb_jax.registry import options

@@ -4,24 +4,11 @@ from typing import NamedTuple
 
 import optax
 
+from smdsb_jax.augment import Augment
 from smdsb_jax.combine import Combine, Tasks, task_names
 from smdsb_jax.network import Network
 from smdsb_jax.pretext import Pretext
 from smdsb_jax.selection import Selection
-
-
-class Augment(NamedTuple):
-    """How training clouds are augmented: `config.augment`, `data.points` and `data.subsample`."""
-
-    points: int
-    subsample: str
-    rotate: str
-    jitter_std: float
-    jitter_clip: float
-    rotate_target: bool = True
-    elastic: float = 0.0
-    scale: tuple[float, float] = (1.0, 1.0)
-    occlusion: float = 0.0
 
 
 class Parts(NamedTuple):

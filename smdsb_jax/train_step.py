@@ -6,15 +6,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from smdsb_jax import augment
-from smdsb_jax.combine import Told, task_of
-from smdsb_jax.network import loss_of_one, passes_of, per_sample_mean, predict
-from smdsb_jax.parts import Augment, Parts
-from smdsb_jax.pretext import build_view, prepare
+from smdsb_jax.combine import Told
+from smdsb_jax.network import loss_of_one, per_sample_mean, predict
+from smdsb_jax.parts import Parts
+from smdsb_jax.pretext_pass import pretext_losses
 from smdsb_jax.saliency import measure_per_sample, measure_shared
-from smdsb_jax.selection import Selection, kept_count, kept_rows, masked_mean, select
+from smdsb_jax.selection import select
 from smdsb_jax.state import Batch, Clouds, Pair, TrainState, Tree, Variables
 
 Metrics = dict[str, Array]
@@ -26,14 +26,6 @@ class Passed(NamedTuple):
     loss: Float[Array, " batch"]
     logits: Float[Array, "batch *points classes"]
     embedding: Float[Array, "batch d"]
-
-
-class PretextRecord(NamedTuple):
-    """What the pretext passes leave beside their losses."""
-
-    named: Metrics
-    solved: dict[str, Array]  # task → share of its samples that are solved
-    batch_stats: Tree
 
 
 def train_step(parts: Parts, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -88,35 +80,6 @@ def train_step(parts: Parts, state: TrainState, batch: Batch) -> tuple[TrainStat
         pretext=parts.pretext.update(state.pretext, variables),
         combine=merged.state,
     ), metrics
-
-
-def augment_batch(how: Augment, key: jax.Array, batch: Batch) -> Batch:
-    """The mini-batch as the network gets it: cut, sub-sampled, rotated, distorted, scaled, jittered.
-
-    Only source clouds lose a half-space: scans, the usual target, are occluded as they are.
-    """
-
-    def one(axis: str, occlusion: float, key: jax.Array, cloud: Array) -> augment.Taken:
-        keys = jax.random.split(key, 3)  # of what every host does; what some do has keys of its own
-        cut_key, distort_key, scale_key = jax.random.split(jax.random.fold_in(key, 3), 3)
-        cut = augment.remove_half_space(cut_key, cloud, occlusion, how.points)
-        points, rows = augment.subsample(keys[0], cut.points, how.points, how.subsample)
-        points = augment.rotate(keys[1], points, axis)
-        points = augment.distort_elastically(distort_key, points, how.elastic)
-        points = augment.scale(scale_key, points, *how.scale)
-        points = augment.jitter(keys[2], points, how.jitter_std, how.jitter_clip)
-        return augment.Taken(points, cut.rows[rows])
-
-    def half(key: jax.Array, clouds: Clouds, axis: str, occlusion: float) -> Clouds:
-        keys = jax.random.split(key, clouds.points.shape[0])
-        points, rows = jax.vmap(functools.partial(one, axis, occlusion))(keys, clouds.points)
-        return Clouds(points, augment.follow(clouds.label, rows), augment.follow(clouds.weight, rows))
-
-    source_key, target_key = jax.random.split(key)
-    return Batch(
-        half(source_key, batch.source, how.rotate, how.occlusion),
-        half(target_key, batch.target, how.rotate if how.rotate_target else "none", 0.0),
-    )
 
 
 def weights(parts: Parts, clouds: Clouds) -> Float[Array, "batch *points"]:
@@ -197,81 +160,6 @@ def measure(
         )
 
     return Pair(*map(of_domain, Batch._fields, jax.random.split(key)))
-
-
-def pretext_losses(
-    parts: Parts,
-    key: jax.Array,
-    params: Tree,
-    *,
-    batch_stats: Tree,
-    state: TrainState,
-    stored: Batch,
-    augmented: Batch,
-    keep: Pair,
-) -> tuple[list[Float[Array, ""]], PretextRecord]:
-    """The weighted pretext losses of the kept samples, one for each task of the rule but the first.
-
-    Source, then target, each normalized by its own batch, then both together.
-    """
-    task, passes = parts.pretext, passes_of(parts.network)
-    variables, prepared = {"params": params, "batch_stats": batch_stats}, Pair(None, None)
-    totals = {name: jnp.zeros((), augmented.source.points.dtype) for name in parts.tasks[1:]}
-    named: Metrics = {}
-    solved: dict[str, list[Array]] = {}
-    for domain, domain_key in zip(Batch._fields, jax.random.split(key), strict=True):
-        if not task.names or (domain == "source" and not parts.pretext_on_source):
-            continue
-        clouds, before, mask, batch = pretext_rows(parts.selection, augmented, stored, keep, domain)
-        view = build_view(clouds, before, domain, state.step / parts.steps)
-        own, loss_key = prepare(task, view, domain_key)
-        prepared, keep = prepared._replace(**{domain: own}), keep._replace(**{domain: mask})
-        if task.loss is None:
-            continue
-        found = task.loss(passes, variables, state.pretext, own, loss_key)
-        variables = found.variables
-        for name, loss in found.per_sample.items():
-            value = mean_of_kept(parts.selection, loss, mask, batch)
-            named[f"pretext/{domain}/{name}"] = value
-            totals[task_of(parts.combine_split, domain, name)] += value
-        for name, values in (found.solved or {}).items():
-            solved.setdefault(task_of(parts.combine_split, domain, name), []).append(jnp.mean(values))
-    if task.joint is not None:
-        joint_key = jax.random.fold_in(key, 2)
-        joint, variables = task.joint(passes, variables, state.pretext, prepared, keep, joint_key)
-        for name, value in joint.items():
-            named[f"pretext/joint/{name}"] = value
-            totals[task_of(parts.combine_split, "joint", name)] += value
-    shares = {name: jnp.mean(jnp.stack(values)) for name, values in solved.items()}
-    weighed = [parts.pretext_weight * total for total in totals.values()]
-    return weighed, PretextRecord(named, shares, variables["batch_stats"])
-
-
-def pretext_rows(
-    selection: Selection | None, augmented: Batch, stored: Batch, keep: Pair, domain: str
-) -> tuple[Clouds, Clouds, Bool[Array, " rows"], int]:
-    """A domain's clouds for the pretext task, augmented and stored, their mask, and the batch they are of.
-
-    All of them, or with `execution = "gather"` the kept ones alone.
-    """
-    clouds, before, mask = (getattr(of, domain) for of in (augmented, stored, keep))
-    batch = mask.shape[0]
-    if selection is None or selection.execution != "gather":
-        return clouds, before, mask, batch
-    if domain == "target" and clouds.label is None and not selection.freeze_unlabelled:
-        return clouds, before, mask, batch  # all are kept
-    rows = kept_rows(mask, kept_count(selection.keep_ratio, batch))
-    clouds, before = jax.tree.map(lambda array: array[rows], (clouds, before))
-    return clouds, before, jnp.ones(len(rows), bool), batch
-
-
-def mean_of_kept(
-    selection: Selection | None, loss: Float[Array, " rows"], mask: Bool[Array, " rows"], batch: int
-) -> Float[Array, ""]:
-    """The mean loss of the kept samples by the selection's denominator, of which the rows may be a part."""
-    denominator = "batch" if selection is None else selection.denominator
-    share = mask.shape[0] / batch if denominator == "batch" else 1.0
-    return share * masked_mean(loss, mask, denominator)
 
 
 def one_at_a_time(losses: list[Float[Array, ""]]) -> list[list[Float[Array, ""]]]:

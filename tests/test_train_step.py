@@ -10,16 +10,16 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from smdsb_jax import choose, default_config, resolve
+from smdsb_jax.augment import Augment, augment_batch
 from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.combine import Merged
 from smdsb_jax.geometry.per_sample import DATA_AXIS
 from smdsb_jax.network import predict
-from smdsb_jax.parts import Augment
 from smdsb_jax.saliency import saliency
 from smdsb_jax.selection import select
 from smdsb_jax.state import Batch, Clouds, Pair, TrainState
 from smdsb_jax.tasks import cross_entropy
-from smdsb_jax.train_step import Passed, augment_batch, class_loss, measure, train_step, weights
+from smdsb_jax.train_step import Passed, class_loss, measure, train_step, weights
 from tests.step_by_hand import by_hand
 
 BATCH, POINTS, CLASSES = 8, 32, 3

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from smdsb_jax.analysis.ranks import spearman
+from smdsb_jax.augment import augment_batch
 from smdsb_jax.build import build_parts, jit_at_precision
 from smdsb_jax.config import domain_batch_size
 from smdsb_jax.datasets.domain import Split
@@ -17,7 +18,7 @@ from smdsb_jax.parts import Parts
 from smdsb_jax.sampling import sample_batch
 from smdsb_jax.selection import keep_mask, kept_count, score_samples
 from smdsb_jax.state import Batch, Pair, Variables
-from smdsb_jax.train_step import augment_batch, class_loss, measure
+from smdsb_jax.train_step import class_loss, measure
 
 
 class Agreement(NamedTuple):

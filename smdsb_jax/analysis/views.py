@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from smdsb_jax.analysis.subject import Subject
+from smdsb_jax.augment import augment_batch
 from smdsb_jax.parts import Parts
 from smdsb_jax.pretext import build_view, prepare
 from smdsb_jax.sampling import SOURCE, TARGET, batch_indices
 from smdsb_jax.state import Batch, Clouds, Pair
-from smdsb_jax.train_step import augment_batch
 
 Rows = tuple[Int[np.ndarray, "batches batch"], Int[np.ndarray, "batches batch"]]  # source, target
 

@@ -18,8 +18,8 @@ def self_paced(
     is the mean over the chosen clouds, among which the release draws. Where few are chosen, most mini-batches
     have none of them, and one label would weigh as much as a hundred: its weight ends at `max_weight`. The
     release *raises* the threshold by 0.005 a round; the paper's, exp(-gamma) with growing gamma, falls: a
-    negative `step`. The release's falling class weights (1 to 0.5 on both domains) are left out: Adam does not
-    see a common factor.
+    negative `step`. The release's falling class weights (1 to 0.5 on both domains) are left out: Adam does
+    not see a common factor.
 
     Args:
       threshold: of the first round.

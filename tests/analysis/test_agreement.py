@@ -7,10 +7,10 @@ import scipy.stats
 
 from smdsb_jax import inference, resolve
 from smdsb_jax.analysis.agreement import saliency_agreement
+from smdsb_jax.augment import augment_batch
 from smdsb_jax.build import build_parts, init_state, load_domain
 from smdsb_jax.datasets.domain import Split
 from smdsb_jax.sampling import sample_batch
-from smdsb_jax.train_step import augment_batch
 from tests.tiny_run import tiny_config
 
 

@@ -16,8 +16,9 @@ from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.combine import SPLITS, Combine, Merged
 from smdsb_jax.network import passes_of, run
 from smdsb_jax.pretext import PRETEXT, Losses, Pretext, View, prepare
+from smdsb_jax.pretext_pass import pretext_losses
 from smdsb_jax.state import Batch, Clouds, Pair
-from smdsb_jax.train_step import pretext_losses, train_step
+from smdsb_jax.train_step import train_step
 
 BATCH, POINTS = 4, 48
 

@@ -1,0 +1,99 @@
+"""The pretext passes of a step: both domains' kept samples, then what is of both together."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from smdsb_jax.combine import task_of
+from smdsb_jax.network import passes_of
+from smdsb_jax.parts import Parts
+from smdsb_jax.pretext import build_view, prepare
+from smdsb_jax.selection import Selection, kept_count, kept_rows, masked_mean
+from smdsb_jax.state import Batch, Clouds, Pair, TrainState, Tree
+
+Metrics = dict[str, Array]
+
+
+class PretextRecord(NamedTuple):
+    """What the pretext passes leave beside their losses."""
+
+    named: Metrics
+    solved: dict[str, Array]  # task → share of its samples that are solved
+    batch_stats: Tree
+
+
+def pretext_losses(
+    parts: Parts,
+    key: jax.Array,
+    params: Tree,
+    *,
+    batch_stats: Tree,
+    state: TrainState,
+    stored: Batch,
+    augmented: Batch,
+    keep: Pair,
+) -> tuple[list[Float[Array, ""]], PretextRecord]:
+    """The weighted pretext losses of the kept samples, one for each task of the rule but the first.
+
+    Source, then target, each normalized by its own batch, then both together.
+    """
+    task, passes = parts.pretext, passes_of(parts.network)
+    variables, prepared = {"params": params, "batch_stats": batch_stats}, Pair(None, None)
+    totals = {name: jnp.zeros((), augmented.source.points.dtype) for name in parts.tasks[1:]}
+    named: Metrics = {}
+    solved: dict[str, list[Array]] = {}
+    for domain, domain_key in zip(Batch._fields, jax.random.split(key), strict=True):
+        if not task.names or (domain == "source" and not parts.pretext_on_source):
+            continue
+        clouds, before, mask, batch = pretext_rows(parts.selection, augmented, stored, keep, domain)
+        view = build_view(clouds, before, domain, state.step / parts.steps)
+        own, loss_key = prepare(task, view, domain_key)
+        prepared, keep = prepared._replace(**{domain: own}), keep._replace(**{domain: mask})
+        if task.loss is None:
+            continue
+        found = task.loss(passes, variables, state.pretext, own, loss_key)
+        variables = found.variables
+        for name, loss in found.per_sample.items():
+            value = mean_of_kept(parts.selection, loss, mask, batch)
+            named[f"pretext/{domain}/{name}"] = value
+            totals[task_of(parts.combine_split, domain, name)] += value
+        for name, values in (found.solved or {}).items():
+            solved.setdefault(task_of(parts.combine_split, domain, name), []).append(jnp.mean(values))
+    if task.joint is not None:
+        joint_key = jax.random.fold_in(key, 2)
+        joint, variables = task.joint(passes, variables, state.pretext, prepared, keep, joint_key)
+        for name, value in joint.items():
+            named[f"pretext/joint/{name}"] = value
+            totals[task_of(parts.combine_split, "joint", name)] += value
+    shares = {name: jnp.mean(jnp.stack(values)) for name, values in solved.items()}
+    weighed = [parts.pretext_weight * total for total in totals.values()]
+    return weighed, PretextRecord(named, shares, variables["batch_stats"])
+
+
+def pretext_rows(
+    selection: Selection | None, augmented: Batch, stored: Batch, keep: Pair, domain: str
+) -> tuple[Clouds, Clouds, Bool[Array, " rows"], int]:
+    """A domain's clouds for the pretext task, augmented and stored, their mask, and the batch they are of.
+
+    All of them, or with `execution = "gather"` the kept ones alone.
+    """
+    clouds, before, mask = (getattr(of, domain) for of in (augmented, stored, keep))
+    batch = mask.shape[0]
+    if selection is None or selection.execution != "gather":
+        return clouds, before, mask, batch
+    if domain == "target" and clouds.label is None and not selection.freeze_unlabelled:
+        return clouds, before, mask, batch  # all are kept
+    rows = kept_rows(mask, kept_count(selection.keep_ratio, batch))
+    clouds, before = jax.tree.map(lambda array: array[rows], (clouds, before))
+    return clouds, before, jnp.ones(len(rows), bool), batch
+
+
+def mean_of_kept(
+    selection: Selection | None, loss: Float[Array, " rows"], mask: Bool[Array, " rows"], batch: int
+) -> Float[Array, ""]:
+    """The mean loss of the kept samples by the selection's denominator, of which the rows may be a part."""
+    denominator = "batch" if selection is None else selection.denominator
+    share = mask.shape[0] / batch if denominator == "batch" else 1.0
+    return share * masked_mean(loss, mask, denominator)

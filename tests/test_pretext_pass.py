@@ -1,0 +1,51 @@
+"""Which rows the pretext passes get; the losses themselves are held in tests/pretext and test_train_step."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from smdsb_jax.pretext_pass import mean_of_kept, pretext_rows
+from smdsb_jax.selection import Selection
+from smdsb_jax.state import Batch, Clouds, Pair
+
+BATCH = 4
+MASKED = Selection(lambda s: s.loss, "low", 0.5, "per_domain", "batch", (0.0, 0.0), "mask")
+GATHERED = MASKED._replace(execution="gather")
+KEEP = Pair(jnp.array([False, True, False, True]), jnp.array([True, True, False, False]))
+
+
+def batch_of(points, labelled):
+    clouds = Clouds(jnp.arange(BATCH * points * 3.0).reshape(BATCH, points, 3), jnp.arange(BATCH))
+    return Batch(clouds, clouds if labelled else clouds._replace(label=None))
+
+
+@pytest.mark.parametrize(
+    "selection, domain, labelled, rows",
+    [
+        (None, "source", True, range(BATCH)),
+        (MASKED, "source", True, range(BATCH)),
+        (GATHERED, "source", True, [1, 3]),
+        (GATHERED, "target", True, [0, 1]),
+        (GATHERED, "target", False, range(BATCH)),  # stage 1 keeps all of the target
+        (GATHERED._replace(freeze_unlabelled=True), "target", False, [0, 1]),
+    ],
+)
+def test_gathering_takes_the_kept_rows_of_all_that_belongs_to_a_cloud(selection, domain, labelled, rows):
+    augmented, stored = batch_of(2, labelled), batch_of(3, labelled)
+    clouds, before, mask, batch = pretext_rows(selection, augmented, stored, KEEP, domain)
+    rows = list(rows)
+    np.testing.assert_array_equal(clouds.points, augmented.source.points[jnp.array(rows)])
+    np.testing.assert_array_equal(before.points, stored.source.points[jnp.array(rows)])
+    assert batch == BATCH and (clouds.label is None) == (not labelled and domain == "target")
+    whole = len(rows) == BATCH
+    np.testing.assert_array_equal(mask, getattr(KEEP, domain) if whole else [True, True])
+
+
+def test_the_mean_is_the_same_of_masked_and_of_gathered_rows():
+    loss = jnp.array([1.0, 2.0, 3.0, 6.0])
+    some, ones = loss[jnp.array([1, 3])], jnp.ones(2, bool)
+    for denominator, expected in (("batch", 2.0), ("kept", 4.0)):
+        masked, gathered = (s._replace(denominator=denominator) for s in (MASKED, GATHERED))
+        assert mean_of_kept(masked, loss, KEEP.source, BATCH) == expected
+        assert mean_of_kept(gathered, some, ones, BATCH) == expected
+    assert mean_of_kept(None, loss, jnp.ones(BATCH, bool), BATCH) == 3.0
