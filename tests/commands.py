@@ -20,8 +20,8 @@ import traceback
 from pathlib import Path
 
 # Most of a test's time is compilation, of programs that run once. XLA's older emitters of fused loops take
-# half the time of the newer ones: 5 s instead of 12 s for a training step. They round a * b - c once where the
-# processor can, so that equal terms may differ by a rounding; SSE4.2 cannot.
+# half the time of the newer ones: 5 s instead of 12 s for a training step. They round a * b - c once where
+# the processor can, so that equal terms may differ by a rounding; SSE4.2 cannot.
 QUICK = (
     " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     " --xla_cpu_use_fusion_emitters=false"

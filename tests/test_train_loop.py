@@ -143,7 +143,7 @@ def test_killed_in_each_stage_and_resumed_it_is_bitwise_the_same_run(tiny_run, t
 
 
 def kinds_of_state():
-    """The first method of each kind: of what a checkpoint holds beside the network, and of stage 2's start."""
+    """The first method of each kind: of what a checkpoint holds beside networks, of stage 2's start."""
     found = {}
     for method in METHODS:
         config = resolve(tiny_config(method))

@@ -58,7 +58,8 @@ def test_an_interrupted_sweep_lets_its_run_save_and_leaves_the_table(folder, num
     try:
         process = subprocess.Popen(
             [*PYTHON, *words(folder, "--directions=c2b")],
-            cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
     finally:
         signal.signal(number, before)
