@@ -1,5 +1,7 @@
 """The training step written out: what tests/test_train_step.py compares the step of the library with."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ from smdsb_jax.augment import point_cloud_mixup
 from smdsb_jax.combine import Told
 from smdsb_jax.config import domain_batch_size
 from smdsb_jax.network import loss_of_one, passes_of, predict
-from smdsb_jax.pretext import View, prepare
+from smdsb_jax.pretext import PRETEXT, View, prepare
 from smdsb_jax.state import Batch
 
 
@@ -21,58 +23,25 @@ def by_hand(config, parts, state, batch):
     keys = jax.random.split(
         jax.random.fold_in(state.key, state.step), 6
     )  # 1: class, 3: noise, 4: pretext, 5: rule
-    batch_size = domain_batch_size(config)
     params, selection = state.variables["params"], config.selection
     halves = {name: half for name, half in zip(Batch._fields, batch, strict=True) if half.label is not None}
     clouds = {
         name: half.points[:, : config.data.points] for name, half in zip(Batch._fields, batch, strict=True)
     }
-
-    def class_loss(params, clouds):
-        variables, total = {**state.variables, "params": params}, 0.0
-        for name, half in halves.items():
-            points, targets = clouds[name], [(1.0, half.label)]
-            if config.classification.mixup == "pcm" and name == "source":
-                mix_key = jax.random.split(keys[1], 3)[0]
-                points, partner, share, _ = point_cloud_mixup(
-                    mix_key, points, config.classification.mixup_alpha
-                )
-                targets = [(share, half.label), (1 - share, half.label[partner])]
-            logits, _, variables = predict(parts.network, variables, points, train=True)
-            log_p = jax.nn.log_softmax(logits)
-            weights = np.ones(batch_size) if half.weight is None else half.weight
-            for i in range(batch_size):
-                total -= sum(weights[i] * share * log_p[i, label[i]] for share, label in targets) / batch_size
-        return config.classification.weight * total, variables["batch_stats"]
-
-    def pretext_loss(params, batch_stats):
-        variables, total = {"params": params, "batch_stats": batch_stats}, 0.0
-        for name, key in zip(Batch._fields, jax.random.split(keys[4]), strict=True):
-            if name == "source" and not config.pretext.on_source:
-                continue
-            gathers = selection.execution == "gather" and name in halves
-            rows = kept[name] if gathers else np.arange(batch_size)
-            half = getattr(batch, name)
-            label = None if half.label is None else half.label[rows]
-            view = View(clouds[name][rows], half.points[rows], label, name, state.step / parts.steps)
-            prepared, key = prepare(parts.pretext, view, key)
-            passes = passes_of(parts.network)
-            losses, variables, _ = parts.pretext.loss(passes, variables, state.pretext, prepared, key)
-            own = sum(losses["reconstruction"][i] for i, row in enumerate(rows) if row in kept[name])
-            total += own / (batch_size if selection.denominator == "batch" else len(kept[name]))
-        return config.pretext.weight * total, variables["batch_stats"]
-
-    @jax.jit
-    def run_class(params, clouds):
-        return jax.value_and_grad(class_loss, (0, 1), has_aux=True)(params, clouds)
-
-    (loss, batch_stats), (of_class, of_points) = run_class(params, clouds)
-    kept = {name: np.arange(batch_size) for name in clouds}
+    mixup = config.classification.mixup_alpha if config.classification.mixup == "pcm" else None
+    labelled = {name: clouds[name] for name in halves}
+    (loss, batch_stats), (of_class, of_points) = class_gradient(
+        parts.network, mixup, params, labelled, state.variables, halves, keys[1]
+    )
+    weight = config.classification.weight
+    loss, of_class, of_points = jax.tree.map(lambda leaf: weight * leaf, (loss, of_class, of_points))
+    kept = {name: np.arange(domain_batch_size(config)) for name in clouds}
     if selection.statistic != "none":
         shared = of_points if config.saliency.mode == "shared" else None
         kept |= kept_by_hand(selection, scores_by_hand(parts, state, halves, clouds, shared), keys[3])
-    pretext = jax.jit(jax.value_and_grad(pretext_loss, has_aux=True))(params, batch_stats)
-    (pretext, batch_stats), of_pretext = pretext
+    pretext, batch_stats, of_pretext = pretext_by_hand(
+        config, parts, state, batch_stats, batch, clouds, halves, kept, keys[4]
+    )
     encoders = (of_class["encoder"], of_pretext["encoder"])
     told = Told(("class", "pretext"), jnp.stack([loss, pretext]), jnp.zeros(2), jnp.zeros(()))
     merged = parts.combine.update(keys[5], encoders, told, state.combine).encoder
@@ -81,9 +50,82 @@ def by_hand(config, parts, state, batch):
     return (loss, pretext), variables, kept
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def class_gradient(network, mixup, params, clouds, variables, halves, key):
+    """(Loss without its weight, batch statistics), gradients by parameters and points. Mixed if `mixup`."""
+
+    def class_loss(params, clouds):
+        after, total = {**variables, "params": params}, 0.0
+        for name, half in halves.items():
+            points, targets = clouds[name], [(1.0, half.label)]
+            if mixup is not None and name == "source":
+                mix_key = jax.random.split(key, 3)[0]
+                points, partner, share, _ = point_cloud_mixup(mix_key, points, mixup)
+                targets = [(share, half.label), (1 - share, half.label[partner])]
+            logits, _, after = predict(network, after, points, train=True)
+            log_p = jax.nn.log_softmax(logits)
+            size = len(points)
+            weights = np.ones(size) if half.weight is None else half.weight
+            for i in range(size):
+                total -= sum(weights[i] * share * log_p[i, label[i]] for share, label in targets) / size
+        return total, after["batch_stats"]
+
+    return jax.value_and_grad(class_loss, (0, 1), has_aux=True)(params, clouds)
+
+
+def pretext_by_hand(config, parts, state, batch_stats, batch, clouds, halves, kept, key):
+    """Loss, batch statistics and gradient of the source's pass and then of the target's, each by itself."""
+    selection, total, gradients = config.selection, 0.0, []
+    own = {k: v for k, v in config.pretext.items() if k not in ("name", "weight", "on_source")}
+    task = task_of(config.pretext.name, *own.items())
+    size = domain_batch_size(config)
+    for name, domain_key in zip(Batch._fields, jax.random.split(key), strict=True):
+        if name == "source" and not config.pretext.on_source:
+            continue
+        gathers = selection.execution == "gather" and name in halves
+        rows = kept[name] if gathers else np.arange(size)
+        half = getattr(batch, name)
+        label = None if half.label is None else half.label[rows]
+        of_each = config.pretext.weight / (size if selection.denominator == "batch" else len(kept[name]))
+        (loss, batch_stats), gradient = pretext_gradient(
+            parts.network, task, name, state.variables["params"], batch_stats,
+            state.pretext, (clouds[name][rows], half.points[rows], label, state.step / parts.steps),
+            jnp.where(np.isin(rows, kept[name]), of_each, 0.0), domain_key,
+        )  # fmt: skip
+        total += loss
+        gradients.append(gradient)
+    return total, batch_stats, jax.tree.map(lambda *leaves: sum(leaves), *gradients)
+
+
+@functools.cache
+def task_of(name, *options):
+    """One object for equal options: what is compiled for it once is found again."""
+    return PRETEXT[name](**dict(options))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def pretext_gradient(network, task, domain, params, batch_stats, state, seen, weights, key):
+    """(Weighted sum over the clouds, batch statistics) of one pass, and its gradient by the parameters."""
+    points, stored, label, progress = seen
+    prepared, loss_key = prepare(task, View(points, stored, label, domain, progress), key)
+
+    def pretext_loss(params):
+        variables = {"params": params, "batch_stats": batch_stats}
+        found = task.loss(passes_of(network), variables, state, prepared, loss_key)
+        of_each = found.per_sample["reconstruction"]
+        return sum(w * x for w, x in zip(weights, of_each, strict=True)), found.variables["batch_stats"]
+
+    return jax.value_and_grad(pretext_loss, has_aux=True)(params)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def point_gradient(network, variables, points, label):
+    return jax.grad(lambda p: loss_of_one(network, variables, p, label)[0])(points)
+
+
 def scores_by_hand(parts, state, halves, clouds, shared):
     """scipy's skewness of each saliency map: of clean clouds one by one, or by the class pass's gradient."""
-    gradient_of = jax.jit(jax.grad(lambda p, y: loss_of_one(parts.network, state.variables, p, y)[0]))
+    gradient_of = functools.partial(point_gradient, parts.network, state.variables)
     scores = {}
     for name, half in halves.items():
         points = clouds[name]

@@ -12,17 +12,16 @@ import pytest
 
 from smdsb_jax.analysis.oracle import REFERENCES
 from smdsb_jax.statistics import STATISTICS
+from tests.commands import QUICK
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
-# as in the tests' own process: compiling for speed would take longer than these few steps
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
 
 def run_command(block, folder):
     words = block.replace("python launch/", f"{sys.executable} -W ignore launch/")
-    env = {**os.environ, "XLA_FLAGS": QUICK}
+    env = {**os.environ, "XLA_FLAGS": QUICK}  # no virtual devices, as with its reader
     done = subprocess.run(["bash", "-ec", words], cwd=folder, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
