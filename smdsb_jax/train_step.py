@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from smdsb_jax import augment
+from smdsb_jax.augment import augment_batch, point_cloud_mixup
 from smdsb_jax.combine import Told
 from smdsb_jax.network import loss_of_one, per_sample_mean, predict
 from smdsb_jax.parts import Parts
@@ -107,7 +107,7 @@ def class_loss(
             continue
         mixed = None
         if parts.mixup_alpha > 0 and domain == "source":
-            mixed = augment.point_cloud_mixup(mix_key, domain_points, parts.mixup_alpha)
+            mixed = point_cloud_mixup(mix_key, domain_points, parts.mixup_alpha)
             domain_points = mixed.points
         output, features, variables = predict(parts.network, variables, domain_points, pass_key, train=True)
         loss = (

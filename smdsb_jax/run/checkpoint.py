@@ -1,13 +1,21 @@
-"""Checkpoints of a run; the only file that knows Orbax."""
+"""Checkpoints of a run; the only file that knows Orbax.
+
+Orbax stores arrays without checksums that it verifies: a flipped bit comes back as another weight. So `save`
+keeps one of every array, and one of what it says about them, which are verified whenever they are read.
+"""
 
 import contextlib
 import functools
+import hashlib
+import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as orbax  # noqa: F401 - v1 needs its parent loaded
 from orbax.checkpoint import v1 as ocp
 
@@ -17,6 +25,7 @@ from smdsb_jax.scores import SELECT_BY, value_of
 from smdsb_jax.state import TrainState, Tree, Variables
 
 Checkpointer: TypeAlias = ocp.training.Checkpointer
+Saving: TypeAlias = Any  # an asynchronous response of Orbax
 
 
 # 2 since a pretext task's preparation and loss have keys of their own
@@ -58,14 +67,32 @@ def open_checkpoints(workdir: str | Path, keep: int | None = None) -> Iterator[C
     # Orbax's own classes do not satisfy its protocols' static types
     retention: Any = policies.AnyPreservationPolicy([policies.LatestN(keep), *best])
     trains = keep is not None
+    folder = Path(workdir).resolve() / "checkpoints"
     when: Any = ocp.training.save_decision_policies.PreemptionCheckpointingPolicy()  # the loop says `force`
-    with ocp.training.Checkpointer(
-        str(Path(workdir).resolve() / "checkpoints"),
-        save_decision_policy=when,
-        preservation_policy=retention if trains else None,
-        cleanup_tmp_directories=trains,  # left by an interrupted write, or another process is writing them
-    ) as checkpointer:
+    try:
+        checkpointer = ocp.training.Checkpointer(
+            str(folder),
+            save_decision_policy=when,
+            preservation_policy=retention if trains else None,
+            cleanup_tmp_directories=trains,  # of an interrupted write, unless another process is writing
+        )
+    except ValueError as error:  # it reads all scores
+        raise _unreadable(_without_scores(folder), error) from error
+    with checkpointer:
+        for found in checkpointer.checkpoints:
+            if not {"stage", "step"} <= set(found.metrics or ()):
+                raise _unreadable(folder / str(found.step), ValueError("its scores have no stage"))
         yield checkpointer
+
+
+def _without_scores(folder: Path) -> Path:
+    """The checkpoint whose scores are no JSON, as far as it can be told."""
+    for path in sorted(folder.glob("*/metrics/metrics")):
+        try:
+            json.loads(path.read_bytes())
+        except ValueError:
+            return path.parents[1]
+    return folder
 
 
 def _rank(stage: int, score: str, metrics: Mapping[str, Any]) -> tuple:
@@ -84,28 +111,49 @@ def save(
     config: dict[str, Any],
     classes: Sequence[str],
     unrecorded: Sequence[Mapping[str, float]] = (),
-) -> None:
-    """Start writing a checkpoint; a step already saved is left as it is."""
+) -> Saving | None:
+    """Start writing a checkpoint; a step already saved is left as it is (None).
+
+    Call `result()` of what is returned, at the latest before the next one: it waits for the end of the
+    writing, raises what went wrong and gives back the thread and the descriptors that Orbax holds for it.
+    """
     if any(c.step == total_step for c in checkpointer.checkpoints):
-        return
+        return None
     step = int(state.step)
     items: dict[str, Tree] = {"variables": state.variables, "training": _training(state)}
     if pseudo_labels is not None:
         items["pseudo_labels"] = pseudo_labels._asdict()
-    checkpointer.save_checkpointables_async(
+    scores = {"stage": stage, "step": step, **metrics}
+    about: dict[str, Any] = {"stage": stage, "step": step, "config": config, "classes": list(classes)}
+    about |= {"draws": DRAWS, "unrecorded": [{k: float(v) for k, v in of.items()} for of in unrecorded]}
+    about["arrays"] = _checksums(items)  # now: the next step donates them
+    return checkpointer.save_checkpointables_async(
         total_step,
         items,
         force=True,
-        metrics={"stage": stage, "step": step, **metrics},
-        custom_metadata={
-            "stage": stage,
-            "step": step,
-            "config": config,
-            "classes": list(classes),
-            "draws": DRAWS,
-            "unrecorded": [{name: float(value) for name, value in of.items()} for of in unrecorded],
-        },
+        metrics=scores,
+        custom_metadata=about | {"checksum": _checksum_of_json(about, scores)},
     )
+
+
+def _checksums(items: Mapping[str, Tree]) -> dict[str, str]:
+    """SHA-256 of every array's type, shape and values by its path, whatever the devices that it is on."""
+    leaves = jax.tree_util.tree_leaves_with_path(dict(items))
+    values = jax.device_get([_numbers(leaf) for _, leaf in leaves])
+    found = {}
+    for (path, _), value in zip(leaves, map(np.ascontiguousarray, values), strict=True):
+        digest = hashlib.sha256(f"{value.dtype} {value.shape}".encode())
+        digest.update(value.reshape(-1).view(np.uint8).data)
+        found[_plain(path)] = digest.hexdigest()
+    return found
+
+
+def _numbers(leaf: Any) -> Any:
+    return jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+
+
+def _checksum_of_json(*values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _training(state: TrainState) -> Tree:
@@ -128,9 +176,7 @@ def info(checkpointer: Checkpointer, total_step: int | None = None) -> Info:
         there = ", ".join(map(str, known)) or "none"
         raise ValueError(f"{checkpointer.directory}: no checkpoint of {what}. There are: {there}.")
     step = known[-1] if total_step is None else total_step
-    found = checkpointer.checkpointables_metadata(step)
-    own: Any = found.custom_metadata
-    metrics: Any = found.metrics or {}
+    own, metrics = _about(checkpointer, step)
     config = modernize(_with_tuples(own["config"]))
     return Info(
         step, own["stage"], own["step"], metrics, config, tuple(own["classes"]), own.get("draws", 1),
@@ -213,7 +259,7 @@ def restore_variables(
     checkpointer: Checkpointer, total_step: int, sharding: jax.sharding.Sharding
 ) -> Variables:
     """Parameters and batch statistics alone, shaped as they were saved."""
-    saved = checkpointer.checkpointables_metadata(total_step).metadata["variables"]
+    saved = _description(checkpointer, total_step, ["variables"])["variables"]
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(tuple(leaf.shape), leaf.dtype, sharding=sharding), dict(saved)
     )
@@ -222,31 +268,82 @@ def restore_variables(
 
 def _load(checkpointer: Checkpointer, total_step: int, wanted: dict[str, Tree]) -> dict[str, Tree]:
     folder = checkpointer.directory / str(total_step)
-    differing = _differences(checkpointer.checkpointables_metadata(total_step).metadata, wanted)
+    saved: Any = _about(checkpointer, total_step)[0].get("arrays")
+    differing = _differences(_description(checkpointer, total_step, wanted), wanted)
     if differing:
         raise ValueError(
             f"{folder}: holds other arrays than this configuration has: {'; '.join(differing[:5])}"
             f"{' …' if len(differing) > 5 else ''}. Take the configuration of that run, or another --workdir."
         )
+    with _readable(checkpointer, total_step):
+        loaded = checkpointer.load_checkpointables(total_step, wanted)
+    if saved is not None:  # checkpoints of earlier revisions have no checksums
+        found = _checksums(loaded)
+        damaged = [path for path, checksum in found.items() if saved.get(path) != checksum]
+        if damaged:
+            raise ValueError(
+                f"{folder}: is damaged: not what was written are {', '.join(damaged[:3])}"
+                f"{f' and {len(damaged) - 3} other arrays' if len(damaged) > 3 else ''}. {_DAMAGED}"
+            )
+    return loaded
+
+
+_DAMAGED = "Delete this folder; the run then resumes from the checkpoint before it."
+
+
+def _about(checkpointer: Checkpointer, total_step: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What `save` noted of a checkpoint, and its scores; both verified."""
+    with _readable(checkpointer, total_step):
+        found = checkpointer.checkpointables_metadata(total_step)
+        if not found.custom_metadata:  # Orbax takes what is no JSON for nothing
+            raise ValueError("it says nothing of itself")
+        saved: Any = (found.custom_metadata, found.metrics or {})
+        about, scores = (dict(of) for of in saved)
+        checksum = about.pop("checksum", None)
+        if checksum is None and "arrays" not in about:  # of an earlier revision
+            return about, scores
+        if checksum != _checksum_of_json(about, scores):
+            raise ValueError("its scores or what it says of itself are not what was written")
+    return about, scores
+
+
+def _description(checkpointer: Checkpointer, total_step: int, names: Iterable[str]) -> Mapping[str, Any]:
+    """Shapes and types of the arrays of some items, those that are there."""
+    with _readable(checkpointer, total_step):
+        found: Mapping[str, Any] = checkpointer.checkpointables_metadata(total_step).metadata
+        for name in names:
+            if name in found and found[name] is None:  # Orbax has logged why
+                raise ValueError(f"{name}/ has no readable description")
+    return found
+
+
+@contextlib.contextmanager
+def _readable(checkpointer: Checkpointer, total_step: int) -> Iterator[None]:
+    """Whatever is raised within becomes one line that names the checkpoint and the remedy."""
     try:
-        return checkpointer.load_checkpointables(total_step, wanted)
-    except Exception as error:  # Orbax raises many kinds, the cause deep inside
-        cause: BaseException = error
-        while deeper := cause.__cause__ or cause.__context__:
-            cause = deeper
-        line = f"{type(cause).__name__}: {(str(cause).splitlines() or [''])[0][:200]}"
-        raise ValueError(
-            f"{folder}: cannot be read ({line}). Delete this folder; the run then resumes from the "
-            "checkpoint before it."
-        ) from error
+        yield
+    except Exception as error:  # Orbax raises many kinds
+        raise _unreadable(Path(checkpointer.directory) / str(total_step), error) from error
+
+
+def _unreadable(folder: Path, error: BaseException) -> ValueError:
+    """One line of an error whose cause lies deep inside."""
+    while deeper := error.__cause__ or error.__context__:
+        error = deeper
+    line = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+    return ValueError(f"{folder}: cannot be read ({line}). {_DAMAGED}")
 
 
 def _differences(saved: Mapping[str, Any], wanted: Mapping[str, Tree]) -> list[str]:
-    """Leaves whose presence or shape differs, as one line each."""
+    """Leaves whose presence, type or shape differs, as one line each."""
 
-    def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    def shapes(tree: Any) -> dict[str, str]:
         leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda leaf: hasattr(leaf, "shape"))
-        found = {_plain(path): tuple(leaf.shape) for path, leaf in leaves if hasattr(leaf, "shape")}
+        found = {
+            _plain(path): f"{leaf.dtype} {tuple(leaf.shape)}"
+            for path, leaf in leaves
+            if hasattr(leaf, "shape")
+        }
         return {path: shape for path, shape in found.items() if path != "key"}  # saved as its numbers
 
     lines = []

@@ -156,6 +156,7 @@ def run_stage(
     )  # fmt: skip
     refinements = {} if labels is None else labelling.refinement_steps(run.rule, steps)
     host_labels = jax.tree.map(np.asarray, labels)
+    saving: checkpoint.Saving | None = None
     first, started = int(state.step), time.perf_counter()
     pending: list[dict[str, Any]] = [{k: np.float32(v) for k, v in of.items()} for of in unrecorded]
     for step in range(first + 1, steps + 1):
@@ -183,7 +184,9 @@ def run_stage(
                 run.reporter.scalars(stage, offset + step, scores)
                 line = sentence(scores, run.source.name, run.target.name)
                 run.reporter.say(f"stage {stage}  step {step}: {line}")
-            checkpoint.save(
+            if saving is not None:
+                saving.result()  # long done; what it holds is given back
+            saving = checkpoint.save(
                 run.checkpointer,
                 offset + step,
                 stage,
@@ -196,6 +199,8 @@ def run_stage(
             )
         if stopping:
             break
+    if saving is not None:
+        saving.result()
     done = int(state.step) - first - 1
     if done > 0:
         rate = done / (time.perf_counter() - started)
