@@ -16,7 +16,7 @@ train: $(VENV)/run.stamp  ## train both stages on the embedded data, catalog to 
 	$(VENV)/bin/python launch/train.py --config configs/embedded.py:c2s --workdir runs/c2s $(ARGS)
 
 test: $(VENV)/test.stamp  ## run the tests with WORKERS=2 processes (ARGS="-k skewness" picks some)
-	$(VENV)/bin/python -m pytest -n $(WORKERS) $(ARGS)
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: $(VENV)/test.stamp  ## check style (ruff) and types (pyright)
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
