@@ -60,11 +60,12 @@ def load(
     if not (Path(workdir) / "checkpoints").is_dir():
         raise ValueError(f"{workdir} is not the workdir of a run: it has no checkpoints/.")
     with checkpoint.open_checkpoints(workdir) as checkpointer:
-        select_by = select_by or checkpoint.info(checkpointer).config["select_by"]
+        of_run = checkpoint.info(checkpointer).config["select_by"]  # its last word: it may be changed freely
+        select_by = select_by or of_run
         by_number = select_by.isdigit()
         total_step = int(select_by) if by_number else checkpoint.select(checkpointer, select_by, stage)
         found = checkpoint.info(checkpointer, total_step)
-        config = from_checkpoint(found.config, allow, workdir)
+        config = from_checkpoint(found.config | {"select_by": of_run}, allow, workdir)
         sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         variables = checkpoint.restore_variables(checkpointer, total_step, sharding)
     network = build_network(config, len(found.classes))

@@ -110,7 +110,7 @@ def save(
     metrics: Mapping[str, float],
     config: dict[str, Any],
     classes: Sequence[str],
-    unrecorded: Sequence[Mapping[str, float]] = (),
+    unrecorded: Sequence[Mapping[str, Any]] = (),
 ) -> Saving | None:
     """Start writing a checkpoint; a step already saved is left as it is (None).
 

@@ -195,7 +195,7 @@ def run_stage(
                 scores,
                 config.to_dict(),
                 run.source.classes,
-                jax.device_get(pending),
+                jax.device_get(pending) if pending else (),
             )
         if stopping:
             break

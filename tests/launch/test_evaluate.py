@@ -20,9 +20,9 @@ def accuracy(text):
 def test_the_target_test_of_the_last_checkpoint_is_what_training_recorded(tiny_run):
     done = evaluate(tiny_run)
     assert done.returncode == 0, done.stderr[-2000:]
-    last = next(r for r in selected_rows(tiny_run) if (r.stage, r.selection) == (2, "last"))
+    last = next(r for r in selected_rows(tiny_run) if (r.stage, r.select_by) == (2, "last"))
     assert "scan test, last of stage 2 (step 6)" in done.stdout
-    assert accuracy(done.stdout) == ("174", f"{100 * last.target_test:.1f}")
+    assert accuracy(done.stdout) == ("174", f"{100 * last.scores['target_test/accuracy']:.1f}")
 
 
 def test_any_domain_split_and_checkpoint_with_pictures(tiny_run, tmp_path):
@@ -33,7 +33,7 @@ def test_any_domain_split_and_checkpoint_with_pictures(tiny_run, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     best = next(r for r in selected_rows(tiny_run) if (r.stage, r.select_by) == (1, "source_val"))
     assert f"catalog val, source_val of stage 1 (step {best.step})" in done.stdout
-    assert accuracy(done.stdout) == ("65", f"{100 * best.source_val:.1f}")
+    assert accuracy(done.stdout) == ("65", f"{100 * best.scores['source_val/accuracy']:.1f}")
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["confusion.png", "saliency.png"]
 
 
