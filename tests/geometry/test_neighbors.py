@@ -64,9 +64,9 @@ def test_packed_search_on_rounded_clouds_gives_k_of_the_smallest_distances(seed,
 
 
 def test_beyond_the_packed_size_and_in_float64_the_plain_search_runs():
-    points = cloud(geometry.PACKED_POINTS + 1, 2).astype(np.float32)
+    points = cloud(neighbors.PACKED_POINTS + 1, 2).astype(np.float32)
     found = np.asarray(jax.jit(functools.partial(knn, k=3))(points))
-    rows = [0, 5000, geometry.PACKED_POINTS]
+    rows = [0, 5000, neighbors.PACKED_POINTS]
     np.testing.assert_array_equal(
         np.sort(found[rows], -1), np.sort(np.argsort(cdist(points[rows], points), axis=1)[:, :3], -1)
     )
