@@ -304,9 +304,36 @@ def test_a_flipped_bit_is_harmless_or_refused_by_the_checkpoints_folder(tmp_path
             assert_same(saved, restored.state)
             outcomes["harmless"] += 1
         except ValueError as error:
-            assert str(tmp_path / "checkpoints") in str(error) and "\n" not in str(error)
+            assert str(error).startswith(f"{tmp_path / 'checkpoints' / '1'}: ") and "\n" not in str(error)
             outcomes["refused"] += 1
         finally:
             path.write_bytes(whole)
     gc.collect()  # what is left behind is collected here, not in another test
     assert outcomes["refused"] > 10, outcomes
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["custom_metadata", "metrics", "item_handlers", "arrays", "checksum", "config", "stage", "classes"],
+)
+@pytest.mark.parametrize("bit", [0, 1, 7])  # another letter, or no text at all
+def test_a_damaged_name_in_what_a_checkpoint_says_is_refused_by_its_folder_alone(tmp_path, name, bit):
+    with open_checkpoints(tmp_path) as checkpointer:
+        saved = save(checkpointer, 1)
+        checkpoint.save(checkpointer, 2, 1, state_of(2), None, {}, CONFIG, CLASSES).result()
+    folder = tmp_path / "checkpoints" / "2"
+    whole = (folder / "_CHECKPOINT_METADATA").read_bytes()
+    at = whole.index(f'"{name}": '.encode()) + 2
+    (folder / "_CHECKPOINT_METADATA").write_bytes(
+        whole[:at] + bytes([whole[at] ^ (1 << bit)]) + whole[at + 1 :]
+    )
+    try:
+        with open_checkpoints(tmp_path) as checkpointer:
+            assert_same(saved, checkpoint.restore(checkpointer, 1, abstract(saved), None).state)
+            found = checkpoint.info(checkpointer, 2)
+            restored = checkpoint.restore(checkpointer, 2, abstract(saved), None)
+        assert name in ("metrics", "item_handlers") and found.config == CONFIG  # Orbax's own, of no use here
+        assert_same(state_of(2), restored.state)
+    except ValueError as error:
+        assert str(error).startswith(f"{folder}: ") and "\n" not in str(error)
+        assert "Delete this folder" in str(error)
