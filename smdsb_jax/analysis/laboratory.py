@@ -23,7 +23,7 @@ from smdsb_jax.analysis.report import write_report
 from smdsb_jax.analysis.subject import Located, Subject, find_checkpoints, has_pretext, open_subject
 from smdsb_jax.config import flatten
 from smdsb_jax.files import whole_file
-from smdsb_jax.registry import lookup
+from smdsb_jax.registry import FUNCTION, lookup
 from smdsb_jax.statistics import STATISTICS, Score, find_statistic
 
 DEFINITION = 2  # of the measures and their draws: 2 since the class gradient of stage 2 has the target's too
