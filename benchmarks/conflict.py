@@ -14,8 +14,9 @@ from benchmarks.conflict_contenders import CONTENDERS
 from benchmarks.contenders import Setting
 from benchmarks.processes import Failed, Worker, ask, open_process, open_progress, run_module
 from benchmarks.ratios import paired_ratio, spread
-from benchmarks.report import digits, gib, markdown_table, ratio_cell, times_cells
+from benchmarks.report import digits, gib, ratio_cell, times_cells
 from smdsb_jax.analysis.ranks import spearman
+from smdsb_jax.report.tables import markdown_table
 
 Record = dict[str, Any]
 PROTOCOL = """\

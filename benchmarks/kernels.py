@@ -17,7 +17,7 @@ from jax import Array
 from benchmarks.contenders import Setting, random_batch
 from benchmarks.processes import open_progress
 from benchmarks.ratios import paired_ratio, spread
-from benchmarks.report import markdown_table, ratio_cell, times_cells
+from benchmarks.report import ratio_cell, times_cells
 from smdsb_jax.geometry.chamfer import chamfer_distance
 from smdsb_jax.geometry.curvature import normals_and_curvature
 from smdsb_jax.geometry.farthest_points import farthest_point_sampling
@@ -25,6 +25,7 @@ from smdsb_jax.geometry.neighbors import knn
 from smdsb_jax.layers.basic import random_bits
 from smdsb_jax.layers.edge_conv import EdgeConv
 from smdsb_jax.layers.pooled_dense import PooledDense
+from smdsb_jax.report.tables import markdown_table
 
 K, SLOPE, EPSILON = 20, 0.2, 1e-5
 NEIGHBORS = 32  # of a curvature

@@ -14,8 +14,9 @@ import jax
 from benchmarks.contenders import CONTENDERS, Setting, config_of
 from benchmarks.processes import open_progress
 from benchmarks.ratios import paired_ratio, spread
-from benchmarks.report import digits, markdown_table, ratio_cell
+from benchmarks.report import digits, ratio_cell
 from smdsb_jax.build import build_parts, init_state, load_domains
+from smdsb_jax.report.tables import markdown_table
 from smdsb_jax.sampling import sample_batch
 from smdsb_jax.train_step import train_step
 

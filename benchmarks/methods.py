@@ -16,11 +16,12 @@ import jax
 from benchmarks.contenders import CLASSES, Setting, random_batch
 from benchmarks.processes import open_progress
 from benchmarks.ratios import paired_ratio, spread
-from benchmarks.report import markdown_table, ratio_cell, times_cells
+from benchmarks.report import ratio_cell, times_cells
 from configs import methods
 from smdsb_jax import choose, default_config, resolve
 from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.config import Config
+from smdsb_jax.report.tables import markdown_table
 from smdsb_jax.train_step import train_step
 
 BASELINE = ("source_only", "none", 1)  # method, selection, stage

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from benchmarks.contenders import CONTENDERS, Setting
-from smdsb_jax.report.pictures import COLORS, DPI, FAINT, INK
+from smdsb_jax.files import whole_file
+from smdsb_jax.report.pictures import COLORS, FAINT, INK, save
+from smdsb_jax.report.tables import markdown_table
 
 Record = dict[str, Any]
 FRAMEWORK_COLORS = {"jax": COLORS[0], "torch": COLORS[1]}
@@ -20,14 +21,13 @@ FRAMEWORK_COLORS = {"jax": COLORS[0], "torch": COLORS[1]}
 
 def write(out: Path, name: str, text: str, record: Record, figure: Figure | None) -> str:
     """Write `name`.md, .json and .png into `out`; returns the text and the paths."""
-    out.mkdir(parents=True, exist_ok=True)
     paths = [out / f"{name}.md", out / f"{name}.json"]
-    paths[0].write_text(text + "\n", encoding="utf-8")
-    paths[1].write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    for path, content in zip(paths, (text, json.dumps(record, indent=1)), strict=True):
+        with whole_file(path) as part:
+            part.write_text(content + "\n", encoding="utf-8")
     if figure is not None:
         paths.append(out / f"{name}.png")
-        FigureCanvasAgg(figure)
-        figure.savefig(paths[-1], dpi=DPI, bbox_inches="tight", pad_inches=0.12)
+        save(figure, paths[-1])
     return "\n".join([text, "", "Written:", *(f"  {path}" for path in paths)])
 
 
@@ -124,16 +124,6 @@ def sweep_table(records: Sequence[Record]) -> str:
         "peak memory, GiB",
     ]
     return markdown_table(head, rows)
-
-
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose columns also line up as plain text."""
-    widths = [max(3, *(len(row[i]) for row in [head, *rows])) for i in range(len(head))]
-    lines = [head, ["-" * width for width in widths], *rows]
-    return "\n".join(
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
-        for line in lines
-    )
 
 
 def times_cells(times: Record) -> list[str]:

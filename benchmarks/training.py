@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.contenders import CONTENDERS, Setting
 from benchmarks.processes import open_progress, require_one_precision
 from benchmarks.ratios import spread
-from benchmarks.report import digits, markdown_table
+from benchmarks.report import digits
 from configs import embedded
 from smdsb_jax import augment, resolve
 from smdsb_jax.augment import Augment, augment_batch
@@ -25,6 +25,7 @@ from smdsb_jax.build import build_parts, init_state, load_domains
 from smdsb_jax.config import Config, domain_batch_size
 from smdsb_jax.datasets.domain import Domain, Split
 from smdsb_jax.parts import Parts
+from smdsb_jax.report.tables import markdown_table
 from smdsb_jax.run.evaluation import jit_eval_step, predict_split
 from smdsb_jax.sampling import sample_batch
 from smdsb_jax.state import Batch, Variables

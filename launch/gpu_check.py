@@ -24,6 +24,7 @@ from benchmarks.machine import describe
 from benchmarks.processes import check_threads
 from benchmarks.report import gib, machine_lines
 from configs import embedded
+from smdsb_jax.files import whole_file
 from smdsb_jax.flags import cache_compilation, parse_flags, stop, user_errors
 from smdsb_jax.report.summary import write_summary
 
@@ -59,7 +60,8 @@ def main(_: list[str]) -> int:
         f"{write_summary(result.workdir)}"
     )
     print(sections[-1])
-    (out / "gpu_check.md").write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+    with whole_file(out / "gpu_check.md") as part:
+        part.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
     return 0 if all(agrees(name, value) for name, value in found.items()) else 1
 
 

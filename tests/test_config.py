@@ -61,6 +61,12 @@ def test_resolve_fills_in_what_belongs_to_the_statistic_and_copies():
     )
 
 
+def test_fields_by_dotted_name():
+    nested = {"seed": 0, "a": {"b": {"c": (1, 2)}, "d": "x"}}
+    expected = {"seed": 0, "a.b.c": (1, 2), "a.d": "x"}
+    assert flatten(nested) == flatten(ConfigDict(nested)) == expected
+
+
 def test_every_checked_field_exists():
     assert set(CHOICES) | set(RANGES) <= set(flatten(default_config()))
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from smdsb_jax.analysis.examined import DOMAINS, SOURCE, TARGET, Examined
 from smdsb_jax.analysis.ranks import mean_correlation, spearman
-from smdsb_jax.registry import lookup
+from smdsb_jax.registry import FUNCTION, lookup
 from smdsb_jax.report.pictures import COLORS, FAINT, INK, LEVELS, draw_cloud, legend_of_levels, plain, save
 
 PathLike = str | os.PathLike[str]
@@ -37,7 +37,7 @@ def draw(names: Sequence[str], examined: Sequence[Examined], folder: PathLike) -
     Raises:
       ValueError: no figure of this name (nothing has been drawn), or its data are missing.
     """
-    drawing = [lookup(FIGURES, name, "figure") for name in names]
+    drawing = [lookup(FIGURES, name, "figure", FUNCTION) for name in names]
     return [path for figure in drawing for path in figure(examined, folder)]
 
 

@@ -1,10 +1,10 @@
 """Which checkpoints belong together: those of runs that differ in the seed only."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from smdsb_jax.analysis.subject import Located
+from smdsb_jax.config import flatten
 
 # fields in which runs of one group may differ: they change no number of a checkpoint, or are its seed
 OF_A_RUN = (
@@ -22,7 +22,7 @@ def group_names(found: Sequence[Located]) -> list[str]:
     names = []
     for f in found:
         config = f.config
-        fields = {k: v for k, v in flat(config).items() if k not in OF_A_RUN}
+        fields = {k: v for k, v in flatten(config).items() if k not in OF_A_RUN}
         own = json.dumps(fields, sort_keys=True, default=str)
         selection, data = config["selection"], config["data"]
         how = selection["statistic"]
@@ -34,11 +34,3 @@ def group_names(found: Sequence[Located]) -> list[str]:
         place = same.index(own)
         names.append(name if place == 0 else f"{name} ({place + 1})")
     return names
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Fields by dotted name."""
-    out: dict[str, Any] = {}
-    for name, value in config.items():
-        out |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
-    return out

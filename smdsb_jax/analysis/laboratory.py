@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import hashlib
-import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,13 +16,14 @@ from smdsb_jax.analysis import examine, figures, store
 from smdsb_jax.analysis.conflict import count_ticks
 from smdsb_jax.analysis.examine import Drawn, Measured, Settings
 from smdsb_jax.analysis.examined import DOMAINS, Examined
-from smdsb_jax.analysis.groups import flat, group_names
+from smdsb_jax.analysis.groups import group_names
 from smdsb_jax.analysis.leaderboard import Row, leaderboard, overview, verdicts
 from smdsb_jax.analysis.ranks import spearman
 from smdsb_jax.analysis.report import write_report
 from smdsb_jax.analysis.subject import Located, Subject, find_checkpoints, has_pretext, open_subject
 from smdsb_jax.config import flatten
-from smdsb_jax.registry import lookup
+from smdsb_jax.files import whole_file
+from smdsb_jax.registry import FUNCTION, lookup
 from smdsb_jax.statistics import STATISTICS, Score, find_statistic
 
 DEFINITION = 2  # of the measures and their draws: 2 since the class gradient of stage 2 has the target's too
@@ -84,7 +84,7 @@ def analyze(
         find_statistic(statistic)
     allowed = {*allow, *named}
     for name in pictures:
-        lookup(figures.FIGURES, name, "figure")
+        lookup(figures.FIGURES, name, "figure", FUNCTION)
     once = {Path(w).resolve(): w for w in workdirs}  # a run given twice is no second seed
     found = _with_pretext([f for w in once.values() for f in find_checkpoints(w, every)], allowed, say)
     (out / "examined").mkdir(parents=True, exist_ok=True)  # where it cannot be written, nothing is measured
@@ -228,17 +228,14 @@ def _checks(examined: Examined, measured: Measured) -> list[Row]:
 def _what_was_run(found: Sequence[Located], settings: Settings) -> str:
     parts = [f"{name} = {value}" for name, value in settings._asdict().items()]
     for f in found:
-        lines = [f"  {k} = {v}" for k, v in flat(f.config).items()]
+        lines = [f"  {k} = {v}" for k, v in flatten(f.config).items()]
         parts.append("\n".join([f"\n{f.workdir}, stage {f.stage}, step {f.step}", *lines]))
     return "\n".join(parts)
 
 
 def write_table(path: Path, rows: Sequence[Row]) -> None:
     """Rows as CSV, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with part.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(part, path)

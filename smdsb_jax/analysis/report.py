@@ -16,6 +16,7 @@ from plotly.offline import get_plotlyjs
 
 from smdsb_jax.analysis.examined import DOMAINS, Examined
 from smdsb_jax.analysis.oracle import REFERENCES
+from smdsb_jax.files import whole_file
 from smdsb_jax.report.pictures import LEVELS
 
 PathLike = str | os.PathLike[str]
@@ -64,10 +65,8 @@ def write_report(
     # in one pass: what is put in is not searched again
     page = re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], TEMPLATE.read_text(encoding="utf-8"))
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(page, encoding="utf-8")
-    os.replace(part, path)
+    with whole_file(path) as part:
+        part.write_text(page, encoding="utf-8")
     return path
 
 

@@ -1,7 +1,6 @@
 """What was examined, on disk: one npz per checkpoint, no pickles, written whole or not at all."""
 
 import json
-import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 
 from smdsb_jax.analysis.examine import Measured
 from smdsb_jax.analysis.examined import Examined
+from smdsb_jax.files import whole_file
 
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
@@ -25,11 +25,8 @@ def save(path: Path, examined: Examined, measured: Measured, about: dict[str, An
             arrays[field] = np.array(value)
     for kind, values in measured._asdict().items():
         arrays |= {f"measured {kind}/{name}": array for name, array in values.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
+    with whole_file(path) as part, part.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    os.replace(part, path)
 
 
 def load_measured(path: Path, about: dict[str, Any]) -> Measured | None:

@@ -1,13 +1,13 @@
 """One uncompressed file per domain, so that a run starts without opening thousands of small ones."""
 
 import os
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from smdsb_jax.datasets.domain import Ragged
+from smdsb_jax.files import whole_file
 
 VERSION = 1  # of the file's keys and of what was done to the points
 
@@ -41,21 +41,15 @@ def difference(old: Manifest, new: Manifest) -> str:
 
 
 def write(path: Path, ragged: Ragged, sources: Manifest) -> None:
-    """Write a cache beside its final name and move it there, so that no reader sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a cache."""
     lines = "\n".join(f"{size}\t{seconds}\t{name}" for name, (size, seconds) in sorted(sources.items()))
-    temporary = path.with_name(f"{path.stem}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            np.savez(
-                file,
-                version=np.array(VERSION),
-                sources=np.frombuffer(lines.encode(), np.uint8),
-                **ragged._asdict(),
-            )
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as part, part.open("wb") as file:
+        np.savez(
+            file,
+            version=np.array(VERSION),
+            sources=np.frombuffer(lines.encode(), np.uint8),
+            **ragged._asdict(),
+        )
 
 
 def read(path: Path, remedy: str) -> tuple[Ragged, Manifest]:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
+from smdsb_jax.files import whole_file
 from smdsb_jax.metrics import class_accuracy as accuracy_of_classes
 from smdsb_jax.run.records import read_records
 
@@ -252,6 +252,6 @@ def _color_bar(figure: Figure, axes: Any, image: ScalarMappable, label: str, **p
 
 def save(figure: Figure, path: PathLike) -> None:
     """Write the figure in the format of the path's suffix."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure)  # no display, no state shared with pyplot
-    figure.savefig(path, dpi=DPI, bbox_inches="tight", pad_inches=0.12)
+    with whole_file(path) as part:
+        figure.savefig(part, dpi=DPI, bbox_inches="tight", pad_inches=0.12)

@@ -38,7 +38,7 @@ def summary_table(rows: Sequence[Selected], headline: str) -> str:
             cells = (_percent(None if c is None else c.scores.get(score)) for c in chosen)
             lines.append([f"{stage}", f"{title_of(score)}, %", *cells])
         lines.append([f"{stage}", "step", *(f"{c.step}" if c else "-" for c in chosen)])
-    return _table(["stage", "", *titles(headline).values()], lines)
+    return markdown_table(["stage", "", *titles(headline).values()], lines)
 
 
 def titles(headline: str) -> dict[str, str]:
@@ -56,14 +56,14 @@ def per_class_table(classes: Sequence[str], confusion: Int[np.ndarray, "classes 
         lines.append([name, str(row.sum()), _percent(share), error])
     lines.append(["mean over classes", "", _percent(mean_class_accuracy(confusion)), ""])
     lines.append(["all samples", str(confusion.sum()), _percent(accuracy(confusion)), ""])
-    return _table(["class", "samples", "accuracy, %", "most often taken for"], lines)
+    return markdown_table(["class", "samples", "accuracy, %", "most often taken for"], lines)
 
 
 def _percent(share: float | None) -> str:
     return "-" if share is None or math.isnan(share) else f"{100 * share:.1f}"
 
 
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """A Markdown table whose columns also line up as plain text."""
     widths = [max(3, *(len(line[i]) for line in [head, *lines])) for i in range(len(head))]
     rule = ["-" * width for width in widths]

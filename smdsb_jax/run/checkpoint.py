@@ -76,23 +76,17 @@ def open_checkpoints(workdir: str | Path, keep: int | None = None) -> Iterator[C
             preservation_policy=retention if trains else None,
             cleanup_tmp_directories=trains,  # of an interrupted write, unless another process is writing
         )
-    except ValueError as error:  # it reads all scores
-        raise _unreadable(_without_scores(folder), error) from error
+    except (ValueError, KeyError, TypeError) as error:  # it reads what each says of itself, and its scores
+        for one in sorted(path for path in folder.iterdir() if path.name.isdigit()):
+            with _readable(one):
+                ocp.checkpointables_metadata(str(one))
+                json.loads((one / "metrics" / "metrics").read_bytes())
+        raise ValueError(f"{folder}: cannot be opened ({error}).") from error
     with checkpointer:
         for found in checkpointer.checkpoints:
             if not {"stage", "step"} <= set(found.metrics or ()):
-                raise _unreadable(folder / str(found.step), ValueError("its scores have no stage"))
+                raise _unreadable(folder / str(found.step), "damaged: its scores have no stage")
         yield checkpointer
-
-
-def _without_scores(folder: Path) -> Path:
-    """The checkpoint whose scores are no JSON, as far as it can be told."""
-    for path in sorted(folder.glob("*/metrics/metrics")):
-        try:
-            json.loads(path.read_bytes())
-        except ValueError:
-            return path.parents[1]
-    return folder
 
 
 def _rank(stage: int, score: str, metrics: Mapping[str, Any]) -> tuple:
@@ -267,71 +261,70 @@ def restore_variables(
 
 
 def _load(checkpointer: Checkpointer, total_step: int, wanted: dict[str, Tree]) -> dict[str, Tree]:
-    folder = checkpointer.directory / str(total_step)
-    saved: Any = _about(checkpointer, total_step)[0].get("arrays")
+    folder = _folder(checkpointer, total_step)
+    checksums = _about(checkpointer, total_step)[0].get("arrays")
     differing = _differences(_description(checkpointer, total_step, wanted), wanted)
     if differing:
         raise ValueError(
             f"{folder}: holds other arrays than this configuration has: {'; '.join(differing[:5])}"
             f"{' …' if len(differing) > 5 else ''}. Take the configuration of that run, or another --workdir."
         )
-    with _readable(checkpointer, total_step):
+    with _readable(folder):
         loaded = checkpointer.load_checkpointables(total_step, wanted)
-    if saved is not None:  # checkpoints of earlier revisions have no checksums
-        found = _checksums(loaded)
-        damaged = [path for path, checksum in found.items() if saved.get(path) != checksum]
+    if checksums is not None:  # checkpoints of earlier revisions have none
+        damaged = [path for path, found in _checksums(loaded).items() if checksums.get(path) != found]
         if damaged:
-            raise ValueError(
-                f"{folder}: is damaged: not what was written are {', '.join(damaged[:3])}"
-                f"{f' and {len(damaged) - 3} other arrays' if len(damaged) > 3 else ''}. {_DAMAGED}"
-            )
+            more = f" and {len(damaged) - 3} more" if len(damaged) > 3 else ""
+            raise _unreadable(folder, f"damaged: {', '.join(damaged[:3])}{more}")
     return loaded
-
-
-_DAMAGED = "Delete this folder; the run then resumes from the checkpoint before it."
 
 
 def _about(checkpointer: Checkpointer, total_step: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """What `save` noted of a checkpoint, and its scores; both verified."""
-    with _readable(checkpointer, total_step):
-        found = checkpointer.checkpointables_metadata(total_step)
-        if not found.custom_metadata:  # Orbax takes what is no JSON for nothing
-            raise ValueError("it says nothing of itself")
-        saved: Any = (found.custom_metadata, found.metrics or {})
-        about, scores = (dict(of) for of in saved)
-        checksum = about.pop("checksum", None)
-        if checksum is None and "arrays" not in about:  # of an earlier revision
-            return about, scores
-        if checksum != _checksum_of_json(about, scores):
-            raise ValueError("its scores or what it says of itself are not what was written")
+    folder = _folder(checkpointer, total_step)
+    with _readable(folder):
+        found: Any = checkpointer.checkpointables_metadata(total_step)
+        about, scores = dict(found.custom_metadata or {}), dict(found.metrics or {})
+    checksum = about.pop("checksum", None)
+    earlier = {"stage", "step", "config", "classes"} <= about.keys() and "arrays" not in about
+    if not (earlier and checksum is None) and checksum != _checksum_of_json(about, scores):
+        raise _unreadable(folder, "damaged: its scores, or what it says of itself")
     return about, scores
 
 
 def _description(checkpointer: Checkpointer, total_step: int, names: Iterable[str]) -> Mapping[str, Any]:
-    """Shapes and types of the arrays of some items, those that are there."""
-    with _readable(checkpointer, total_step):
-        found: Mapping[str, Any] = checkpointer.checkpointables_metadata(total_step).metadata
-        for name in names:
-            if name in found and found[name] is None:  # Orbax has logged why
-                raise ValueError(f"{name}/ has no readable description")
+    """Shapes and types of the arrays, by item."""
+    folder = _folder(checkpointer, total_step)
+    with _readable(folder):
+        found: Any = checkpointer.checkpointables_metadata(total_step).metadata
+    lost = [name for name in names if name in found and found[name] is None]  # Orbax has logged why
+    if lost:
+        raise _unreadable(folder, f"damaged: the files of {', '.join(lost)}")
     return found
 
 
+def _folder(checkpointer: Checkpointer, total_step: int) -> Path:
+    return Path(checkpointer.directory) / str(total_step)
+
+
 @contextlib.contextmanager
-def _readable(checkpointer: Checkpointer, total_step: int) -> Iterator[None]:
+def _readable(folder: Path) -> Iterator[None]:
     """Whatever is raised within becomes one line that names the checkpoint and the remedy."""
     try:
         yield
-    except Exception as error:  # Orbax raises many kinds
-        raise _unreadable(Path(checkpointer.directory) / str(total_step), error) from error
+    except Exception as error:  # Orbax raises many kinds, the cause deep inside
+        cause: BaseException = error
+        while deeper := cause.__cause__ or cause.__context__:
+            cause = deeper
+        line = f"{type(cause).__name__}: {(str(cause).splitlines() or [''])[0][:200]}"
+        raise _unreadable(folder, line) from error
 
 
-def _unreadable(folder: Path, error: BaseException) -> ValueError:
-    """One line of an error whose cause lies deep inside."""
-    while deeper := error.__cause__ or error.__context__:
-        error = deeper
-    line = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
-    return ValueError(f"{folder}: cannot be read ({line}). {_DAMAGED}")
+def _unreadable(folder: Path, why: str) -> ValueError:
+    return ValueError(
+        f"{folder}: cannot be read ({why}). Delete this folder; the run then resumes from the checkpoint "
+        "before it."
+    )
 
 
 def _differences(saved: Mapping[str, Any], wanted: Mapping[str, Tree]) -> list[str]:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, SupportsFloat
 
 from tqdm import tqdm
 
+from smdsb_jax.files import whole_file
+
 Values = Mapping[str, SupportsFloat]  # numbers of Python, numpy or jax, by name
 
 RECORDS = "metrics.jsonl"
@@ -96,9 +98,8 @@ def _drop_after(path: Path, last: tuple[int, int]) -> None:
     """Rewrite the file with the records up to (stage, step) = `last`; all or nothing."""
     if path.exists():
         kept = [line for line, r in _complete_lines(path) if (r["stage"], r["step"]) <= last]
-        part = path.with_suffix(".part")
-        part.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        os.replace(part, path)
+        with whole_file(path) as part:
+            part.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
 
 def _open_progress() -> tuple[Callable[..., None], Callable[[str], None], Callable[[], None]]:

@@ -1,13 +1,13 @@
 """What a run's folder already holds: whether it may be resumed, and networks to start from."""
 
 import json
-import os
 from pathlib import Path
 
 from jax.sharding import Sharding
 
 from smdsb_jax.config import Config, flatten, trajectory_differences
 from smdsb_jax.defaults import make
+from smdsb_jax.files import whole_file
 from smdsb_jax.run import checkpoint
 from smdsb_jax.state import Variables
 
@@ -85,7 +85,5 @@ def load_variables(
 
 def write_config(config: Config, workdir: Path) -> None:
     """The resolved configuration, whole or not at all."""
-    workdir.mkdir(parents=True, exist_ok=True)
-    part = workdir / "config.json.part"
-    part.write_text(json.dumps(flatten(config), indent=1) + "\n", encoding="utf-8")
-    os.replace(part, workdir / "config.json")
+    with whole_file(workdir / "config.json") as part:
+        part.write_text(json.dumps(flatten(config), indent=1) + "\n", encoding="utf-8")

@@ -2,15 +2,13 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from smdsb_jax.report.pictures import COLORS, DPI, FAINT, INK
+from smdsb_jax.report.pictures import COLORS, FAINT, INK, save
 
 Point = tuple[str, int | None, Sequence[Sequence[float]]]  # row, stage, the numbers of each column
 STAGE_COLORS = {1: COLORS[1], 2: COLORS[0]}
@@ -65,10 +63,7 @@ def draw_table(
         )
     figure.suptitle(title, fontsize=12, color=INK)
     figure.legend(handles=marks, loc="outside lower center", ncols=3, frameon=False, labelcolor=INK)
-    FigureCanvasAgg(figure)  # no display, no state shared with pyplot
-    part = Path(path).with_suffix(".part.png")
-    figure.savefig(part, dpi=DPI, bbox_inches="tight", pad_inches=0.12)
-    os.replace(part, path)
+    save(figure, path)
 
 
 def _point(axes: Axes, y: int, stage: int, values: Sequence[float]) -> None:

@@ -1,7 +1,6 @@
 """What is left of a grid, and how long that will take by the runs that are done."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from smdsb_jax.config import Config, trajectory_differences
+from smdsb_jax.files import whole_file
 from smdsb_jax.run.workdir import last_checkpoint
 from smdsb_jax.sweep.grid import Run, run_config
 
@@ -63,10 +63,8 @@ def read_times(workdir: Path) -> list[float | None]:
 
 def write_times(workdir: Path, seconds: Sequence[float | None]) -> None:
     """Replace the record of a run's starts, whole or not at all."""
-    workdir.mkdir(parents=True, exist_ok=True)
-    part = workdir / f"{TIMES}.part"
-    part.write_text(json.dumps({"seconds": list(seconds)}) + "\n", encoding="utf-8")
-    os.replace(part, workdir / TIMES)
+    with whole_file(workdir / TIMES) as part:
+        part.write_text(json.dumps({"seconds": list(seconds)}) + "\n", encoding="utf-8")
 
 
 def run_seconds(workdir: Path) -> float | None:

@@ -2,12 +2,13 @@
 
 import csv
 import io
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from smdsb_jax.files import whole_file
+from smdsb_jax.report.tables import markdown_table
 from smdsb_jax.sweep.differences import Cell, difference_lines
 from smdsb_jax.sweep.grid import Grid, Run, rows_by_encoder
 from smdsb_jax.sweep.measure import MEASURES
@@ -102,10 +103,17 @@ def markdown(grid: Grid, found: Results, rows: Sequence[str], total: int) -> str
         if headline:
             lines += [_published_line(grid, row) for row in grid.published if row not in rows]
         several = headline and len(measure.choices) > 1
-        parts += [f"## Checkpoint: {title}{' (headline)' if several else ''}", _pipes(lines)]
+        parts += [
+            f"## Checkpoint: {title}{' (headline)' if several else ''}",
+            markdown_table(lines[0], lines[1:]),
+        ]
     if grid.contrasts:
         lines = difference_lines(found.values, grid.contrasts, grid.directions, grid.select_by)
-        parts += [f"## Paired differences, {measure.choices[grid.select_by]}", DIFFERENCES, _pipes(lines)]
+        parts += [
+            f"## Paired differences, {measure.choices[grid.select_by]}",
+            DIFFERENCES,
+            markdown_table(lines[0], lines[1:]),
+        ]
     if grid.published:
         parts.append(
             "*published*: as printed in the paper [SM-DSB, arXiv:2504.15796]; a row that has no other was "
@@ -123,11 +131,6 @@ def _published_line(grid: Grid, row: str) -> list[str]:
 def whole(grid: Grid, printed: Published) -> bool:
     """Whether the grid has the directions of a printed average."""
     return set(grid.directions) == set(printed.values)
-
-
-def _pipes(lines: Sequence[Sequence[str]]) -> str:
-    rule = ["---"] * len(lines[0])
-    return "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], rule, *lines[1:]])
 
 
 def csv_text(grid: Grid, found: Results, rows: Sequence[str]) -> str:
@@ -156,11 +159,9 @@ def csv_text(grid: Grid, found: Results, rows: Sequence[str]) -> str:
 def write_tables(grid: Grid, found: Results, total: int, workdir: Path) -> None:
     """Write table.md, table.csv and table.png into the folder, each whole or not at all."""
     rows = list(rows_by_encoder(grid))
-    workdir.mkdir(parents=True, exist_ok=True)
     for name, text in (("md", markdown(grid, found, rows, total)), ("csv", csv_text(grid, found, rows))):
-        part = workdir / f"table.{name}.part"
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, workdir / f"table.{name}")
+        with whole_file(workdir / f"table.{name}") as part:
+            part.write_text(text, encoding="utf-8")
     columns = [*grid.directions, AVERAGE]
     names, by = row_names(grid, found, rows, grid.select_by), grid.select_by
     points = [

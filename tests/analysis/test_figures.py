@@ -133,3 +133,15 @@ def test_missing_data_name_the_remedy(tmp_path):
         figures.draw(["saliency_levels"], [few], tmp_path)
     with pytest.raises(ValueError, match="statistic skewness"):
         figures.draw(["saliency_levels"], [e._replace(scores={})], tmp_path)
+
+
+def test_a_figure_of_ones_own_is_drawn_by_its_name(tmp_path, monkeypatch):
+    (tmp_path / "own_figure.py").write_text(
+        "def count(examined, folder):\n"
+        "    path = folder / 'count.txt'\n"
+        "    path.write_text(str(len(examined)))\n"
+        "    return [path]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    (path,) = figures.draw(["own_figure:count"], [examined(), examined(seed=1)], tmp_path)
+    assert path.read_text() == "2"

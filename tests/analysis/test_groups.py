@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from smdsb_jax import resolve
-from smdsb_jax.analysis.groups import flat, group_names
+from smdsb_jax.analysis.groups import group_names
 from smdsb_jax.analysis.subject import Located
 from tests.tiny_run import tiny_config
 
@@ -36,7 +36,3 @@ def test_what_the_name_does_not_tell_gets_a_number():
     rates = [found(optimizer__learning_rate=rate) for rate in (1e-3, 1e-2, 1e-3, 1e-1)]
     name = "defrec, skewness low 0.7, catalog → scan"
     assert group_names(rates) == [name, f"{name} (2)", name, f"{name} (3)"]
-
-
-def test_fields_by_dotted_name():
-    assert flat({"seed": 0, "a": {"b": {"c": (1, 2)}, "d": "x"}}) == {"seed": 0, "a.b.c": (1, 2), "a.d": "x"}

@@ -1,4 +1,5 @@
 import gc
+import json
 import os
 import re
 import threading
@@ -304,9 +305,112 @@ def test_a_flipped_bit_is_harmless_or_refused_by_the_checkpoints_folder(tmp_path
             assert_same(saved, restored.state)
             outcomes["harmless"] += 1
         except ValueError as error:
-            assert str(tmp_path / "checkpoints") in str(error) and "\n" not in str(error)
+            assert str(error).startswith(f"{tmp_path / 'checkpoints' / '1'}: ") and "\n" not in str(error)
             outcomes["refused"] += 1
         finally:
             path.write_bytes(whole)
     gc.collect()  # what is left behind is collected here, not in another test
     assert outcomes["refused"] > 10, outcomes
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["custom_metadata", "metrics", "item_handlers", "arrays", "checksum", "config", "stage", "classes"],
+)
+@pytest.mark.parametrize("bit", [0, 1, 7])  # another letter, or no text at all
+def test_a_damaged_name_in_what_a_checkpoint_says_is_refused_by_its_folder_alone(tmp_path, name, bit):
+    with open_checkpoints(tmp_path) as checkpointer:
+        saved = save(checkpointer, 1)
+        checkpoint.save(checkpointer, 2, 1, state_of(2), None, {}, CONFIG, CLASSES).result()
+    folder = tmp_path / "checkpoints" / "2"
+    whole = (folder / "_CHECKPOINT_METADATA").read_bytes()
+    at = whole.index(f'"{name}": '.encode()) + 2
+    (folder / "_CHECKPOINT_METADATA").write_bytes(
+        whole[:at] + bytes([whole[at] ^ (1 << bit)]) + whole[at + 1 :]
+    )
+    try:
+        with open_checkpoints(tmp_path) as checkpointer:
+            assert_same(saved, checkpoint.restore(checkpointer, 1, abstract(saved), None).state)
+            found = checkpoint.info(checkpointer, 2)
+            restored = checkpoint.restore(checkpointer, 2, abstract(saved), None)
+        assert name in ("metrics", "item_handlers") and found.config == CONFIG  # Orbax's own, of no use here
+        assert_same(state_of(2), restored.state)
+    except ValueError as error:
+        assert str(error).startswith(f"{folder}: ") and "\n" not in str(error)
+        assert "Delete this folder" in str(error)
+
+
+def damaged_checksums(items, of=checkpoint._checksums):
+    """As if the stored kernel had other values than those that were saved."""
+    found = of(items)
+    return found | {KERNEL: found["variables/params/head/dense/kernel"]}
+
+
+KERNEL = "variables/params/encoder/dense/kernel"
+
+
+@pytest.mark.parametrize("load", ["restore", "restore_variables"])
+def test_a_damaged_weight_is_named(tmp_path, load):
+    with pytest.MonkeyPatch.context() as patch, open_checkpoints(tmp_path) as checkpointer:
+        patch.setattr(checkpoint, "_checksums", damaged_checksums)
+        saved = save(checkpointer, 1)
+    words = rf"checkpoints/1: cannot be read \(damaged: {KERNEL}\)\. Delete this folder"
+    with open_checkpoints(tmp_path) as checkpointer, pytest.raises(ValueError, match=words):
+        if load == "restore":
+            checkpoint.restore(checkpointer, 1, abstract(saved), None)
+        else:
+            checkpoint.restore_variables(checkpointer, 1, SingleDeviceSharding(jax.devices()[0]))
+
+
+def test_checksums_know_the_values_the_type_and_the_shape_but_not_the_devices():
+    values = np.arange(8, dtype=np.float32)
+    mesh = jax.make_mesh((4,), ("data",))
+    spread = [jax.device_put(values, NamedSharding(mesh, PartitionSpec(*axes))) for axes in ((), ("data",))]
+    of = lambda leaf: checkpoint._checksums({"a": {"b": leaf}})["a/b"]  # noqa: E731
+    assert {of(jnp.asarray(values)), *map(of, spread)} == {of(values)}
+    negative_zero = np.where(values == 0, np.float32(-0.0), values)
+    others = [negative_zero, values.view(np.int32), values.reshape(2, 4), values[:7]]
+    assert len({of(values), *map(of, others)}) == 5
+    keys = [jax.random.key(seed) for seed in (0, 0, 1)]
+    assert of(keys[0]) == of(keys[1]) != of(keys[2])
+
+
+def test_the_next_step_may_take_the_buffers_of_a_state_that_is_being_saved(tmp_path):
+    mesh = jax.make_mesh((4,), ("data",))
+    state = jax.device_put(state_of(1, width=512), NamedSharding(mesh, PartitionSpec()))
+    step = jax.jit(
+        lambda s: s.replace(step=s.step + 1, variables=jax.tree.map(lambda v: v * 1.5, s.variables)),
+        donate_argnums=0,
+    )
+    expected = {}
+    with open_checkpoints(tmp_path) as checkpointer:
+        for total in range(1, 5):
+            expected[total] = [np.array(leaf) for leaf in jax.tree.leaves(state.variables)]
+            response = checkpoint.save(checkpointer, total, 1, state, None, {}, CONFIG, CLASSES)
+            state = step(state)
+            response.result()
+    with open_checkpoints(tmp_path) as checkpointer:
+        for total, leaves in expected.items():
+            restored = checkpoint.restore(checkpointer, total, abstract(state), None).state
+            chex.assert_trees_all_equal(jax.tree.leaves(restored.variables), leaves)
+
+
+def test_a_checkpoint_of_an_earlier_revision_has_no_checksums_and_is_read(tmp_path):
+    with open_checkpoints(tmp_path) as checkpointer:
+        saved = save(checkpointer, 1)
+    path = tmp_path / "checkpoints" / "1" / "_CHECKPOINT_METADATA"
+    metadata = json.loads(path.read_text())
+    assert metadata["custom_metadata"].pop("arrays") and metadata["custom_metadata"].pop("checksum")
+    path.write_text(json.dumps(metadata))
+    with open_checkpoints(tmp_path) as checkpointer:
+        assert checkpoint.info(checkpointer).total_step == 1
+        assert_same(saved, checkpoint.restore(checkpointer, 1, abstract(saved), None).state)
+
+
+def test_another_type_is_refused_leaf_by_leaf(tmp_path):
+    with open_checkpoints(tmp_path) as checkpointer:
+        saved = save(checkpointer, 1)
+    half = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.bfloat16), saved.variables)
+    words = r"kernel is float32 \(3, 4\) there, bfloat16 \(3, 4\) here"
+    with open_checkpoints(tmp_path) as checkpointer, pytest.raises(ValueError, match=words):
+        checkpoint.restore(checkpointer, 1, abstract(saved).replace(variables=half), None)

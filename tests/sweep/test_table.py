@@ -41,7 +41,9 @@ FOUND = found_of(("first", "c2b", 0, 10.0), ("first", "c2s", 0, 20.0), ("first",
 
 def part(text, title):
     section = next(s for s in text.split("## Checkpoint: ") if s.startswith(title))
-    return [line[2:-2].split(" | ") for line in section.splitlines() if line.startswith("| ")]
+    rows = [line[2:-2].split(" | ") for line in section.splitlines() if line.startswith("| ")]
+    assert len({tuple(map(len, row)) for row in rows}) == 1  # it lines up as plain text
+    return [[cell.strip() for cell in row] for row in rows if not set(row[0]) <= {"-"}]
 
 
 def test_the_deviation_is_that_of_a_sample_and_a_single_value_has_none():
@@ -67,7 +69,6 @@ def test_the_markdown_has_a_part_per_selection_and_printed_values_in_the_headlin
     dash = "\u2013"
     assert part(text, "last step (headline)") == [
         ["row", "stage", "c2b", "c2s", "average", "runs"],
-        ["---"] * 6,
         ["first", "1", "13.0 ± 4.2", "20.0", "15.0", "3/4"],
         ["first", "2", "23.0 ± 4.2", "30.0", "25.0", "3/4"],
         ["*first, published*", "", "50.0", "70.0", "66.0 (recomputed 60.00)", ""],
@@ -78,8 +79,8 @@ def test_the_markdown_has_a_part_per_selection_and_printed_values_in_the_headlin
         part(text, "best on source"),
         part(text, "oracle: best on target test; uses target labels"),
     )
-    assert [row[2] for row in source] == ["c2b", "---", "14.0 ± 4.2", "24.0 ± 4.2", dash]
-    assert [row[2] for row in oracle] == ["c2b", "---", "15.0 ± 4.2", "25.0 ± 4.2", dash]
+    assert [row[2] for row in source] == ["c2b", "14.0 ± 4.2", "24.0 ± 4.2", dash]
+    assert [row[2] for row in oracle] == ["c2b", "15.0 ± 4.2", "25.0 ± 4.2", dash]
 
 
 def test_a_printed_average_is_not_set_beside_that_of_fewer_directions():
