@@ -5,31 +5,26 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from smdsb_jax import choose, default_config, resolve
+from smdsb_jax import resolve
 from smdsb_jax.analysis import gradients
 from smdsb_jax.analysis.gradients import Setup
 from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.network import encode
 from smdsb_jax.pretext import PRETEXT, View
+from tests.tiny_run import step_config
 
 BATCH, POINTS, CLASSES = 4, 32, 3
-TINY = {
-    "pointnet": {"input_tnet": True, "feature_tnet": False, "layers": (8, 8), "embedding": 64},
-    "dgcnn": {"input_tnet": False, "layers": (8, 8), "k": 4, "embedding": 64},
-}
+ENCODERS = {"pointnet": {"input_tnet": True}, "dgcnn": {"layers": (8, 8), "k": 4}}
 
 
 @functools.cache
 def built(task, encoder="pointnet"):
-    config = default_config()
-    choose(config, "encoder", encoder)
-    config.encoder.update(TINY[encoder])
-    choose(config, "pretext", task)
+    config = step_config(encoder, task, encoder__embedding=64, batch_size=2 * BATCH)
+    config.encoder.update(ENCODERS[encoder])
     for field, value in {"min_share": 2 / POINTS, "dropout": 0.0}.items():
         if field in config.pretext:
             config.pretext[field] = value
     config.classification.dropout = 0.0
-    config.data.points, config.batch_size = POINTS, 2 * BATCH
     parts = build_parts(resolve(config), 1, CLASSES)
     state = jax.jit(functools.partial(init_state, parts))(jax.random.key(0))
     # a step away from the start, where student and teacher, and running and batch statistics, are the same
@@ -81,7 +76,7 @@ def distance(a, b):
 
 
 @pytest.mark.parametrize("train", [True, "constant", False], ids=str)
-@pytest.mark.parametrize("encoder", TINY)
+@pytest.mark.parametrize("encoder", ENCODERS)
 def test_forward_mode_gives_the_products_of_explicit_gradients(train, encoder):
     of = setup("defrec", train, encoder)
     losses = gradients.pretext_losses(of, prepared("defrec", encoder=encoder), KEY)
@@ -162,7 +157,7 @@ def test_the_hosts_weight_is_in_the_losses():
     np.testing.assert_allclose(a, 4 * b, rtol=1e-5)
 
 
-@pytest.mark.parametrize("encoder", TINY)
+@pytest.mark.parametrize("encoder", ENCODERS)
 def test_the_last_layer_is_the_one_before_the_embedding(encoder):
     parts, variables, _ = built("defrec", encoder)
     name = gradients.last_layer(parts.network, POINTS)
