@@ -29,6 +29,13 @@ os.environ["XLA_FLAGS"] = os.environ["XLA_FLAGS"].removesuffix(QUICK)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+def pytest_collection_finish():
+    """A quarter of what tracing takes is Python's search for cycles, most of it among what stays for good."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 50)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _shared_programs():
     from tests.shared import share_programs  # imports the library: not before its shapes are checked

@@ -9,7 +9,7 @@ import optax
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from smdsb_jax import choose, default_config, resolve
+from smdsb_jax import resolve
 from smdsb_jax.augment import Augment, augment_batch
 from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.combine import Merged
@@ -21,23 +21,9 @@ from smdsb_jax.state import Batch, Clouds, Pair, TrainState
 from smdsb_jax.tasks import cross_entropy
 from smdsb_jax.train_step import Passed, class_loss, measure, train_step, weights
 from tests.step_by_hand import by_hand
+from tests.tiny_run import step_config
 
 BATCH, POINTS, CLASSES = 8, 32, 3
-
-
-def small(encoder="pointnet", **fields):
-    config = choose(default_config(), "encoder", encoder)
-    config.encoder.embedding = 16
-    if encoder == "dgcnn":
-        config.encoder.update({"layers": (8,), "k": 5, "input_tnet": False})
-    else:
-        config.encoder.update({"layers": (8, 8), "input_tnet": False, "feature_tnet": False})
-    config.data.points, config.batch_size, config.pretext.min_share = POINTS, 2 * BATCH, 3 / POINTS
-    config.data.subsample = "uniform"
-    for path, value in fields.items():
-        section, name = path.split("__")
-        config[section][name] = value
-    return resolve(config)
 
 
 def clouds(seed, label=True, batch=BATCH):
@@ -52,7 +38,7 @@ def batch_of(stage):
 
 @functools.cache
 def started(stage=1, encoder="pointnet", **fields):
-    parts = build_parts(small(encoder, **fields), stage, CLASSES)
+    parts = build_parts(resolve(step_config(encoder, **fields)), stage, CLASSES)
     return parts, jax.jit(functools.partial(init_state, parts))(jax.random.key(0))
 
 
@@ -95,7 +81,7 @@ WAYS = [
 def exact(stage, encoder="pointnet", **fields):
     """A step in float64, in the middle of a stage; its passes see the stored clouds and drop nothing out."""
     none = {"classification__dropout": 0.0, "pretext__dropout": 0.0}
-    config = small(encoder, **(none | fields))
+    config = resolve(step_config(encoder, **(none | fields)))
     parts = build_parts(config, stage, CLASSES)._replace(
         augment=Augment(POINTS, "first", "none", 0.0, 0.0), optimizer=optax.sgd(1.0)
     )
@@ -212,7 +198,7 @@ def test_the_shared_gradient_is_that_of_the_summed_loss_of_the_class_pass():
 
 
 def test_the_shared_gradient_is_freed_of_the_weights_and_none_of_weight_0_is_kept():
-    parts = build_parts(small(saliency__mode="shared"), 2, CLASSES)
+    parts = build_parts(resolve(step_config(saliency__mode="shared")), 2, CLASSES)
     weight = jnp.array([1, 0, 0.5, 0.25, 1, 0, 1, 1])
     own = jax.random.normal(jax.random.key(0), (BATCH, POINTS, 3))  # gradient of each cloud's own loss
     from_others = 1e-3 * own[::-1]  # what BatchNorm brings, also to a cloud of weight 0

@@ -22,6 +22,7 @@ config = smdsb_jax.default_config()
 smdsb_jax.choose(config, "encoder", "pointnet")
 smdsb_jax.choose(config, "pretext", "none")
 config.data.name, config.data.source, config.data.target = "embedded", "catalog", "blend"
+config.encoder.update({"input_tnet": False, "feature_tnet": False, "layers": (8, 8), "embedding": 16})
 config.data.points = 64
 config.batch_size = 8
 config.stages, config.stage1.steps = (1,), 2  # what the wheel lacks would show in one stage; compiles once

@@ -1,11 +1,11 @@
-"""A run small enough for a test: a thin PointNet on a few points of the embedded data."""
+"""Configurations small enough for a test: thin encoders on a few points."""
 
 from configs import methods
 from smdsb_jax import choose, default_config
 
 
 def tiny_config(method="defrec", **fields):
-    """`tiny_config(seed=1, stage2__steps=4)`."""
+    """Of a run on the embedded data: `tiny_config(seed=1, stage2__steps=4)`."""
     config = choose(default_config(), "encoder", "pointnet")
     config.encoder.update(
         {"input_tnet": False, "feature_tnet": False, "layers": (8, 8, 8, 8), "embedding": 16}
@@ -21,6 +21,28 @@ def tiny_config(method="defrec", **fields):
         config.pseudo_labels.threshold, config.pseudo_labels.rounds = 0.0, 3
     config.stage1.steps = config.stage2.steps = 6
     config.log_every, config.eval_every = 2, 3
+    return with_fields(config, fields)
+
+
+ENCODERS = {
+    "pointnet": {"input_tnet": False, "feature_tnet": False, "layers": (8, 8), "embedding": 16},
+    "dgcnn": {"input_tnet": False, "layers": (8,), "k": 5, "embedding": 16},
+}
+
+
+def step_config(encoder="pointnet", pretext="defrec", **fields):
+    """Of a step that is called by itself, with few layers: `step_config("dgcnn", data__points=48)`."""
+    config = choose(choose(default_config(), "encoder", encoder), "pretext", pretext)
+    config.encoder.update(ENCODERS[encoder])
+    config.data.points, config.data.subsample, config.batch_size = 32, "uniform", 16
+    with_fields(config, fields)
+    if "min_share" in config.pretext and "pretext__min_share" not in fields:
+        config.pretext.min_share = 3 / config.data.points
+    return config
+
+
+def with_fields(config, fields):
+    """`encoder__embedding=16` is config.encoder.embedding."""
     for path, value in fields.items():
         *sections, name = path.split("__")
         section = config

@@ -15,6 +15,7 @@ from benchmarks.conflict_contenders import CONTENDERS, serve
 from benchmarks.conflict_inputs import load, make_inputs, save
 from benchmarks.contenders import Setting
 from benchmarks.processes import Failed
+from tests.commands import QUICK
 
 TINY = Setting("dgcnn", batch=4, points=32)
 BATCHES = 2
@@ -144,7 +145,8 @@ def test_numbers_that_do_not_agree_are_told():
     assert cells[1] == "forward mode" and cells[5] == "2.00 [2.00, 2.00]" and cells[-2:] == ["1.0e-01", "NO"]
 
 
-def test_a_real_process_answers(tmp_path):
+def test_a_real_process_answers(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", QUICK)
     setting, names = Setting("pointnet", batch=2, points=32), ["loop of single samples", "in chunks"]
     record = compare(setting, names, samples=4, rounds=1)
     assert record["failed"] == {} and record["contenders"]["in chunks"]["samples"] == 4

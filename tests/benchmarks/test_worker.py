@@ -16,7 +16,7 @@ TINY = Setting("pointnet", batch=4, points=32, warmup=0)
 
 @pytest.fixture(autouse=True)
 def small_networks(monkeypatch):
-    narrow = {"encoder.embedding": 16, "encoder.layers": (8, 8, 8, 8)}
+    narrow = {"encoder.embedding": 16, "encoder.layers": (8, 8)}
     for name, contender in CONTENDERS.items():
         monkeypatch.setitem(CONTENDERS, name, contender._replace(fields={**narrow, **contender.fields}))
     before = jax.config.values["jax_default_matmul_precision"]

@@ -1,8 +1,7 @@
 """docs/tutorial.md as its reader runs it: every block in its order, in a folder of its own."""
 
-import os
 import re
-import subprocess
+import shlex
 import sys
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 
 from smdsb_jax.analysis.oracle import REFERENCES
 from smdsb_jax.statistics import STATISTICS
-from tests.commands import QUICK
+from tests.commands import QUICK, run
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
@@ -20,9 +19,12 @@ BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 
 
 def run_command(block, folder):
-    words = block.replace("python launch/", f"{sys.executable} -W ignore launch/")
-    env = {**os.environ, "XLA_FLAGS": QUICK}  # no virtual devices, as with its reader
-    done = subprocess.run(["bash", "-ec", words], cwd=folder, env=env, capture_output=True, text=True)
+    """`NAME=VALUE … python launch/NAME.py FLAGS`, as a shell reads it."""
+    words = shlex.split(block.replace("\\\n", ""))
+    at = words.index("python")
+    env = dict(word.split("=", 1) for word in words[:at])
+    # no virtual devices, as with its reader
+    done = run(folder / words[at + 1], *words[at + 2 :], cwd=folder, XLA_FLAGS=QUICK, **env)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 

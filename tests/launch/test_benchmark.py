@@ -1,11 +1,9 @@
 """The command in a process of its own: refusals, and a whole small comparison without PyTorch."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.commands import LAUNCH, run
+
 WITHOUT_TORCH = (
     "import importlib.util, runpy, sys; real = importlib.util.find_spec; "
     "importlib.util.find_spec = lambda name, *more: None if name == 'torch' else real(name, *more); "
@@ -13,22 +11,12 @@ WITHOUT_TORCH = (
 )
 
 
-def benchmark(*flags, before=()):
-    command = [
-        sys.executable,
-        "-W",
-        "ignore",
-        *before,
-        str(ROOT / "launch" / "benchmark.py"),
-        *map(str, flags),
-    ]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-
-
 def test_a_small_comparison_without_torch_writes_table_json_and_picture(tmp_path):
-    done = benchmark(
-        "--encoder=pointnet", "--points=32", "--batch=2", "--rounds=2", f"--out={tmp_path}", "--warmup=0",
-        "--contenders=torch eager,jax no selection", before=("-c", WITHOUT_TORCH),
+    (tmp_path / "without_torch.py").write_text(WITHOUT_TORCH)
+    done = run(
+        tmp_path / "without_torch.py", LAUNCH / "benchmark.py", "--encoder=pointnet", "--points=32",
+        "--batch=2", "--rounds=2", f"--out={tmp_path}", "--warmup=0",
+        "--contenders=torch eager,jax no selection",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert "pip install torch" in done.stderr and "round 2 of 2" in done.stderr
@@ -47,7 +35,7 @@ def test_a_small_comparison_without_torch_writes_table_json_and_picture(tmp_path
 
 
 def test_a_mistake_is_told_in_one_line_before_any_work(tmp_path):
-    done = benchmark("--contenders=jax maks shared", f"--out={tmp_path / 'out'}")
+    done = run("benchmark.py", "--contenders=jax maks shared", f"--out={tmp_path / 'out'}")
     assert done.returncode == 2, done.stderr[-2000:]
     assert "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr[-2000:]
     assert "--contenders = 'jax maks shared' is not known. Did you mean 'jax mask shared'" in done.stderr

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 
-from smdsb_jax import choose, default_config, resolve
+from smdsb_jax import resolve
 from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.combine import SPLITS, Combine, Merged
 from smdsb_jax.network import passes_of, run
@@ -19,24 +19,13 @@ from smdsb_jax.pretext import PRETEXT, Losses, Pretext, View, prepare
 from smdsb_jax.pretext_pass import pretext_losses
 from smdsb_jax.state import Batch, Clouds, Pair
 from smdsb_jax.train_step import train_step
+from tests.tiny_run import step_config
 
 BATCH, POINTS = 4, 48
 
 
-def tiny(**sections):
-    config = default_config()
-    choose(config, "encoder", "pointnet")
-    config.encoder.update(
-        {"input_tnet": False, "feature_tnet": False, "layers": (8, 8, 8, 8), "embedding": 16}
-    )
-    config.data.points, config.data.subsample = POINTS, "uniform"
-    config.batch_size = 2 * BATCH
-    for field, value in sections.items():
-        section, name = field.split("__")
-        config[section][name] = value
-    if "min_share" in config.pretext:
-        config.pretext.min_share = 3 / POINTS
-    return config
+def tiny(pretext="defrec", **fields):
+    return step_config(pretext=pretext, data__points=POINTS, batch_size=2 * BATCH, **fields)
 
 
 def clouds(seed, label=True):
@@ -46,17 +35,13 @@ def clouds(seed, label=True):
 
 def with_task(task, **sections):
     parts = build_parts(resolve(tiny(**sections)), 1, 3)._replace(pretext=task)
-    return parts, init_state(parts, jax.random.key(0))
+    return parts, jax.jit(functools.partial(init_state, parts))(jax.random.key(0))
 
 
+@functools.cache
 def of_entry(name):
-    config = tiny()
-    choose(config, "pretext", name)
-    if "min_share" in config.pretext:
-        config.pretext.min_share = 3 / POINTS
-    parts = build_parts(resolve(config), 1, 3)
-    state = init_state(parts, jax.random.key(0))
-    return parts, state
+    parts = build_parts(resolve(tiny(name)), 1, 3)
+    return parts, jax.jit(functools.partial(init_state, parts))(jax.random.key(0))
 
 
 @pytest.mark.parametrize("name", PRETEXT)
@@ -64,12 +49,12 @@ def test_every_task_gives_a_finite_loss_per_sample_and_steps(name):
     parts, state = of_entry(name)
     half = clouds(1)
     view = View(half.points[:, :POINTS], half.points, half.label, "source", jnp.zeros(()))
-    prepared, key = prepare(parts.pretext, view, jax.random.key(2))
+    prepared, key = jax.jit(lambda: prepare(parts.pretext, view, jax.random.key(2)))()
     assert all(leaf.shape[0] == BATCH for leaf in jax.tree.leaves(prepared))
     losses = {}
     if parts.pretext.loss is not None:
-        passes = passes_of(parts.network)
-        losses = parts.pretext.loss(passes, state.variables, state.pretext, prepared, key).per_sample
+        of_task = functools.partial(parts.pretext.loss, passes_of(parts.network))
+        losses = jax.jit(of_task)(state.variables, state.pretext, prepared, key).per_sample
     assert set(losses) <= set(parts.pretext.names)
     for loss in losses.values():
         assert loss.shape == (BATCH,)
@@ -77,31 +62,31 @@ def test_every_task_gives_a_finite_loss_per_sample_and_steps(name):
     chex.clear_trace_counter()
     step = jax.jit(chex.assert_max_traces(lambda *args: train_step(parts, *args), 1))
     for seed in (1, 3):
-        state, metrics = step(state, Batch(clouds(seed), clouds(seed + 1, label=False)))
+        batch = Batch(clouds(seed), clouds(seed + 1, label=False))
+        state, metrics = step(state, batch)
     chex.assert_tree_all_finite((metrics, state.variables))
-    traced = jax.jit(functools.partial(train_step, parts)).trace(
-        state, Batch(clouds(1), clouds(2, label=False))
-    )
-    assert traced.lower(lowering_platforms=("cuda",)).as_text()
+    assert step.trace(state, batch).lower(lowering_platforms=("cuda",)).as_text()
 
 
 @pytest.mark.parametrize("name", [name for name in PRETEXT if PRETEXT[name]().loss is not None])
 def test_in_inference_mode_a_prepared_samples_loss_is_its_own(name):
     parts, state = of_entry(name)
-    half, passes = clouds(1), passes_of(parts.network)
+    half, task = clouds(1), parts.pretext
     view = View(half.points[:, :POINTS], half.points, half.label, "source", jnp.ones(()))
-    prepared, key = prepare(parts.pretext, view, jax.random.key(2))
+    prepared, key = jax.jit(lambda: prepare(task, view, jax.random.key(2)))()
+    prepared = jax.device_get(prepared)
 
+    @jax.jit
     def losses(prepared):
-        task = parts.pretext
-        found = task.loss(passes, state.variables, state.pretext, prepared, key, train=False)
-        chex.assert_trees_all_equal(found.variables, state.variables)
-        return found.per_sample
+        of_task = functools.partial(task.loss, passes_of(parts.network))
+        found = of_task(state.variables, state.pretext, prepared, key, train=False)
+        return found.per_sample, found.variables
 
-    together = losses(prepared)
+    together, after = losses(prepared)
+    chex.assert_trees_all_equal(after, state.variables)
     assert together
     for i in range(BATCH):
-        alone = losses(jax.tree.map(operator.itemgetter(slice(i, i + 1)), prepared))
+        alone, _ = losses(jax.tree.map(operator.itemgetter(slice(i, i + 1)), prepared))
         for loss, values in together.items():
             np.testing.assert_allclose(alone[loss][0], values[i], rtol=2e-4)
 
@@ -261,20 +246,21 @@ def test_per_sample_losses_average_to_the_steps_loss_with_the_given_weights():
     augmented = Batch(*(c._replace(points=c.points[:, :POINTS]) for c in batch))
     given = {"stored": batch, "augmented": augmented, "keep": keep, "state": state}
     given["batch_stats"] = state.variables["batch_stats"]
-    (total,), record = pretext_losses(
-        parts,
-        jax.random.key(5),
-        state.variables["params"],
-        batch_stats=state.variables["batch_stats"],
-        **given,
-    )
-    keys = jax.random.split(jax.random.key(5))
-    variables, expected = state.variables, 0.0
-    for half, key, domain in zip(augmented, keys, Batch._fields, strict=True):
-        view = View(half.points, half.points, half.label, domain, jnp.zeros(()))
-        prepared, key = prepare(parts.pretext, view, key)
-        found = parts.pretext.loss(passes_of(parts.network), variables, (), prepared, key)
-        variables = found.variables
-        expected += 0.2 * float(np.mean(found.per_sample["reconstruction"]))
+    (total,), record = jax.jit(
+        lambda: pretext_losses(parts, jax.random.key(5), state.variables["params"], **given)
+    )()
+
+    @jax.jit
+    def one_by_one():
+        keys, variables, losses = jax.random.split(jax.random.key(5)), state.variables, []
+        for half, key, domain in zip(augmented, keys, Batch._fields, strict=True):
+            view = View(half.points, half.points, half.label, domain, jnp.zeros(()))
+            prepared, key = prepare(parts.pretext, view, key)
+            found = parts.pretext.loss(passes_of(parts.network), variables, (), prepared, key)
+            variables = found.variables
+            losses.append(found.per_sample["reconstruction"])
+        return losses
+
+    expected = 0.2 * sum(float(np.mean(losses)) for losses in one_by_one())
     assert total == pytest.approx(expected, rel=1e-5)
     assert total == pytest.approx(0.2 * sum(map(float, record.named.values())), rel=1e-5)

@@ -7,9 +7,11 @@ import smdsb_jax
 from smdsb_jax import choose
 from smdsb_jax.datasets import embedded
 from smdsb_jax.report.summary import confusion_of, selected_rows, write_summary
+from smdsb_jax.run import loop
 from smdsb_jax.run.loop import train_and_evaluate
 from smdsb_jax.run.records import read_records
 from smdsb_jax.scores import SELECT_BY
+from tests.shared import step_without_network
 from tests.tiny_run import tiny_config
 
 SOURCE_VAL, TARGET_TEST = "source_val/accuracy", "target_test/accuracy"
@@ -68,7 +70,8 @@ def test_another_way_of_choosing_is_the_headline_and_what_is_drawn(tiny_run, tmp
     assert smdsb_jax.load(again).step == best.step
 
 
-def test_stage_1_alone_without_pretext_task_and_selection(tmp_path):
+def test_stage_1_alone_without_pretext_task_and_selection(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "train_step", step_without_network)
     config = choose(tiny_config(stages=(1,), stage1__steps=2, selection__statistic="none"), "pretext", "none")
     text = write_summary(train_and_evaluate(config, tmp_path).workdir)
     assert_pictures(tmp_path)

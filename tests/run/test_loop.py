@@ -3,11 +3,8 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import chex
 import jax
@@ -27,10 +24,11 @@ from smdsb_jax.run import checkpoint, loop
 from smdsb_jax.run.evaluation import jit_eval_step, predict_split
 from smdsb_jax.run.loop import Run, start_stage, train_and_evaluate
 from smdsb_jax.run.records import Reporter, read_records
+from tests import commands
+from tests.shared import step_without_network
 from tests.tiny_run import tiny_config
 
 SOURCE_VAL, TARGET_TEST = "source_val/accuracy", "target_test/accuracy"
-ROOT = Path(__file__).parents[2]
 
 
 def saved(workdir):
@@ -47,14 +45,6 @@ def saved(workdir):
 
 def contents(folder):
     return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
-
-
-def step_without_network(parts, state, batch, poisoned=-1):
-    """Compiles at once. Its losses are finite even where its update is not: they are of what was before."""
-    update = jnp.where(state.step + 1 == poisoned, jnp.nan, 1e-3)
-    params = jax.tree.map(lambda p: p + update, state.variables["params"])
-    metrics = {"loss/class": jnp.ones(()), "loss/pretext": jnp.ones(()), "update/norm": update}
-    return state.replace(step=state.step + 1, variables=state.variables | {"params": params}), metrics
 
 
 def assert_same_run(a, b):
@@ -79,7 +69,7 @@ def test_a_run_leaves_what_a_user_expects(tiny_run):
 
 def test_it_learns(tmp_path):
     config = tiny_config(stages=(1,), stage1__steps=120, eval_every=120, encoder__embedding=128)
-    config.encoder.layers = (32, 32, 32, 64)
+    config.encoder.layers = (32, 64)
     config.classification.dropout, config.optimizer.learning_rate = 0.0, 1e-2
     train_and_evaluate(config, tmp_path)
     losses = [r["loss/class"] for r in read_records(tmp_path / "metrics.jsonl") if "loss/class" in r]
@@ -106,7 +96,6 @@ def test_a_finished_run_says_so_and_stays(tiny_run, capsys):
 
 
 SCRIPT = """
-import tests.conftest  # compiled as in this process: else the bits differ
 import sys
 from smdsb_jax.run import loop
 from tests.tiny_run import tiny_config
@@ -125,23 +114,20 @@ loop.train_and_evaluate(tiny_config(), sys.argv[1])
 """
 
 
-def run_script(workdir, *kill):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", SCRIPT, str(workdir), *map(str, kill)]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-
-
 def test_killed_in_each_stage_and_resumed_it_is_bitwise_the_same_run(tiny_run, tmp_path):
+    script, workdir = tmp_path / "train.py", tmp_path / "run"
+    script.write_text(SCRIPT)
     # from checkpoint 3 on, 7 more are in stage 2
     for steps, after, stage in ((4, 3, 1), (7, 9, 2)):
-        assert run_script(tmp_path, steps, after).returncode == -signal.SIGKILL
-        with checkpoint.open_checkpoints(tmp_path) as checkpointer:
+        killed = commands.run(script, workdir, steps, after, PYTHONPATH=str(commands.ROOT))
+        assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+        with checkpoint.open_checkpoints(workdir) as checkpointer:
             assert checkpoint.info(checkpointer).stage == stage
-    done = run_script(tmp_path)
+    done = commands.run(script, workdir, PYTHONPATH=str(commands.ROOT))
     assert done.returncode == 0, done.stderr[-2000:]
     assert "Resuming from stage 2, step 3" in done.stdout
-    assert_same_run(tiny_run, tmp_path)
-    records = [p.joinpath("metrics.jsonl").read_text() for p in (tiny_run, tmp_path)]
+    assert_same_run(tiny_run, workdir)
+    records = [p.joinpath("metrics.jsonl").read_text() for p in (tiny_run, workdir)]
     assert records[0] == records[1]
 
 
@@ -218,7 +204,8 @@ def test_a_signal_in_the_last_step_finds_the_run_finished(tmp_path, monkeypatch)
     assert train_and_evaluate(tiny_config(stages=(1,)), tmp_path).finished
 
 
-def test_more_steps_go_on_and_other_fields_are_refused_with_their_names(tmp_path):
+def test_more_steps_go_on_and_other_fields_are_refused_with_their_names(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "train_step", step_without_network)
     train_and_evaluate(tiny_config(stages=(1,)), tmp_path)
     other = tiny_config(seed=1, optimizer__learning_rate=1e-4)
     with pytest.raises(ValueError) as error:
@@ -234,7 +221,7 @@ def test_more_steps_go_on_and_other_fields_are_refused_with_their_names(tmp_path
 
 
 def test_stage_2_alone_starts_from_another_run(tiny_run, tmp_path):
-    config = tiny_config(stages=(2,), init_from=str(tiny_run), stage2__steps=2, encoder__embedding=16)
+    config = tiny_config(stages=(2,), init_from=str(tiny_run), encoder__embedding=16)
     assert train_and_evaluate(config, tmp_path / "a").finished
     # the labels are by the network of its stage 1, though that of its stage 2 is later
     chex.assert_trees_all_equal(saved(tmp_path / "a")[1], saved(tiny_run)[1])
@@ -316,7 +303,8 @@ def test_a_batch_larger_than_a_domain_is_refused(tmp_path):
         train_and_evaluate(tiny_config(batch_size=1024), tmp_path)
 
 
-def test_a_threshold_that_leaves_nothing_is_refused(tmp_path):
+def test_a_threshold_that_leaves_nothing_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "train_step", step_without_network)
     config = tiny_config(pseudo_labels__threshold=1.0, stage1__steps=2)
     with pytest.raises(ValueError, match=r"config\.pseudo_labels\.threshold leaves no target cloud"):
         train_and_evaluate(config, tmp_path)
@@ -329,7 +317,8 @@ def test_a_rule_that_labels_again_may_begin_with_no_label(tmp_path, capsys):
     assert "none yet" in said[0] and "target clouds, mean confidence" in said[2]
 
 
-def test_signals_are_left_alone_outside_the_main_thread(tmp_path):
+def test_signals_are_left_alone_outside_the_main_thread(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "train_step", step_without_network)
     results = []
     thread = threading.Thread(
         target=lambda: results.append(train_and_evaluate(tiny_config(stages=(1,), stage1__steps=2), tmp_path))
@@ -340,6 +329,7 @@ def test_signals_are_left_alone_outside_the_main_thread(tmp_path):
 
 
 def test_the_host_does_not_wait_between_records(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "train_step", step_without_network)
     waits = []
     original = jax.device_get
     monkeypatch.setattr(jax, "device_get", lambda x: (waits.append(time.time()), original(x))[1])
