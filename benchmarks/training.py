@@ -132,7 +132,7 @@ def seen_test(config: Config, split: Split) -> Split:
     """The test clouds at the number of points that the networks see, the same for all."""
     keys = jax.random.split(jax.random.key(0), len(split.label))
     subsample = functools.partial(augment.subsample, count=config.data.points, method=config.data.subsample)
-    return Split(np.asarray(jax.jit(jax.vmap(subsample))(keys, split.points)), split.label)
+    return Split(np.asarray(jax.jit(jax.vmap(subsample))(keys, split.points).points), split.label)
 
 
 def training_table(runs: list[dict[str, Any]]) -> str:

@@ -62,7 +62,7 @@ def test_what_contradicts_a_method_is_refused(method):
     if config.classification.mixup == "pcm":
         words = "would score mixed clouds"
     elif config.pseudo_labels.name == "self_paced":
-        config.pseudo_labels.threshold, words = 0.8, "below config.pseudo_labels.threshold"
+        config.pseudo_labels.threshold, words = 0.8, "clouds that config.pseudo_labels leaves out"
     else:
         resolve(config)
         return
