@@ -103,7 +103,13 @@ def _run_and_exit():
 
 
 if __name__ == "__main__":
-    # what the scripts import
+    # what the scripts import; most of it is not used here
+    import ml_collections.config_flags  # noqa: F401
+
+    import smdsb_jax.analysis.laboratory
+    import smdsb_jax.report.summary
+    import smdsb_jax.run.loop
+    import smdsb_jax.sweep.loop  # noqa: F401
 
     _become(_serve())
     _run_and_exit()

@@ -22,7 +22,9 @@ def medcouple(sample: Sample) -> Float[Array, ""]:
     Beware: where most saliencies are 0, as in inference mode, the ties decide: the score is -1 or 1 as soon
     as a few more points lie below or above 0, so that many samples tie. `l_skewness` has no such plateaus.
     """
-    s, _, zero = scaled(jax.lax.stop_gradient(jnp.sort(sample.saliency)))
+    s, _, zero = scaled(jax.lax.stop_gradient(sample.saliency))
+    # sorted last: a compiler may round s - middle once with the product that scaled s, and lose the ties
+    s = jnp.sort(s)
     n = s.size
     middle = (s[(n - 1) // 2] + s[n // 2]) / 2
     above = jnp.maximum(s - middle, 0.0)  # ascending; 0 for the others

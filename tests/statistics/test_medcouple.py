@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests import commands
 from tests.statistics.made_samples import score_of_map, scores_of_maps, sparse_maps
 
 
@@ -81,3 +82,21 @@ def test_one_ulp_of_difference_is_rounding():
     saliency = np.full(1024, 0.3, np.float32)
     saliency[7] = np.nextafter(np.float32(0.3), np.float32(1))
     assert score_of_map("medcouple", saliency) == 0
+
+
+SCRIPT = """
+import numpy as np
+from tests.statistics.made_samples import scores_of_maps
+from tests.statistics.test_medcouple import by_definition
+
+maps = np.exp(np.random.default_rng(33).normal(size=(10, 33))).astype(np.float32)
+np.testing.assert_allclose(scores_of_maps("medcouple", maps), [by_definition(m) for m in maps], atol=3e-6)
+"""
+
+
+def test_the_median_is_its_own_tie_where_products_and_sums_round_once(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    fused = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+    done = commands.run(script, PYTHONPATH=str(commands.ROOT), XLA_FLAGS=fused)
+    assert done.returncode == 0, done.stderr[-2000:]
