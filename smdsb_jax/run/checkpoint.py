@@ -68,12 +68,16 @@ def open_checkpoints(workdir: str | Path, keep: int | None = None) -> Iterator[C
     retention: Any = policies.AnyPreservationPolicy([policies.LatestN(keep), *best])
     trains = keep is not None
     folder = Path(workdir).resolve() / "checkpoints"
+    # of arrays that every device has, each device would slice off and write a part: a program for every shape
+    saving = ocp.options.ArrayOptions.Saving(use_replica_parallel=False)
+    context = ocp.Context(array_options=ocp.options.ArrayOptions(saving=saving))
     when: Any = ocp.training.save_decision_policies.PreemptionCheckpointingPolicy()  # the loop says `force`
     try:
         checkpointer = ocp.training.Checkpointer(
             str(folder),
             save_decision_policy=when,
             preservation_policy=retention if trains else None,
+            context=context,
             cleanup_tmp_directories=trains,  # of an interrupted write, unless another process is writing
         )
     except (ValueError, KeyError, TypeError) as error:  # it reads what each says of itself, and its scores

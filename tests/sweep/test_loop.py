@@ -7,7 +7,7 @@ import pytest
 from smdsb_jax.sweep.grid import grid_runs
 from smdsb_jax.sweep.loop import Start, here, sweep
 from smdsb_jax.sweep.plan import make_plan
-from tests.sweep.tiny_sweep import started, tiny_grid, write_files
+from tests.sweep.tiny_sweep import started, tiny_grid, unpadded, write_files
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_tables_are_written_after_each_run_and_failures_do_not_stop_the_others(s
         "tiny,c2b,row=b,seed=1": "lost",
     }
     assert not outcome.stopped and "failed: loss = nan" in "\n".join(said)
-    assert "| second | \u2013 | \u2013 |" in (workdir / "table.md").read_text()
+    assert "| second | \u2013 | \u2013 |" in unpadded((workdir / "table.md").read_text())
 
 
 def test_a_run_that_ends_too_early_has_failed(setup):

@@ -15,7 +15,7 @@ from smdsb_jax.sweep.table import (
     row_names,
     write_tables,
 )
-from tests.sweep.tiny_sweep import tiny_grid
+from tests.sweep.tiny_sweep import tiny_grid, unpadded
 
 PRINTED = {
     "first": Published({"c2b": 50.0, "c2s": 70.0}, 66.0),
@@ -118,7 +118,7 @@ def test_contrasts_are_shown_with_their_interval(tmp_path):
         for row, value in (("a", 40.0 + seed), ("b", 41.0 + seed)):
             run = Run(row, "x", seed, "c.py", "", (), tmp_path)
             add(found, run, {(row, 1, "last"): [value]})
-    text = markdown(grid, found, ["a", "b"], 6)
+    text = unpadded(markdown(grid, found, ["a", "b"], 6))
     assert (
         "## Paired differences" in text
         and "| b minus a | 1 | +1.0 [+1.0, +1.0] | +1.0 [+1.0, +1.0] | 3 |" in text

@@ -1,5 +1,6 @@
 """A table of tiny runs that all have one configuration, and what stands in for training them."""
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -72,3 +73,8 @@ def tiny_grid(**fields):
 
 
 PYTHON = [sys.executable, "-W", "ignore"]
+
+
+def unpadded(table):
+    """A Markdown table without the spaces that line up its columns."""
+    return re.sub(" +", " ", table)
