@@ -31,7 +31,7 @@ def split():
 
 def test_load_takes_the_checkpoint_that_is_asked_for(tiny_run, model):
     assert (model.stage, model.step) == (2, 6) and len(model.classes) == 7
-    assert model.config.encoder.layers == (8, 8, 8, 8)
+    assert model.config.encoder.layers == (8, 8)
     first = smdsb_jax.load(tiny_run, "last", stage=1)
     assert (first.stage, first.step) == (1, 6)
     numbered = smdsb_jax.load(tiny_run, "12")

@@ -3,13 +3,16 @@
 from configs import methods
 from smdsb_jax import choose, default_config
 
+ENCODERS = {
+    "pointnet": {"input_tnet": False, "feature_tnet": False, "layers": (8, 8), "embedding": 16},
+    "dgcnn": {"input_tnet": False, "layers": (8,), "k": 5, "embedding": 16},
+}
+
 
 def tiny_config(method="defrec", **fields):
     """Of a run on the embedded data: `tiny_config(seed=1, stage2__steps=4)`."""
     config = choose(default_config(), "encoder", "pointnet")
-    config.encoder.update(
-        {"input_tnet": False, "feature_tnet": False, "layers": (8, 8, 8, 8), "embedding": 16}
-    )
+    config.encoder.update(ENCODERS["pointnet"])
     methods.METHODS[method](config)
     config.data.points, config.data.subsample = 32, "uniform"
     config.batch_size, config.eval_batch_size = 16, 64
@@ -22,12 +25,6 @@ def tiny_config(method="defrec", **fields):
     config.stage1.steps = config.stage2.steps = 6
     config.log_every, config.eval_every = 2, 3
     return with_fields(config, fields)
-
-
-ENCODERS = {
-    "pointnet": {"input_tnet": False, "feature_tnet": False, "layers": (8, 8), "embedding": 16},
-    "dgcnn": {"input_tnet": False, "layers": (8,), "k": 5, "embedding": 16},
-}
 
 
 def step_config(encoder="pointnet", pretext="defrec", **fields):

@@ -69,8 +69,8 @@ def open_checkpoints(workdir: str | Path, keep: int | None = None) -> Iterator[C
     trains = keep is not None
     folder = Path(workdir).resolve() / "checkpoints"
     # of arrays that every device has, each device would slice off and write a part: a program for every shape
-    saving = ocp.options.ArrayOptions.Saving(use_replica_parallel=False)
-    context = ocp.Context(array_options=ocp.options.ArrayOptions(saving=saving))
+    context = ocp.Context()
+    context.array.saving.use_replica_parallel = False
     when: Any = ocp.training.save_decision_policies.PreemptionCheckpointingPolicy()  # the loop says `force`
     try:
         checkpointer = ocp.training.Checkpointer(

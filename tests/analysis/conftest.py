@@ -11,7 +11,7 @@ from smdsb_jax.run.loop import train_and_evaluate
 from tests.tiny_run import tiny_config
 
 # after fewer steps most of so thin a network is dead in inference mode
-FIELDS = {"stage1__steps": 40, "eval_every": 20, "keep_checkpoints": 9, "encoder__layers": (8, 8)}
+FIELDS = {"stage1__steps": 40, "eval_every": 20, "keep_checkpoints": 9}
 SETTINGS = examine.Settings(samples=16, pool=32)
 
 

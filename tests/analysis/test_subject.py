@@ -58,7 +58,7 @@ def test_there_is_no_dropout_and_no_mixing(run, subjects):
 
 
 def test_the_averaged_teacher_is_restored(tmp_path):
-    config = tiny_config("self_distillation", stages=(1,), stage1__steps=3, encoder__layers=(8, 8))
+    config = tiny_config("self_distillation", stages=(1,), stage1__steps=3)
     result = train_and_evaluate(config, tmp_path / "run")
     (found,) = find_checkpoints(tmp_path / "run")
     state = open_subject(found).state

@@ -11,7 +11,7 @@ from benchmarks.training import train, training_table
 @pytest.fixture
 def tiny(monkeypatch):
     narrow = {
-        "encoder.embedding": 16, "encoder.layers": (8, 8, 8, 8), "data.points": 32, "batch_size": 16,
+        "encoder.embedding": 16, "encoder.layers": (8, 8), "data.points": 32, "batch_size": 16,
         "pretext.min_share": 0.05, "classification.dropout": 0.0,
     }  # fmt: skip
     for name, contender in CONTENDERS.items():

@@ -11,11 +11,18 @@ import pytest
 
 from smdsb_jax.analysis.oracle import REFERENCES
 from smdsb_jax.statistics import STATISTICS
-from tests.commands import QUICK, run
+from tests.commands import run
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+
+
+# a thinner network than its reader's
+THIN = (
+    "--config.data.points=32", "--config.data.subsample=uniform", "--config.encoder.layers=(8,8)",
+    "--config.encoder.embedding=16", "--config.pretext.min_share=0.09375",
+)  # fmt: skip
 
 
 def run_command(block, folder):
@@ -23,8 +30,8 @@ def run_command(block, folder):
     words = shlex.split(block.replace("\\\n", ""))
     at = words.index("python")
     env = dict(word.split("=", 1) for word in words[:at])
-    # no virtual devices, as with its reader
-    done = run(folder / words[at + 1], *words[at + 2 :], cwd=folder, XLA_FLAGS=QUICK, **env)
+    thin = THIN if words[at + 1] == "launch/train.py" else ()
+    done = run(folder / words[at + 1], *words[at + 2 :], *thin, cwd=folder, **env)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 

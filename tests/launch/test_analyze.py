@@ -27,7 +27,7 @@ def shape(sample):
 def runs(tmp_path_factory):
     """A folder with one run of one stage, and what else may lie there."""
     folder = tmp_path_factory.mktemp("runs")
-    config = tiny_config(stages=(1,), stage1__steps=40, eval_every=40, encoder__layers=(8, 8))
+    config = tiny_config(stages=(1,), stage1__steps=40, eval_every=40)
     train_and_evaluate(config, folder / "c2s,seed=0")
     (folder / "notes").mkdir()
     (folder / "mine.py").write_text(MINE)

@@ -8,15 +8,16 @@ import pytest
 from tests.commands import run
 from tests.datasets.pointda_tree import write_tree
 
+# those of tests/tiny_run.py, whose programs are compiled already
 TINY = (
-    "--config.data.points=64", "--config.data.subsample=uniform", "--config.batch_size=16",
-    "--config.encoder.embedding=16", "--config.encoder.layers=(8,8,8,8)",
+    "--config.data.points=32", "--config.data.subsample=uniform", "--config.batch_size=16",
+    "--config.eval_batch_size=64", "--config.encoder.embedding=16", "--config.encoder.layers=(8,8)",
     "--config.encoder.input_tnet=false", "--config.encoder.feature_tnet=false",
-    "--config.pretext.min_share=0.1", "--config.log_every=5", "--config.eval_every=10",
+    "--config.optimizer.learning_rate=1e-3", "--config.log_every=3", "--config.eval_every=6",
 )  # fmt: skip
 
 
-def train(workdir, *flags, config="configs/embedded.py:c2s,budget=study,encoder=pointnet", steps=10):
+def train(workdir, *flags, config="configs/embedded.py:c2s,budget=study,encoder=pointnet", steps=6):
     budget = (f"--config.stage1.steps={steps}", f"--config.stage2.steps={steps}")
     return run("train.py", "--config", config, "--workdir", workdir, *TINY, *budget, *flags)
 
@@ -30,12 +31,13 @@ def assert_refused(done, *words):
 
 
 def test_the_main_job_shows_what_it_does_and_a_second_command_says_finished(tmp_path):
-    first = train(tmp_path)
+    defrec = "--config.pretext.min_share=0.09375"
+    first = train(tmp_path, defrec)
     assert first.returncode == 0, first.stderr[-2000:]
     said = first.stdout
     assert "keep_ratio: 0.7" in said and "side: low" in said  # the resolved configuration
-    assert re.search(r"stage 1  step 5/10 \(50 %\)  .*steps/s.*left.*class ", said)
-    assert re.search(r"stage 2  step 10: accuracy [\d.]+ % on catalog \(source\) validation", said)
+    assert re.search(r"stage 1  step 3/6 \(50 %\)  .*steps/s.*left.*class ", said)
+    assert re.search(r"stage 2  step 6: accuracy [\d.]+ % on catalog \(source\) validation", said)
     assert "Pseudo-labels: 430 of 430 target clouds" in said
     assert "last (headline)" in said and "oracle: best on target test" in said
     assert "mean over classes" in said
@@ -43,7 +45,7 @@ def test_the_main_job_shows_what_it_does_and_a_second_command_says_finished(tmp_
     assert len(written) == 8 and all(path.exists() for path in written)
     before = {p: p.read_bytes() for p in (tmp_path / "checkpoints").rglob("*") if p.is_file()}
     records = (tmp_path / "metrics.jsonl").read_bytes()
-    second = train(tmp_path)
+    second = train(tmp_path, defrec)
     assert second.returncode == 0 and "is finished" in second.stdout
     assert before == {p: p.read_bytes() for p in before}
     assert (tmp_path / "metrics.jsonl").read_bytes() == records
@@ -54,7 +56,7 @@ def test_pointda_from_its_files_to_its_tables(tmp_path):
     root = write_tree(tmp_path / "PointDA_data", objects_per_class=5)
     done = train(
         tmp_path / "run", f"--config.data.root={root}", "--config.stages=(1,)",
-        config="configs/pointda.py:m2s*,encoder=pointnet", steps=2,
+        config="configs/pointda.py:m2s*,encoder=pointnet,pretext=none,selection=none", steps=2,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert "modelnet → scannet" in done.stdout and "bathtub" in done.stdout

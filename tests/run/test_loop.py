@@ -68,7 +68,7 @@ def test_a_run_leaves_what_a_user_expects(tiny_run):
 
 
 def test_it_learns(tmp_path):
-    config = tiny_config(stages=(1,), stage1__steps=120, eval_every=120, encoder__embedding=128)
+    config = tiny_config("source_only", stage1__steps=120, eval_every=120, encoder__embedding=128)
     config.encoder.layers = (32, 64)
     config.classification.dropout, config.optimizer.learning_rate = 0.0, 1e-2
     train_and_evaluate(config, tmp_path)
