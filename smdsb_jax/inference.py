@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from smdsb_jax.augment import Taken, follow
 from smdsb_jax.build import build_network, load_domain
 from smdsb_jax.config import Config, from_checkpoint
-from smdsb_jax.datasets.domain import Split, normalize
+from smdsb_jax.datasets.domain import Split, normalize, with_classes
 from smdsb_jax.network import Network, loss_of_one
 from smdsb_jax.run import checkpoint
 from smdsb_jax.run.evaluation import as_evaluated, eval_program, predict_split
@@ -80,7 +80,8 @@ def predict(model: Model, clouds: Float[np.ndarray, "n p 3"]) -> Float[np.ndarra
     Raises:
       ValueError: a coordinate that is not finite; names the cloud.
     """
-    clouds = np.asarray(clouds, np.float32)
+    clouds = np.asarray(clouds)
+    clouds = clouds.astype(np.result_type(clouds, np.float32))  # not yet smaller: see `read_npy`
     finite = np.isfinite(clouds).all(axis=(1, 2))
     if not finite.all():
         raise ValueError(f"predict: cloud {np.argmin(finite)} has a coordinate that is NaN or infinite.")
@@ -145,7 +146,7 @@ def score(
       allow: as for `load`; what `statistic` names is allowed too.
 
     Raises:
-      ValueError: as `load` and `apply_statistic`; a domain that cannot be read or has other classes.
+      ValueError: as `load` and `apply_statistic`; a domain that cannot be read or has further classes.
     """
     named = (statistic,) if isinstance(statistic, str) else ()
     model = checkpoint if isinstance(checkpoint, Model) else load(checkpoint, allow=(*allow, *named))
@@ -179,11 +180,7 @@ def _labelled(model: Model, domain: str) -> tuple[Split, str]:
     config, role = model.config.copy_and_resolve_references(), domain
     if domain not in ("source", "target"):
         config.data.target, role = domain, "target"
-    found = load_domain(config, role)
-    if found.classes != model.classes:
-        raise ValueError(
-            f"{found.name} has the classes {', '.join(found.classes)}, the run {', '.join(model.classes)}."
-        )
+    found = with_classes(load_domain(config, role), model.classes, config.data.extra_classes)
     if role == "source":
         return found.train, f"{found.name} (source)"
     step = eval_program(model.network, model.config)

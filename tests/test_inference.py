@@ -181,10 +181,10 @@ def test_what_cannot_be_scored_is_told_in_one_line(model, statistic, domain, wor
     assert "\n" not in str(told.value)
 
 
-def test_a_domain_with_other_classes_than_the_run_is_refused(model):
+def test_a_domain_with_further_classes_than_the_run_is_refused(model):
     fewer = model._replace(classes=model.classes[:-1])
     with pytest.raises(
-        ValueError, match=r"blend has the classes bed, .*table, the run bed, .*sofa\."
+        ValueError, match=r"'blend' has classes that the source lacks: table \(it has bed, .*sofa\)\."
     ) as told:
         smdsb_jax.score(fewer, "loss", "blend")
     assert "\n" not in str(told.value)

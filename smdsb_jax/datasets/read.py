@@ -8,11 +8,13 @@ from jaxtyping import Float, Int
 
 
 def read_npy(path: Path, remedy: str) -> Float[np.ndarray, "p 3"]:
-    """The first three columns of an array [P, C >= 3] as float32.
+    """The first three columns of an array [P, C >= 3], float32 or, of any other type, float64.
+
+    (Map coordinates and other large numbers lose their small differences in float32: `normalize` first.)
 
     Raises:
-      ValueError: missing, truncated, pickled, not numbers, wrong shape, empty, NaN or infinite; one line
-        with the file's name, ending in `remedy`.
+      ValueError: missing, truncated, pickled, not numbers, wrong shape, transposed, empty, NaN or infinite;
+        one line with the file's name, ending in `remedy`.
     """
     try:
         with path.open("rb") as file:
@@ -25,7 +27,9 @@ def read_npy(path: Path, remedy: str) -> Float[np.ndarray, "p 3"]:
         raise ValueError(f"{path}: holds {array.dtype}, not numbers. {remedy}")
     if array.ndim != 2 or array.shape[1] < 3:
         raise ValueError(f"{path}: shape {array.shape}, not (points, 3 or more columns). {remedy}")
-    points = _as_float32(array)
+    if looks_transposed(array.shape):
+        raise ValueError(f"{path}: shape {array.shape} looks transposed: save cloud.T. {remedy}")
+    points = _coordinates(array)
     problem = _problem(points)
     if problem:
         raise ValueError(f"{path}: {problem}. {remedy}")
@@ -49,9 +53,14 @@ def read_h5(
         raise ValueError(
             f"{path}: 'data' has shape {data.shape}, not (objects, points, 3 or more columns). {remedy}"
         )
+    if looks_transposed(data.shape[1:]):
+        raise ValueError(
+            f"{path}: 'data' has shape {data.shape}, which looks transposed: save data.transpose(0, 2, 1). "
+            f"{remedy}"
+        )
     if len(data) != len(label):
         raise ValueError(f"{path}: {len(data)} clouds in 'data', {len(label)} labels in 'label'. {remedy}")
-    points = _as_float32(data)
+    points = _coordinates(data)
     for index, cloud in enumerate(points):
         problem = _problem(cloud)
         if problem:
@@ -87,15 +96,22 @@ def _dataset(path: Path, name: str, remedy: str) -> np.ndarray:
     raise ValueError(f"{path}: no dataset {name!r}, only {keys}. {remedy}")
 
 
-def _as_float32(array: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):  # becomes infinite and is reported
-        return np.ascontiguousarray(array[..., :3], np.float32)
+def looks_transposed(shape: tuple[int, ...]) -> bool:
+    """Whether (rows, columns) is coordinates by points: few rows, and more columns than points have."""
+    return 3 <= shape[0] <= 6 and shape[1] > 16
+
+
+def _coordinates(array: np.ndarray) -> np.ndarray:
+    small = array.dtype in (np.float32, np.float16)
+    return np.ascontiguousarray(array[..., :3], np.float32 if small else np.float64)
 
 
 def _problem(points: Float[np.ndarray, "p 3"]) -> str:
     """What is wrong with the coordinates, or nothing."""
     if len(points) == 0:
         return "holds no points"
+    with np.errstate(over="ignore"):  # beyond float32 is as good as infinite
+        points = points.astype(np.float32)
     bad = (~np.isfinite(points)).any(axis=1).sum()
     kind = "NaN" if np.isnan(points).any() else "infinite"
     return f"{bad} of {len(points)} points {'is' if bad == 1 else 'are'} {kind}" if bad else ""
