@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from smdsb_jax.datasets.domain import SPLITS, UNLABELLED, Domain, assemble, collect, normalize
-from smdsb_jax.datasets.read import read_npy
+from smdsb_jax.datasets.read import find_clouds, read_cloud
 from smdsb_jax.registry import suggest
 
 LAYOUT = "{train,test}/<class>/*.npy (and val/<class>/*.npy, if you divide the train split yourself)"
@@ -51,7 +51,7 @@ def load(root: str, domain: str, *, points: int) -> Domain:
     split: list[int] = []
     for code, name in enumerate(SPLITS):
         files = _files(folder / name, classes)
-        clouds += [_read(path) for path in files]
+        clouds += [normalize(read_cloud(path)) for path in files]
         label_here = [_label(path, folder / name, classes) for path in files]
         label += label_here
         divide = name == "train" and not (folder / "val").is_dir()
@@ -109,8 +109,8 @@ def _files(folder: Path, classes: tuple[str, ...]) -> list[Path]:
             "Rename or remove the folder."
         )
     subfolders = _subfolders(folder)
-    paths = [path for name in ("", *subfolders) for path in (folder / name).glob("*.npy")]
-    paths = sorted((path for path in paths if not path.name.startswith(".")), key=str)
+    folders = [folder, *(folder / name for name in subfolders)] if folder.is_dir() else []
+    paths = [path for each in folders for path in find_clouds(each)[0]]
     loose = [path for path in paths if path.parent == folder]
     if loose and subfolders:
         raise ValueError(
@@ -118,8 +118,3 @@ def _files(folder: Path, classes: tuple[str, ...]) -> list[Path]:
             f"{folder / UNLABELLED_FOLDER} if nobody knows its class."
         )
     return paths
-
-
-def _read(path: Path) -> Float[np.ndarray, "p 3"]:
-    remedy = "Save it again as a numeric array (points, 3) with numpy.save."
-    return normalize(read_npy(path, remedy))

@@ -83,7 +83,7 @@ def test_map_coordinates_keep_their_shape(tmp_path):
 @pytest.mark.parametrize("shape", [(3, 1024), (6, 17)])
 def test_coordinates_by_points_are_refused(tmp_path, shape):
     np.save(tmp_path / "a.npy", np.zeros(shape))
-    with pytest.raises(ValueError, match=r"a\.npy: shape \(.*\) looks transposed: save cloud\.T\. Do this"):
+    with pytest.raises(ValueError, match=r"a\.npy: shape \(.*\) looks transposed: give cloud\.T\. Do this"):
         read_npy(tmp_path / "a.npy", "Do this.")
     path = write_h5(tmp_path / "a.h5", np.zeros((2, *shape)), LABEL[:2])
     with pytest.raises(ValueError, match=r"a\.h5: 'data' has shape .* looks transposed: save data\."):
