@@ -1,4 +1,4 @@
-r"""Clouds of your own, as ROOT/DOMAIN/{train,test}/CLASS/*.npy (see smdsb_jax/datasets/folder.py).
+r"""Clouds of your own: ROOT/DOMAIN/{train,test}/CLASS/*.npy; a target may lack labels (docs/data.md).
 
 python launch/train.py --config configs/folder.py:source=cad,target=scan --config.data.root=clouds \
     --config.stage1.steps=1000 --config.stage2.steps=1000 --workdir runs/cad2scan

@@ -9,6 +9,7 @@ from absl import app, flags, logging
 
 import smdsb_jax
 from smdsb_jax.build import load_domain
+from smdsb_jax.datasets.domain import labelled, with_classes
 from smdsb_jax.flags import cache_compilation, parse_flags, stop, user_errors
 from smdsb_jax.report import pictures
 from smdsb_jax.report.summary import confusion_of, draw_saliency
@@ -41,12 +42,10 @@ def main(_: list[str]) -> int:
     data = model.config.data
     data.root = data.root if ROOT.value is None else ROOT.value
     data.target = DOMAIN.value or data.target
-    domain = load_domain(model.config, "target")
-    if domain.classes != model.classes:
-        return stop(
-            f"{data.target} has the classes {', '.join(domain.classes)}, the run {', '.join(model.classes)}."
-        )
-    split = getattr(domain, SPLIT.value)
+    domain = with_classes(load_domain(model.config, "target"), model.classes, data.extra_classes)
+    split = labelled(getattr(domain, SPLIT.value))
+    if len(split.label) == 0:
+        return stop(f"The {SPLIT.value} split of {data.target} has no labelled clouds to evaluate on.")
     confusion = confusion_of(model, split)
     chosen = CHECKPOINT.value or model.config.select_by
     title = f"{data.target} {SPLIT.value}, {chosen} of stage {model.stage} (step {model.step})"

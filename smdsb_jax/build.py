@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from smdsb_jax.augment import Augment
 from smdsb_jax.config import Config
-from smdsb_jax.datasets.domain import Domain
+from smdsb_jax.datasets.domain import UNLABELLED, Domain, with_classes
 from smdsb_jax.defaults import find_entry, make
 from smdsb_jax.network import Network, init_network
 from smdsb_jax.optimizer import build_optimizer
@@ -17,6 +17,7 @@ from smdsb_jax.parts import Parts
 from smdsb_jax.pretext import PRETEXT
 from smdsb_jax.pseudo_labels import PseudoLabelRule
 from smdsb_jax.registry import options
+from smdsb_jax.scores import check_select_by
 from smdsb_jax.selection import Selection
 from smdsb_jax.state import TrainState, Tree, Variables
 from smdsb_jax.statistics import find_statistic
@@ -137,18 +138,28 @@ def abstract_state(parts: Parts, sharding: jax.sharding.Sharding) -> TrainState:
 
 
 def load_domains(config: Config) -> tuple[Domain, Domain]:
-    """Source and target of `config.data`.
+    """Source and target of `config.data`; the target's labels are of the source's classes, where it has any.
+
+    The source needs labels and a validation split; the target needs training clouds, and nothing else.
 
     Raises:
-      ValueError: data that cannot be read, or domains with different classes.
+      ValueError: data that cannot be read, or that lack what a run needs.
     """
-    source, target = load_domain(config, "source"), load_domain(config, "target")
-    if source.classes != target.classes:
-        there, here = ", ".join(source.classes), ", ".join(target.classes)
+    source = load_domain(config, "source")
+    if not source.classes or (source.train.label == UNLABELLED).any():
         raise ValueError(
-            f"Domains {source.name} and {target.name} have different classes: {there} and {here}. Both need "
-            "the same class folders."
+            f"Domain {source.name!r}: a source needs a class for every training cloud. Put its clouds into "
+            "class folders."
         )
+    target = with_classes(load_domain(config, "target"), source.classes, config.data.extra_classes)
+    for domain, splits in ((source, ("train", "val")), (target, ("train",))):
+        for split in splits:
+            if len(getattr(domain, split).label) == 0:
+                rule = " (too few training objects to set some apart)" if split == "val" else ""
+                raise ValueError(
+                    f"Domain {domain.name!r}: the {split} split is empty{rule}. Add objects to it."
+                )
+    check_select_by(config.select_by, source, target)
     return source, target
 
 

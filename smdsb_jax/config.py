@@ -19,6 +19,7 @@ from smdsb_jax.statistics import Statistic, find_statistic
 Config: TypeAlias = Any  # a ConfigDict; its nested fields have no useful static type
 
 CHOICES: dict[str, Sequence[str]] = {
+    "data.extra_classes": ("refuse", "unlabelled"),
     "data.subsample": ("fps", "uniform", "first"),
     "augment.rotate": ("z", "x", "none"),
     "classification.mixup": ("none", "pcm"),

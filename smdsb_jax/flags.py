@@ -31,11 +31,16 @@ def stop(message: str) -> Any:
     raise SystemExit(2)
 
 
-def user_errors(main: Callable[[list[str]], int | None]) -> Callable[[list[str]], int | None]:
-    """`main`, with the errors that a user can mend shown as their message alone."""
+def user_errors(
+    main: Callable[[list[str]], int | None], takes_words: bool = False
+) -> Callable[[list[str]], int | None]:
+    """`main`, with the errors that a user can mend shown as their message alone.
+
+    `takes_words`: what follows the flags is for `main`, as the names of files.
+    """
 
     def run(argv: list[str]) -> int | None:
-        if argv[1:]:
+        if argv[1:] and not takes_words:
             return stop(f"{argv[1]!r} is no flag; --help lists them.")
         try:
             return main(argv)

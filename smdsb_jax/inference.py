@@ -1,6 +1,7 @@
 """A trained run from Python: load it, classify clouds, score samples with a statistic."""
 
 import functools
+import math
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,8 @@ from jaxtyping import Array, Float, Int
 from smdsb_jax.augment import Taken, follow
 from smdsb_jax.build import build_network, load_domain
 from smdsb_jax.config import Config, from_checkpoint
-from smdsb_jax.datasets.domain import Split, normalize
+from smdsb_jax.datasets.domain import Split, normalize, to_count, with_classes
+from smdsb_jax.datasets.read import checked_cloud, read_cloud
 from smdsb_jax.network import Network, loss_of_one
 from smdsb_jax.run import checkpoint
 from smdsb_jax.run.evaluation import as_evaluated, eval_program, predict_split
@@ -72,22 +74,54 @@ def load(
     return Model(config, found.classes, network, variables, found.stage, found.step)
 
 
-def predict(model: Model, clouds: Float[np.ndarray, "n p 3"]) -> Float[np.ndarray, "n *points classes"]:
-    """Class probabilities of clouds in any unit, z up; each is centered and scaled as in training.
+def predict(model: Model, clouds: Any) -> Float[np.ndarray, "*n_and_points classes"]:
+    """Class probabilities of clouds in any unit, z up; each is centered, scaled and thinned as in training.
 
     The answer of a cloud depends on the cloud alone: not on the others, nor on its place among them.
 
+    Args:
+      model: of a run.
+      clouds: an array [p, C >= 3] or a file, of one cloud; an array [n, p, C >= 3]; or a list of arrays
+        [p, C >= 3] and files. The first three columns count. Clouds may have any numbers of points: they
+        are filled up to `config.data.points` times a power of two, with a program for each.
+
+    Returns:
+      Of one cloud [*points classes], of several [n, *points classes], in the order of `model.classes`.
+
     Raises:
-      ValueError: a coordinate that is not finite; names the cloud.
+      ValueError: what is no cloud, by its number or its file.
     """
-    clouds = np.asarray(clouds, np.float32)
-    finite = np.isfinite(clouds).all(axis=(1, 2))
-    if not finite.all():
-        raise ValueError(f"predict: cloud {np.argmin(finite)} has a coordinate that is NaN or infinite.")
-    points = _enough(normalize(clouds), model.config.data.points)
+    is_one = isinstance(clouds, str | Path) or getattr(clouds, "ndim", 3) == 2
+    several = [clouds] if is_one else list(clouds)
+    points = [stored_cloud(model, _coordinates_of(each, number)) for number, each in enumerate(several)]
     step = eval_program(model.network, model.config)
-    logits = predict_split(step, model.variables, points, AT_A_TIME).predictions.logits
-    return np.asarray(jax.nn.softmax(logits, axis=-1))
+    found = [np.zeros(0)] * len(points)
+    sizes = np.array([len(cloud) for cloud in points], int)
+    for size in np.unique(sizes):
+        rows = np.flatnonzero(sizes == size)
+        stored = np.stack([points[row] for row in rows])
+        logits = predict_split(step, model.variables, stored, AT_A_TIME).predictions.logits
+        for row, probability in zip(rows, np.asarray(jax.nn.softmax(logits, axis=-1)), strict=True):
+            found[row] = probability
+    if is_one:
+        return found[0]
+    return np.stack(found) if found else np.zeros((0, len(model.classes)), np.float32)
+
+
+def stored_cloud(model: Model, cloud: Float[np.ndarray, "p 3"]) -> Float[np.ndarray, "q 3"]:
+    """A cloud in any unit as a data set of the run would store it, with `filled_up` points."""
+    return to_count(normalize(cloud), filled_up(len(cloud), model.config.data.points))
+
+
+def filled_up(count: int, points: int) -> int:
+    """The least `points` times a power of two that is no less than `count`."""
+    return points << max(0, math.ceil(math.log2(count / points)))
+
+
+def _coordinates_of(cloud: Any, number: int) -> Float[np.ndarray, "p 3"]:
+    if isinstance(cloud, str | Path):
+        return read_cloud(Path(cloud))
+    return checked_cloud(np.asarray(cloud), f"predict: cloud {number}", "Give arrays (points, 3) or files.")
 
 
 def samples(
@@ -145,7 +179,7 @@ def score(
       allow: as for `load`; what `statistic` names is allowed too.
 
     Raises:
-      ValueError: as `load` and `apply_statistic`; a domain that cannot be read or has other classes.
+      ValueError: as `load` and `apply_statistic`; a domain that cannot be read or has further classes.
     """
     named = (statistic,) if isinstance(statistic, str) else ()
     model = checkpoint if isinstance(checkpoint, Model) else load(checkpoint, allow=(*allow, *named))
@@ -179,11 +213,7 @@ def _labelled(model: Model, domain: str) -> tuple[Split, str]:
     config, role = model.config.copy_and_resolve_references(), domain
     if domain not in ("source", "target"):
         config.data.target, role = domain, "target"
-    found = load_domain(config, role)
-    if found.classes != model.classes:
-        raise ValueError(
-            f"{found.name} has the classes {', '.join(found.classes)}, the run {', '.join(model.classes)}."
-        )
+    found = with_classes(load_domain(config, role), model.classes, config.data.extra_classes)
     if role == "source":
         return found.train, f"{found.name} (source)"
     step = eval_program(model.network, model.config)
@@ -201,8 +231,3 @@ def _measure(
     network: Network, alpha: float, variables: Variables, points: Array, label: Array, keys: Array
 ) -> Sample:
     return measure_per_sample(functools.partial(loss_of_one, network, variables), points, label, alpha, keys)
-
-
-def _enough(points: Float[np.ndarray, "n p 3"], count: int) -> Float[np.ndarray, "n q 3"]:
-    """Repeat points of clouds that have fewer than the network wants."""
-    return points if points.shape[1] >= count else points[:, np.arange(count) % points.shape[1]]

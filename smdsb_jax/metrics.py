@@ -30,6 +30,11 @@ def accuracy(confusion: Int[np.ndarray, "classes classes"]) -> float:
     return float(np.trace(confusion) / total) if total else float("nan")
 
 
+def entropy(probability: Float[np.ndarray, "n classes"]) -> Float[np.ndarray, " n"]:
+    """-Σ p log p of each row, in nats: 0 where one class is certain, log(classes) where none is likelier."""
+    return -np.sum(probability * np.log(np.where(probability > 0, probability, 1.0)), axis=-1)
+
+
 def class_accuracy(confusion: Int[np.ndarray, "classes classes"]) -> Float[np.ndarray, " classes"]:
     """Share of each true class that was predicted right (its recall), m_ii / sum_j m_ij.
 

@@ -8,7 +8,7 @@ tables by `SELECT_BY`.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from smdsb_jax.datasets.domain import Domain, Split
+from smdsb_jax.datasets.domain import Domain, Split, labelled
 
 
 class Role(NamedTuple):
@@ -40,9 +40,25 @@ SELECT_BY: dict[str, Choice] = {
 
 
 def splits_of(source: Domain, target: Domain) -> dict[str, Split]:
-    """The split of each role."""
+    """The labelled clouds of each role that has some; the others cannot be scored."""
     domains = {"source": source, "target": target}
-    return {name: getattr(domains[role.domain], role.split) for name, role in ROLES.items()}
+    found = {name: labelled(getattr(domains[role.domain], role.split)) for name, role in ROLES.items()}
+    return {name: split for name, split in found.items() if len(split.label)}
+
+
+def check_select_by(select_by: str, source: Domain, target: Domain) -> None:
+    """Refuse a choice of checkpoints whose score needs labels that are not there.
+
+    Raises:
+      ValueError: names the field and what there is.
+    """
+    role = SELECT_BY[select_by].score.partition("/")[0]
+    if role in ROLES and role not in splits_of(source, target):
+        domain = {"source": source, "target": target}[ROLES[role].domain]
+        raise ValueError(
+            f"config.select_by = {select_by!r} needs labelled {ROLES[role].split} clouds, and domain "
+            f"{domain.name!r} has none: take last or source_val."
+        )
 
 
 def value_of(metrics: Mapping[str, Any], score: str) -> tuple[str, float] | None:

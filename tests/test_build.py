@@ -8,6 +8,7 @@ from smdsb_jax import choose, resolve
 from smdsb_jax.build import abstract_state, build_labels, build_parts, init_state, load_domains
 from smdsb_jax.pretext import PRETEXT
 from smdsb_jax.pseudo_labels import Evidence
+from smdsb_jax.scores import splits_of
 from smdsb_jax.state import Predictions
 from smdsb_jax.statistics.skewness import skewness
 from tests.tiny_run import tiny_config
@@ -120,5 +121,31 @@ def test_both_domains_and_what_they_may_not_differ_in(tmp_path):
                 np.save(folder / "1.npy", rng.random((40, 3)).astype(np.float32))
     config = choose(tiny_config(), "data", "folder")
     config.data.update({"root": str(tmp_path), "source": "a", "target": "b"})
-    with pytest.raises(ValueError, match="a and b have different classes: bed, sofa and bed, lamp"):
+    with pytest.raises(ValueError, match=r"'b' has classes that the source lacks: lamp \(it has bed, sofa\)"):
+        load_domains(config)
+    config.data.extra_classes = "unlabelled"
+    target = load_domains(config)[1]
+    assert target.classes == ("bed", "sofa") and target.train.label.tolist() == [0, -1]
+
+
+def test_what_a_run_needs_of_its_domains(tmp_path):
+    def add(path):
+        (tmp_path / path).mkdir(parents=True)
+        np.save(tmp_path / path / "1.npy", np.random.default_rng(0).random((40, 3)))
+
+    add("cad/train/bed")
+    add("scan/train")
+    config = choose(tiny_config(), "data", "folder")
+    config.data.update({"root": str(tmp_path), "source": "scan", "target": "cad"})
+    with pytest.raises(ValueError, match=r"Domain 'scan': a source needs a class for every training cloud"):
+        load_domains(config)
+    config.data.update({"source": "cad", "target": "scan"})
+    with pytest.raises(ValueError, match=r"'cad': the val split is empty \(too few training objects to set"):
+        load_domains(config)
+    add("cad/val/bed")
+    source, target = load_domains(config)  # no labels in the target, and no test split in either
+    assert target.classes == ("bed",) and target.train.label.tolist() == [-1]
+    assert list(splits_of(source, target)) == ["source_val"]
+    config.select_by = "oracle"
+    with pytest.raises(ValueError, match=r"'oracle' needs labelled test clouds, and domain 'scan' has none"):
         load_domains(config)

@@ -8,6 +8,7 @@ import smdsb_jax
 from smdsb_jax import inference
 from smdsb_jax.augment import subsample
 from smdsb_jax.datasets import embedded
+from smdsb_jax.inference import filled_up
 from smdsb_jax.network import predict
 from smdsb_jax.report.summary import confusion_of, write_summary
 from smdsb_jax.run import evaluation
@@ -61,8 +62,47 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
 def test_predict_refuses_what_is_not_finite_and_names_the_cloud(model, split):
     clouds = np.array(split.points)
     clouds[3, 1, 2] = np.nan
-    with pytest.raises(ValueError, match="cloud 3 has a coordinate that is NaN"):
+    with pytest.raises(ValueError, match="predict: cloud 3: 1 of 1024 points is NaN"):
         smdsb_jax.predict(model, clouds)
+
+
+@pytest.mark.parametrize(
+    "clouds, words",
+    [
+        (np.zeros((1, 3, 512)), r"cloud 0: shape \(3, 512\) looks transposed"),
+        (np.zeros((2, 512)), r"cloud 0: shape \(2, 512\) looks transposed"),
+        (
+            [np.ones((9, 3)), np.ones(9)],
+            r"cloud 1: shape \(9,\), not \(points, 3 or more columns\)\. Give",
+        ),
+        ([np.ones((9, 3)), np.ones((0, 3))], "cloud 1: holds no points"),
+        ([["a", "b", "c"]], "cloud 0: holds <U1, not numbers"),
+        ("absent.npy", r"absent\.npy: no such file"),
+        (["notes.md"], r"notes\.md: the suffix \.md is none of \.npy"),
+    ],
+)
+def test_what_is_no_cloud_is_told_in_one_line(model, clouds, words):
+    with pytest.raises(ValueError, match=words) as told:
+        smdsb_jax.predict(model, clouds)
+    assert "\n" not in str(told.value)
+
+
+def test_one_cloud_a_batch_a_list_and_files_are_the_same(model, split, tmp_path):
+    batch = smdsb_jax.predict(model, split.points)
+    colored = np.concatenate([split.points[2], np.full((1024, 3), 7)], axis=1)  # further columns do not count
+    np.save(tmp_path / "one.NPY.npy", colored * 30 + [4.5e5, 5.4e6, 100, 0, 0, 0])  # map coordinates
+    for one in (split.points[2], colored, str(tmp_path / "one.NPY.npy")):
+        found = smdsb_jax.predict(model, one)
+        assert found.shape == (7,)
+        np.testing.assert_allclose(found, batch[2], rtol=1e-3, atol=1e-5)
+    # sizes that the network gets after other fillings
+    ragged = [split.points[0, :20], tmp_path / "one.NPY.npy", split.points[1, :700], split.points[0]]
+    found = smdsb_jax.predict(model, ragged)
+    np.testing.assert_allclose(found[1], batch[2], rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(found[3], batch[0], rtol=1e-5)
+    np.testing.assert_allclose(found[2], smdsb_jax.predict(model, ragged[2]), rtol=1e-5)
+    assert smdsb_jax.predict(model, np.zeros((0, 512, 3))).shape == (0, 7)
+    assert [filled_up(n, 32) for n in (1, 32, 33, 64, 1000)] == [32, 32, 64, 64, 1024]
 
 
 def test_predict_gives_probabilities_in_any_unit_and_place(model, split):
@@ -181,10 +221,10 @@ def test_what_cannot_be_scored_is_told_in_one_line(model, statistic, domain, wor
     assert "\n" not in str(told.value)
 
 
-def test_a_domain_with_other_classes_than_the_run_is_refused(model):
+def test_a_domain_with_further_classes_than_the_run_is_refused(model):
     fewer = model._replace(classes=model.classes[:-1])
     with pytest.raises(
-        ValueError, match=r"blend has the classes bed, .*table, the run bed, .*sofa\."
+        ValueError, match=r"'blend' has classes that the source lacks: table \(it has bed, .*sofa\)\."
     ) as told:
         smdsb_jax.score(fewer, "loss", "blend")
     assert "\n" not in str(told.value)

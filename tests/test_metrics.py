@@ -2,8 +2,9 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 
-from smdsb_jax.metrics import accuracy, class_accuracy, confusion_matrix, mean_class_accuracy
+from smdsb_jax.metrics import accuracy, class_accuracy, confusion_matrix, entropy, mean_class_accuracy
 
 LABEL = np.array([0, 0, 0, 0, 1, 1, 3], np.int32)
 PREDICTION = np.array([0, 0, 0, 1, 1, 3, 3], np.int32)
@@ -49,3 +50,9 @@ def test_a_class_out_of_range_is_refused(name, wrong):
     values = {"label": LABEL, "prediction": PREDICTION, name: np.where(LABEL == 3, wrong, LABEL)}
     with pytest.raises(ValueError, match=f"^{name} = {wrong} is no class"):
         confusion_matrix(values["label"], values["prediction"], 4)
+
+
+def test_entropy_is_scipys_and_0_where_a_class_is_certain():
+    p = np.random.default_rng(4).dirichlet(np.ones(5), size=8)
+    np.testing.assert_allclose(entropy(p), scipy.stats.entropy(p, axis=1), rtol=1e-12)
+    np.testing.assert_allclose(entropy(np.array([[0.0, 1, 0], [1 / 3] * 3])), [0, np.log(3)], atol=1e-12)

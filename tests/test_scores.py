@@ -37,6 +37,10 @@ def test_the_splits_of_the_roles():
     source, target = (Domain("", ("a",), split(n), split(n + 1), split(n + 2)) for n in (1, 4))
     found = splits_of(source, target)
     assert {name: len(of.label) for name, of in found.items()} == {"source_val": 2, "target_test": 6}
+    unlabelled = target._replace(test=target.test._replace(label=np.full(6, -1, np.int32)))
+    assert list(splits_of(source, unlabelled)) == ["source_val"]
+    half = target._replace(test=target.test._replace(label=np.array([0, -1, -1, 0, -1, -1], np.int32)))
+    assert len(splits_of(source, half)["target_test"].label) == 2
 
 
 def test_the_sentence_tells_what_was_measured():

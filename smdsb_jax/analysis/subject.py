@@ -9,7 +9,7 @@ import numpy as np
 
 from smdsb_jax.build import abstract_state, build_parts, load_domains
 from smdsb_jax.config import Config, from_checkpoint
-from smdsb_jax.datasets.domain import Domain
+from smdsb_jax.datasets.domain import UNLABELLED, Domain
 from smdsb_jax.defaults import SECTIONS, make
 from smdsb_jax.parts import Parts
 from smdsb_jax.pseudo_labels import PseudoLabels
@@ -88,8 +88,8 @@ def open_subject(found: Located, root: str | None = None, allow: Collection[str]
       allow: as for `smdsb_jax.load`.
 
     Raises:
-      ValueError: code that is not allowed, data that cannot be read or have other classes, a checkpoint that
-        cannot be read.
+      ValueError: code that is not allowed, data that cannot be read or have other classes, a target without
+        labels, a checkpoint that cannot be read.
     """
     config = from_checkpoint(found.config, allow, found.workdir)
     if root is not None:
@@ -104,6 +104,11 @@ def open_subject(found: Located, root: str | None = None, allow: Collection[str]
     except ValueError as error:
         moved = f"If the data of {found.workdir} have moved, say where with --root."
         raise ValueError(f"{error} {moved}") from error
+    if (target.train.label == UNLABELLED).any():
+        raise ValueError(
+            f"{found.workdir}: the laboratory compares with the target's classification gradient, "
+            f"and training clouds of {target.name} have no labels."
+        )
     with checkpoint.open_checkpoints(found.workdir) as checkpointer:
         classes = checkpoint.info(checkpointer, found.total_step).classes
         if classes != source.classes:

@@ -8,13 +8,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 SPLITS = ("train", "val", "test")  # their codes are 0, 1, 2
+UNLABELLED = -1  # the label of what nobody has labelled
 
 
 class Split(NamedTuple):
     """Clouds and labels of one split."""
 
     points: Float[np.ndarray, "n stored 3"]  # float32; centered, in the unit sphere, z up
-    label: Int[np.ndarray, "n *points"]  # int32, index into the domain's classes
+    label: Int[np.ndarray, "n *points"]  # int32, index into the domain's classes, or UNLABELLED
 
 
 class Domain(NamedTuple):
@@ -32,7 +33,7 @@ class Ragged(NamedTuple):
 
     points: Float[np.ndarray, "total 3"]
     count: Int[np.ndarray, " n"]  # points of each cloud; they sum to `total`
-    label: Int[np.ndarray, " n"]
+    label: Int[np.ndarray, " n"]  # or UNLABELLED
     split: Int[np.ndarray, " n"]  # code of its split, ascending
 
 
@@ -107,22 +108,53 @@ def collect(
 def assemble(name: str, classes: tuple[str, ...], ragged: Ragged, points: int) -> Domain:
     """The domain of these clouds, each with the same number of points (see `stack`).
 
+    A split may be empty; what a run needs of its domains, `build.load_domains` says.
+
     Raises:
-      ValueError: a class without training objects, or an empty split, by name.
+      ValueError: a class without training objects, though others have some, by name.
     """
     edges = np.searchsorted(ragged.split, range(len(SPLITS) + 1))
     stacked = stack(ragged, points)
     parts = [Split(stacked[a:b], ragged.label[a:b]) for a, b in itertools.pairwise(edges)]
     domain = Domain(name, classes, *parts)
-    present = np.bincount(domain.train.label, minlength=len(classes))
+    present = np.bincount(labelled(domain.train).label, minlength=len(classes))
     empty = [c for c, objects in zip(classes, present, strict=True) if objects == 0]
-    if empty:
+    if empty and present.any():
         raise ValueError(
             f"Domain {name!r}: no training objects of class {', '.join(empty)}. Add some, or remove the "
             "class from every domain."
         )
-    for split_name, part in zip(SPLITS, parts, strict=True):
-        if len(part.label) == 0:
-            rule = " (too few training objects to set some apart)" if split_name == "val" else ""
-            raise ValueError(f"Domain {name!r}: the {split_name} split is empty{rule}. Add objects to it.")
     return domain
+
+
+def labelled(split: Split) -> Split:
+    """The clouds of a split that have labels."""
+    known = (split.label != UNLABELLED).all(axis=tuple(range(1, split.label.ndim)))
+    return split if known.all() else Split(split.points[known], split.label[known])
+
+
+def with_classes(domain: Domain, classes: tuple[str, ...], extra: str = "refuse") -> Domain:
+    """A domain whose labels are indices into the classes of another one. It may lack some of them.
+
+    Args:
+      domain: as it was loaded.
+      classes: of the source.
+      extra: what its own classes beyond these are: `refuse`, or `unlabelled`, to be trained on as such.
+
+    Raises:
+      ValueError: it has classes beyond these, and `extra` is `refuse`.
+    """
+    if domain.classes == classes:
+        return domain
+    beyond = [name for name in domain.classes if name not in classes]
+    if beyond and extra == "refuse":
+        raise ValueError(
+            f"Domain {domain.name!r} has classes that the source lacks: {', '.join(beyond)} (it has "
+            f"{', '.join(classes)}). Rename or remove their folders, or train on them as unlabelled: "
+            "--config.data.extra_classes=unlabelled"
+        )
+    codes = [classes.index(name) if name in classes else UNLABELLED for name in domain.classes]
+    code_of = np.array([*codes, UNLABELLED], np.int32)  # the last one is also that of UNLABELLED, -1
+    splits = {name: getattr(domain, name) for name in SPLITS}
+    relabelled = {name: split._replace(label=code_of[split.label]) for name, split in splits.items()}
+    return domain._replace(classes=classes, **relabelled)

@@ -27,7 +27,7 @@ PLANT = CLASSES.index("plant")
 def load(root: str, domain: str, *, points: int, plant_exception: bool = True, cache: str = "") -> Domain:
     """One domain of PointDA-10, every cloud with all its points (see `stack` for mixed sizes).
 
-    Chain: float32, centered on the mean, divided by the largest radius, aligned (`align`); the rule of
+    Chain: centered on the mean, divided by the largest radius, float32, aligned (`align`); the rule of
     `split_validation` divides the train split. If the domain's cache is there (launch/prepare_data.py
     writes it), it is read instead, with the same result to the bit; the raw files may then be gone.
 

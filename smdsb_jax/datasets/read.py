@@ -1,5 +1,7 @@
-"""Read one npy or h5 file of clouds and refuse, by its name, whatever is wrong with it."""
+"""Read one file of clouds and refuse, by its name, whatever is wrong with it."""
 
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -8,11 +10,13 @@ from jaxtyping import Float, Int
 
 
 def read_npy(path: Path, remedy: str) -> Float[np.ndarray, "p 3"]:
-    """The first three columns of an array [P, C >= 3] as float32.
+    """The first three columns of an array [P, C >= 3], float32 or, of any other type, float64.
+
+    (Map coordinates and other large numbers lose their small differences in float32: `normalize` first.)
 
     Raises:
-      ValueError: missing, truncated, pickled, not numbers, wrong shape, empty, NaN or infinite; one line
-        with the file's name, ending in `remedy`.
+      ValueError: missing, truncated, pickled, not numbers, wrong shape, transposed, empty, NaN or infinite;
+        one line with the file's name, ending in `remedy`.
     """
     try:
         with path.open("rb") as file:
@@ -21,15 +25,51 @@ def read_npy(path: Path, remedy: str) -> Float[np.ndarray, "p 3"]:
         raise ValueError(f"{path}: no such file. {remedy}") from None
     except Exception as error:  # a damaged header makes numpy raise almost anything
         raise ValueError(f"{path}: {_cause(path, error)}. {remedy}") from error
+    return checked_cloud(array, str(path), remedy)
+
+
+def checked_cloud(array: np.ndarray, name: str, remedy: str) -> Float[np.ndarray, "p 3"]:
+    """The coordinates of an array [P, C >= 3], as `read_npy` gives them.
+
+    Raises:
+      ValueError: not numbers, wrong shape, transposed, empty, NaN or infinite; one line that begins with
+        `name`.
+    """
     if array.dtype.kind not in "fiu":
-        raise ValueError(f"{path}: holds {array.dtype}, not numbers. {remedy}")
+        raise ValueError(f"{name}: holds {array.dtype}, not numbers. {remedy}")
     if array.ndim != 2 or array.shape[1] < 3:
-        raise ValueError(f"{path}: shape {array.shape}, not (points, 3 or more columns). {remedy}")
-    points = _as_float32(array)
+        raise ValueError(f"{name}: shape {array.shape}, not (points, 3 or more columns). {remedy}")
+    if looks_transposed(array.shape):
+        raise ValueError(f"{name}: shape {array.shape} looks transposed: give cloud.T. {remedy}")
+    points = _coordinates(array)
     problem = _problem(points)
     if problem:
-        raise ValueError(f"{path}: {problem}. {remedy}")
+        raise ValueError(f"{name}: {problem}. {remedy}")
     return points
+
+
+READERS: dict[str, Callable[[Path, str], Float[np.ndarray, "p 3"]]] = {
+    ".npy": read_npy,
+}
+
+
+def read_cloud(path: Path) -> Float[np.ndarray, "p 3"]:
+    """The points of a file of one cloud, by its suffix, of which capital letters do not matter.
+
+    Raises:
+      ValueError: a suffix that is not of `READERS`, or what its reader raises; one line with the file's name.
+    """
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise ValueError(f"{path}: the suffix {path.suffix or '(none)'} is none of {', '.join(READERS)}.")
+    return reader(path, "Save it again as a numeric array (points, 3) with numpy.save.")
+
+
+def find_clouds(folder: Path) -> tuple[list[Path], Counter[str]]:
+    """The files in a folder that can be read, sorted, and how many others there are by suffix."""
+    files = sorted((p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")), key=str)
+    found = [path for path in files if path.suffix.lower() in READERS]
+    return found, Counter(path.suffix or path.name for path in files if path.suffix.lower() not in READERS)
 
 
 def read_h5(
@@ -49,9 +89,14 @@ def read_h5(
         raise ValueError(
             f"{path}: 'data' has shape {data.shape}, not (objects, points, 3 or more columns). {remedy}"
         )
+    if looks_transposed(data.shape[1:]):
+        raise ValueError(
+            f"{path}: 'data' has shape {data.shape}, which looks transposed: save data.transpose(0, 2, 1). "
+            f"{remedy}"
+        )
     if len(data) != len(label):
         raise ValueError(f"{path}: {len(data)} clouds in 'data', {len(label)} labels in 'label'. {remedy}")
-    points = _as_float32(data)
+    points = _coordinates(data)
     for index, cloud in enumerate(points):
         problem = _problem(cloud)
         if problem:
@@ -87,15 +132,22 @@ def _dataset(path: Path, name: str, remedy: str) -> np.ndarray:
     raise ValueError(f"{path}: no dataset {name!r}, only {keys}. {remedy}")
 
 
-def _as_float32(array: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):  # becomes infinite and is reported
-        return np.ascontiguousarray(array[..., :3], np.float32)
+def looks_transposed(shape: tuple[int, ...]) -> bool:
+    """Whether (rows, columns) is coordinates by points: few rows, and more columns than points have."""
+    return 0 < shape[0] <= 6 and shape[1] > 16
+
+
+def _coordinates(array: np.ndarray) -> np.ndarray:
+    small = array.dtype in (np.float32, np.float16)
+    return np.ascontiguousarray(array[..., :3], np.float32 if small else np.float64)
 
 
 def _problem(points: Float[np.ndarray, "p 3"]) -> str:
     """What is wrong with the coordinates, or nothing."""
     if len(points) == 0:
         return "holds no points"
+    with np.errstate(over="ignore"):  # beyond float32 is as good as infinite
+        points = points.astype(np.float32)
     bad = (~np.isfinite(points)).any(axis=1).sum()
     kind = "NaN" if np.isnan(points).any() else "infinite"
     return f"{bad} of {len(points)} points {'is' if bad == 1 else 'are'} {kind}" if bad else ""

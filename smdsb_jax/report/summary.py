@@ -1,15 +1,17 @@
 """What a run came to: tables and pictures from its checkpoints, also long after it ended."""
 
 import contextlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from smdsb_jax.augment import follow
 from smdsb_jax.build import load_domain
-from smdsb_jax.datasets.domain import Split
-from smdsb_jax.inference import Model, apply_statistic, load, samples, taken_points
+from smdsb_jax.datasets.domain import Split, labelled, with_classes
+from smdsb_jax.datasets.read import read_cloud
+from smdsb_jax.inference import Model, apply_statistic, load, samples, stored_cloud, taken_points
 from smdsb_jax.metrics import confusion_matrix
 from smdsb_jax.report import pictures
 from smdsb_jax.report.tables import Selected, per_class_table, summary_table
@@ -37,23 +39,27 @@ def selected_rows(workdir: str | Path) -> list[Selected]:
 def write_summary(workdir: str | Path, allow: Collection[str] = ()) -> str:
     """Write the pictures of a run into its folder; returns the tables and the paths of what was written.
 
+    A target without labelled test clouds has no confusion matrix and no accuracies: they are left out.
     `allow` is as for `smdsb_jax.load`.
     """
     workdir = Path(workdir)
     rows = selected_rows(workdir)
     models = [load(workdir, stage=stage, allow=allow) for stage in sorted({row.stage for row in rows})]
-    target = load_domain(models[-1].config, "target")
-    select_by = models[-1].config.select_by
+    config, classes = models[-1].config, models[-1].classes
+    test = labelled(with_classes(load_domain(config, "target"), classes, config.data.extra_classes).test)
+    select_by = config.select_by
     chosen = "last step" if select_by == "last" else SELECT_BY[select_by].title
     names = [f"stage {model.stage}, {chosen}" for model in models]
-    confusions = dict(zip(names, [confusion_of(model, target.test) for model in models], strict=True))
-    title = f"{models[-1].config.data.source} → {models[-1].config.data.target}, target test"
+    title = f"{config.data.source} → {config.data.target}, target test"
     pictures.curves(workdir / "curves.png", workdir / RECORDS)
-    pictures.confusion(
-        workdir / "confusion.png", confusions[names[-1]], target.classes, f"{title}, {names[-1]}"
-    )
-    pictures.class_accuracy(workdir / "class_accuracy.png", confusions, target.classes, title)
-    draw_saliency(workdir / "saliency.png", models[-1], load_domain(models[-1].config, "source").val)
+    by_class = []
+    if len(test.label):
+        confusions = dict(zip(names, [confusion_of(model, test) for model in models], strict=True))
+        last = confusions[names[-1]]
+        pictures.confusion(workdir / "confusion.png", last, classes, f"{title}, {names[-1]}")
+        pictures.class_accuracy(workdir / "class_accuracy.png", confusions, classes, title)
+        by_class = [f"\n{title}, {names[-1]}:", per_class_table(classes, last)]
+    draw_saliency(workdir / "saliency.png", models[-1], load_domain(config, "source").val)
     written = (
         "config.json",
         RECORDS,
@@ -63,10 +69,9 @@ def write_summary(workdir: str | Path, allow: Collection[str] = ()) -> str:
     )
     return "\n".join(
         [
-            f"\nAccuracy in %, {models[-1].config.data.source} → {models[-1].config.data.target}:",
+            f"\nAccuracy in %, {config.data.source} → {config.data.target}:",
             summary_table(rows, select_by),
-            f"\n{title}, {names[-1]}:",
-            per_class_table(target.classes, confusions[names[-1]]),
+            *by_class,
             "\nWritten:",
             *(f"  {workdir / name}" for name in written),
         ]
@@ -79,6 +84,24 @@ def confusion_of(model: Model, split: Split) -> np.ndarray:
     batch = eval_batch_size(model.config)
     label, prediction = labels_and_predictions(step, model.variables, split, batch)
     return confusion_matrix(label.ravel(), prediction.ravel(), len(model.classes))
+
+
+def draw_predictions(
+    folder: Path, model: Model, files: Sequence[Path], probability: Float[np.ndarray, "n classes"]
+) -> list[str]:
+    """A picture of the saliency map of each file's cloud under its predicted class; returns their names.
+
+    The number in front keeps files of the same name in different folders apart.
+    """
+    written = []
+    for number, (path, p) in enumerate(zip(files, probability, strict=True)):
+        points = np.asarray(taken_points(model, stored_cloud(model, read_cloud(path))[None]).points)
+        measured = samples(model, points, p.argmax(keepdims=True).astype(np.int32))
+        title = f"{path.name}\n{model.classes[p.argmax()]}, {100 * p.max():.0f} %"
+        target = folder / f"{number:04}_{path.stem}.png"
+        pictures.saliency(target, points, np.asarray(measured.saliency), [title])
+        written.append(str(target))
+    return written
 
 
 def draw_saliency(path: str | Path, model: Model, split: Split, candidates: int = 48) -> None:

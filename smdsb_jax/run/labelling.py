@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from smdsb_jax.datasets.domain import Split
+from smdsb_jax.datasets.domain import UNLABELLED, Split
 from smdsb_jax.pseudo_labels import Evidence, PseudoLabelRule, PseudoLabels
 from smdsb_jax.run.evaluation import EvalStep, predict_split
 from smdsb_jax.state import Predictions, Variables
@@ -46,8 +46,12 @@ def describe(labels: PseudoLabels, true: np.ndarray) -> str:
         return (
             f"Pseudo-labels: none yet; of {used.size} target clouds the surest has confidence {surest:.2f}."
         )
-    right = (np.asarray(labels.label) == true)[used].mean()
+    judged = used & (true != UNLABELLED)
+    right = ""
+    if judged.any():
+        share = (np.asarray(labels.label) == true)[judged].mean()
+        right = f"; {100 * share:.1f} % are right (known to this line only)"
     return (
         f"Pseudo-labels: {used.sum()} of {used.size} target clouds, mean confidence "
-        f"{labels.confidence.mean():.2f}; {100 * right:.1f} % are right (known to this line only)."
+        f"{labels.confidence.mean():.2f}{right}."
     )

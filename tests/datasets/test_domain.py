@@ -2,15 +2,17 @@ import numpy as np
 import pytest
 
 from smdsb_jax.datasets.domain import (
-    SPLITS,
     Ragged,
+    Split,
     assemble,
     collect,
+    labelled,
     normalize,
     split_validation,
     stack,
     to_count,
     train_or_val,
+    with_classes,
 )
 from smdsb_jax.datasets.pointda_counts import published_counts
 
@@ -126,6 +128,12 @@ def test_assemble_splits():
     assert [part.label.tolist() for part in domain[2:]] == [[0, 1, 0], [1], [1, 0]]
     assert [part.points.shape for part in domain[2:]] == [(3, 4, 3), (1, 4, 3), (2, 4, 3)]
     assert all(p.label.dtype == np.int32 and p.points.dtype == np.float32 for p in domain[2:])
+    none = assemble("d", (), ragged([-1, -1], [0, 0]), 4)  # nobody has labelled it, and nothing tests it
+    assert none.train.label.tolist() == [-1, -1] and none.val.points.shape == none.test.points.shape == (
+        0,
+        4,
+        3,
+    )
 
 
 def test_assemble_names_the_empty_class():
@@ -133,8 +141,23 @@ def test_assemble_names_the_empty_class():
         assemble("d", ("bed", "lamp", "sofa"), ragged([0, 0, 1, 2], [0, 0, 1, 2]), 4)
 
 
-@pytest.mark.parametrize("empty", SPLITS[1:])
-def test_assemble_names_the_empty_split(empty):
-    split = [code for code in range(3) if SPLITS[code] != empty]
-    with pytest.raises(ValueError, match=f"Domain 'd': the {empty} split is empty"):
-        assemble("d", ("bed",), ragged([0, 0], split), 4)
+def test_labels_of_another_domains_classes():
+    domain = assemble("d", ("lamp", "sofa"), ragged([0, 1, -1, 1], [0, 0, 0, 2]), 4)
+    found = with_classes(domain, ("bed", "lamp", "sofa"))
+    assert found.classes == ("bed", "lamp", "sofa")
+    assert found.train.label.tolist() == [1, 2, -1] and found.test.label.tolist() == [2]
+    assert found.train.label.dtype == np.int32 and found.val.label.shape == (0,)
+    words = r"'d' has classes that the source lacks: sofa \(it has bed, lamp\).*extra_classes=unlabelled"
+    with pytest.raises(ValueError, match=words):
+        with_classes(domain, ("bed", "lamp"))
+    found = with_classes(domain, ("bed", "lamp"), "unlabelled")
+    assert found.train.label.tolist() == [1, -1, -1] and found.test.label.tolist() == [-1]
+
+
+def test_the_labelled_clouds_of_a_split():
+    points = np.arange(4 * 2 * 3, dtype=np.float32).reshape(4, 2, 3)
+    found = labelled(Split(points, np.array([0, -1, 2, -1], np.int32)))
+    assert found.label.tolist() == [0, 2]
+    np.testing.assert_array_equal(found.points, points[[0, 2]])
+    of_points = labelled(Split(points, np.array([[0, 1], [-1, -1], [0, -1], [1, 1]], np.int32)))
+    assert of_points.label.tolist() == [[0, 1], [1, 1]]

@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
+from smdsb_jax.datasets.domain import normalize
 from smdsb_jax.datasets.read import read_h5, read_h5_labels, read_npy
 
 GOOD = np.random.default_rng(0).normal(size=(64, 6)).astype(np.float32)
@@ -63,12 +64,30 @@ def test_a_missing_npy_and_a_folder_are_refused_by_name(tmp_path):
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int16, np.uint8])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_any_numbers_and_any_order_are_read_as_float32(tmp_path, dtype, order):
+def test_any_numbers_and_any_order_are_read_exactly(tmp_path, dtype, order):
     array = np.asarray(np.arange(60).reshape(10, 6), dtype, order=order)
     np.save(tmp_path / "a.npy", array)
     result = read_npy(tmp_path / "a.npy", "")
     np.testing.assert_array_equal(result, array[:, :3])
-    assert result.dtype == np.float32 and result.flags.c_contiguous
+    exact = np.float32 if dtype in (np.float16, np.float32) else np.float64
+    assert result.dtype == exact and result.flags.c_contiguous
+
+
+def test_map_coordinates_keep_their_shape(tmp_path):
+    cloud = np.random.default_rng(3).normal(size=(200, 3))
+    np.save(tmp_path / "a.npy", cloud + np.array([4.5e5, 5.4e6, 100]))
+    found = normalize(read_npy(tmp_path / "a.npy", ""))
+    np.testing.assert_allclose(found, normalize(cloud), atol=1e-6)  # in float32 0.2 of the radius off
+
+
+@pytest.mark.parametrize("shape", [(3, 1024), (6, 17)])
+def test_coordinates_by_points_are_refused(tmp_path, shape):
+    np.save(tmp_path / "a.npy", np.zeros(shape))
+    with pytest.raises(ValueError, match=r"a\.npy: shape \(.*\) looks transposed: give cloud\.T\. Do this"):
+        read_npy(tmp_path / "a.npy", "Do this.")
+    path = write_h5(tmp_path / "a.h5", np.zeros((2, *shape)), LABEL[:2])
+    with pytest.raises(ValueError, match=r"a\.h5: 'data' has shape .* looks transposed: save data\."):
+        read_h5(path, 10, "Do this.")
 
 
 def test_nan_in_a_further_column_does_not_matter(tmp_path):
@@ -113,10 +132,10 @@ LABEL = np.array([3, 0, 9, 1, 1], np.int32)
 def test_labels_of_both_shapes_and_colors_ignored(tmp_path, shape):
     path = write_h5(tmp_path / "a.h5", CLOUDS, LABEL.reshape(shape))
     points, label = read_h5(path, 10, "")
-    np.testing.assert_array_equal(points, CLOUDS[:, :, :3].astype(np.float32))
+    np.testing.assert_array_equal(points, CLOUDS[:, :, :3])
     np.testing.assert_array_equal(label, LABEL)
     np.testing.assert_array_equal(read_h5_labels(path, 10, ""), LABEL)
-    assert points.dtype == np.float32 and label.dtype == np.int32
+    assert label.dtype == np.int32
 
 
 def nan_in_object_2():
