@@ -92,7 +92,7 @@ def predict(model: Model, clouds: Any) -> Float[np.ndarray, "*n_and_points class
       ValueError: what is no cloud, by its number or its file.
     """
     is_one = isinstance(clouds, str | Path) or getattr(clouds, "ndim", 3) == 2
-    several = [clouds] if is_one else list(clouds)
+    several: Any = [clouds] if is_one else clouds
     points = [stored_cloud(model, _coordinates_of(each, number)) for number, each in enumerate(several)]
     step = eval_program(model.network, model.config)
     found = [np.zeros(0)] * len(points)

@@ -24,6 +24,8 @@ class Selected(NamedTuple):
 def summary_table(rows: Sequence[Selected], headline: str) -> str:
     """Markdown table of the selected checkpoints: a column per way of choosing, so that none is mixed up.
 
+    A way whose score was not measured, as of a target without labels, has none.
+
     Raises:
       ValueError: an unknown way of choosing.
     """
@@ -31,14 +33,15 @@ def summary_table(rows: Sequence[Selected], headline: str) -> str:
         lookup(SELECT_BY, row.select_by, "select_by")
     found = {(row.stage, row.select_by): row for row in rows}
     scores = list(dict.fromkeys(name for row in rows for name in row.scores))
+    ways = [name for name in SELECT_BY if any(row.select_by == name for row in rows)]
     lines = []
     for stage in sorted({stage for stage, _ in found}):
-        chosen = [found.get((stage, name)) for name in SELECT_BY]
+        chosen = [found.get((stage, name)) for name in ways]
         for score in reversed(scores):  # the target's first
             cells = (_percent(None if c is None else c.scores.get(score)) for c in chosen)
             lines.append([f"{stage}", f"{title_of(score)}, %", *cells])
         lines.append([f"{stage}", "step", *(f"{c.step}" if c else "-" for c in chosen)])
-    return markdown_table(["stage", "", *titles(headline).values()], lines)
+    return markdown_table(["stage", "", *(titles(headline)[name] for name in ways)], lines)
 
 
 def titles(headline: str) -> dict[str, str]:
