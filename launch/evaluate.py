@@ -10,35 +10,23 @@ from absl import app, flags, logging
 import smdsb_jax
 from smdsb_jax.build import load_domain
 from smdsb_jax.datasets.domain import labelled, with_classes
-from smdsb_jax.flags import cache_compilation, parse_flags, stop, user_errors
+from smdsb_jax.flags import cache_compilation, define_run_flags, parse_flags, stop, user_errors
 from smdsb_jax.report import pictures
 from smdsb_jax.report.summary import confusion_of, draw_saliency
 from smdsb_jax.report.tables import per_class_table
 
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
-CHECKPOINT = flags.DEFINE_string(
-    "checkpoint",
-    "",
-    "last, source_val, oracle (chosen with target labels), or a folder of checkpoints/; the run's own "
-    "config.select_by if not given.",
-)
-STAGE = flags.DEFINE_integer("stage", None, "1 or 2; the latest of the run if not given.", 1, 2)
+RUN = define_run_flags()
 DOMAIN = flags.DEFINE_string("domain", None, "Any domain of the run's data set; its target if not given.")
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "val", "test"], "Part of the domain.")
 ROOT = flags.DEFINE_string("root", None, "Folder of the data set, if it has moved.")
-ALLOW = flags.DEFINE_multi_string(
-    "allow",
-    [],
-    "Code of your own that the run's configuration may import, as my_module:MyEncoder. May be repeated.",
-)
 OUT = flags.DEFINE_string("out", None, "Folder for confusion.png and saliency.png; none are written without.")
 
 
 def main(_: list[str]) -> int:
     """Print accuracies per class; draw them if asked."""
-    if WORKDIR.value is None:
+    if RUN.workdir.value is None:
         return stop("Give --workdir, the folder of a run.")
-    model = smdsb_jax.load(WORKDIR.value, CHECKPOINT.value, STAGE.value, allow=ALLOW.value)
+    model = smdsb_jax.load(RUN.workdir.value, RUN.checkpoint.value, RUN.stage.value, allow=RUN.allow.value)
     data = model.config.data
     data.root = data.root if ROOT.value is None else ROOT.value
     data.target = DOMAIN.value or data.target
@@ -47,7 +35,7 @@ def main(_: list[str]) -> int:
     if len(split.label) == 0:
         return stop(f"The {SPLIT.value} split of {data.target} has no labelled clouds to evaluate on.")
     confusion = confusion_of(model, split)
-    chosen = CHECKPOINT.value or model.config.select_by
+    chosen = RUN.checkpoint.value or model.config.select_by
     title = f"{data.target} {SPLIT.value}, {chosen} of stage {model.stage} (step {model.step})"
     print(f"{title}:\n{per_class_table(model.classes, confusion)}")
     if OUT.value:

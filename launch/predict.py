@@ -18,7 +18,7 @@ from tqdm import tqdm
 import smdsb_jax
 from smdsb_jax.datasets.read import READERS, find_clouds
 from smdsb_jax.files import whole_file
-from smdsb_jax.flags import cache_compilation, parse_flags, stop, user_errors
+from smdsb_jax.flags import cache_compilation, define_run_flags, parse_flags, stop, user_errors
 from smdsb_jax.inference import Model
 from smdsb_jax.metrics import entropy
 from smdsb_jax.report.summary import draw_predictions
@@ -27,35 +27,23 @@ from smdsb_jax.report.tables import markdown_table
 SHOWN = 40  # rows on the console; all are in the file
 AT_ONCE = 256  # files that are read before their clouds are classified
 
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
-CHECKPOINT = flags.DEFINE_string(
-    "checkpoint",
-    "",
-    "last, source_val, oracle (chosen with target labels), or a folder of checkpoints/; the run's own "
-    "config.select_by if not given.",
-)
-STAGE = flags.DEFINE_integer("stage", None, "1 or 2; the latest of the run if not given.", 1, 2)
+RUN = define_run_flags()
 OUT = flags.DEFINE_string("out", "predictions.csv", "File for the probabilities of all classes.")
 PICTURES = flags.DEFINE_string("pictures", None, "Folder for a picture of each cloud's saliency map.")
-ALLOW = flags.DEFINE_multi_string(
-    "allow",
-    [],
-    "Code of your own that the run's configuration may import, as my_module:MyEncoder. May be repeated.",
-)
 
 
 def main(argv: list[str]) -> int:
     """Read, classify, tell."""
-    if WORKDIR.value is None:
+    if RUN.workdir.value is None:
         return stop("Give --workdir, the folder of a run, and the files of clouds or folders that hold some.")
     files, skipped = listed(argv[1:])
     if not files:
         return stop(f"No clouds to classify: give files ({', '.join(READERS)}) or folders that hold some.")
-    model = smdsb_jax.load(WORKDIR.value, CHECKPOINT.value, STAGE.value, allow=ALLOW.value)
+    model = smdsb_jax.load(RUN.workdir.value, RUN.checkpoint.value, RUN.stage.value, allow=RUN.allow.value)
     parts = [files[start : start + AT_ONCE] for start in range(0, len(files), AT_ONCE)]
     bar = tqdm(parts, unit=f"{AT_ONCE} files", disable=len(parts) < 2 or not sys.stderr.isatty())
     probability = np.concatenate([smdsb_jax.predict(model, part) for part in bar])
-    print(f"{WORKDIR.value}, stage {model.stage}, step {model.step}:")
+    print(f"{RUN.workdir.value}, stage {model.stage}, step {model.step}:")
     print(table(files[:SHOWN], probability, model.classes))
     if len(files) > SHOWN:
         print(f"... and {len(files) - SHOWN} more.")

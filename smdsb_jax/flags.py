@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from absl import flags
@@ -50,6 +50,34 @@ def user_errors(
             return stop(str(error))
 
     return run
+
+
+class RunFlags(NamedTuple):
+    """Which checkpoint of which run; `.value` of each, once the flags are parsed."""
+
+    workdir: flags.FlagHolder
+    checkpoint: flags.FlagHolder
+    stage: flags.FlagHolder
+    allow: flags.FlagHolder
+
+
+def define_run_flags() -> RunFlags:
+    """The flags of the commands that take a checkpoint: what `smdsb_jax.load` takes."""
+    return RunFlags(
+        flags.DEFINE_string("workdir", None, "Folder of the run."),
+        flags.DEFINE_string(
+            "checkpoint",
+            "",
+            "last, source_val, oracle (chosen with target labels), or a folder of checkpoints/; the run's "
+            "own config.select_by if not given.",
+        ),
+        flags.DEFINE_integer("stage", None, "1 or 2; the latest of the run if not given.", 1, 2),
+        flags.DEFINE_multi_string(
+            "allow",
+            [],
+            "Code of your own that the run may import, as my_module:MyEncoder. May be repeated.",
+        ),
+    )
 
 
 flags.DEFINE_boolean("debug", False, "Show the traceback of an error.")
