@@ -8,8 +8,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # smdsb_jax/, if n
 from absl import app, flags, logging
 
 import smdsb_jax
-from smdsb_jax.build import load_domain
-from smdsb_jax.datasets.domain import labelled, with_classes
+from smdsb_jax.build import load_target
+from smdsb_jax.datasets.domain import labelled
 from smdsb_jax.flags import cache_compilation, define_run_flags, parse_flags, stop, user_errors
 from smdsb_jax.report import pictures
 from smdsb_jax.report.summary import confusion_of, draw_saliency
@@ -30,8 +30,7 @@ def main(_: list[str]) -> int:
     data = model.config.data
     data.root = data.root if ROOT.value is None else ROOT.value
     data.target = DOMAIN.value or data.target
-    domain = with_classes(load_domain(model.config, "target"), model.classes, data.extra_classes)
-    split = labelled(getattr(domain, SPLIT.value))
+    split = labelled(getattr(load_target(model.config, model.classes), SPLIT.value))
     if len(split.label) == 0:
         return stop(f"The {SPLIT.value} split of {data.target} has no labelled clouds to evaluate on.")
     confusion = confusion_of(model, split)

@@ -19,7 +19,6 @@ import smdsb_jax
 from smdsb_jax.datasets.read import READERS, find_clouds
 from smdsb_jax.files import whole_file
 from smdsb_jax.flags import cache_compilation, define_run_flags, parse_flags, stop, user_errors
-from smdsb_jax.inference import Model
 from smdsb_jax.metrics import entropy
 from smdsb_jax.report.summary import draw_predictions
 from smdsb_jax.report.tables import markdown_table
@@ -50,7 +49,7 @@ def main(argv: list[str]) -> int:
     print(f"{len(files)} clouds: {counted(Counter(model.classes[k] for k in probability.argmax(axis=1)))}.")
     if skipped:
         print(f"Skipped: {counted(skipped)}.")
-    write_csv(Path(OUT.value).expanduser(), files, probability, model)
+    write_csv(Path(OUT.value).expanduser(), files, probability, model.classes)
     print(f"Written: {OUT.value}")
     if PICTURES.value:
         drawn = draw_predictions(Path(PICTURES.value).expanduser(), model, files, probability)
@@ -84,13 +83,13 @@ def table(files: Sequence[Path], probability: np.ndarray, classes: Sequence[str]
     return markdown_table(["file", "class", "probability, %", "next"], rows)
 
 
-def write_csv(path: Path, files: Sequence[Path], probability: np.ndarray, model: Model) -> None:
+def write_csv(path: Path, files: Sequence[Path], probability: np.ndarray, classes: Sequence[str]) -> None:
     """One row per file: class, probability of each class, entropy in nats."""
     with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["file", "class", *(f"probability of {name}" for name in model.classes), "entropy"])
+        writer.writerow(["file", "class", *(f"probability of {name}" for name in classes), "entropy"])
         for name, p, h in zip(files, probability, entropy(probability), strict=True):
-            writer.writerow([name, model.classes[p.argmax()], *(f"{x:.6f}" for x in p), f"{h:.6f}"])
+            writer.writerow([name, classes[p.argmax()], *(f"{x:.6f}" for x in p), f"{h:.6f}"])
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ def load_domains(config: Config) -> tuple[Domain, Domain]:
             f"Domain {source.name!r}: a source needs a class for every training cloud. Put its clouds into "
             "class folders."
         )
-    target = with_classes(load_domain(config, "target"), source.classes, config.data.extra_classes)
+    target = load_target(config, source.classes)
     for domain, splits in ((source, ("train", "val")), (target, ("train",))):
         for split in splits:
             if len(getattr(domain, split).label) == 0:
@@ -161,6 +161,15 @@ def load_domains(config: Config) -> tuple[Domain, Domain]:
                 )
     check_select_by(config.select_by, source, target)
     return source, target
+
+
+def load_target(config: Config, classes: tuple[str, ...]) -> Domain:
+    """The `target` domain of `config.data`, its labels those of the source's or a run's classes.
+
+    Raises:
+      ValueError: data that cannot be read, or further classes where `config.data.extra_classes` is `refuse`.
+    """
+    return with_classes(load_domain(config, "target"), classes, config.data.extra_classes)
 
 
 def load_domain(config: Config, role: str) -> Domain:

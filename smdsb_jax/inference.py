@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from smdsb_jax.augment import Taken, follow
-from smdsb_jax.build import build_network, load_domain
+from smdsb_jax.build import build_network, load_domain, load_target
 from smdsb_jax.config import Config, from_checkpoint
-from smdsb_jax.datasets.domain import Split, normalize, to_count, with_classes
+from smdsb_jax.datasets.domain import Split, normalize, to_count
 from smdsb_jax.datasets.read import checked_cloud, read_cloud
 from smdsb_jax.network import Network, loss_of_one
 from smdsb_jax.run import checkpoint
@@ -213,9 +213,10 @@ def _labelled(model: Model, domain: str) -> tuple[Split, str]:
     config, role = model.config.copy_and_resolve_references(), domain
     if domain not in ("source", "target"):
         config.data.target, role = domain, "target"
-    found = with_classes(load_domain(config, role), model.classes, config.data.extra_classes)
     if role == "source":
+        found = load_domain(config, role)
         return found.train, f"{found.name} (source)"
+    found = load_target(config, model.classes)
     step = eval_program(model.network, model.config)
     logits = predict_split(step, model.variables, found.train.points, AT_A_TIME).predictions.logits
     return found.train._replace(label=logits.argmax(axis=-1).astype(np.int32)), f"{found.name} (target)"

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from smdsb_jax.augment import follow
-from smdsb_jax.build import load_domain
-from smdsb_jax.datasets.domain import Split, labelled, with_classes
+from smdsb_jax.build import load_domain, load_target
+from smdsb_jax.datasets.domain import Split, labelled
 from smdsb_jax.datasets.read import read_cloud
 from smdsb_jax.inference import Model, apply_statistic, load, samples, stored_cloud, taken_points
 from smdsb_jax.metrics import confusion_matrix
@@ -46,7 +46,7 @@ def write_summary(workdir: str | Path, allow: Collection[str] = ()) -> str:
     rows = selected_rows(workdir)
     models = [load(workdir, stage=stage, allow=allow) for stage in sorted({row.stage for row in rows})]
     config, classes = models[-1].config, models[-1].classes
-    test = labelled(with_classes(load_domain(config, "target"), classes, config.data.extra_classes).test)
+    test = labelled(load_target(config, classes).test)
     select_by = config.select_by
     chosen = "last step" if select_by == "last" else SELECT_BY[select_by].title
     names = [f"stage {model.stage}, {chosen}" for model in models]

@@ -6,10 +6,12 @@ import pytest
 import smdsb_jax
 from smdsb_jax import choose
 from smdsb_jax.analysis.subject import find_checkpoints, open_subject
+from smdsb_jax.build import load_domains
 from smdsb_jax.report.summary import write_summary
 from smdsb_jax.run import loop
 from smdsb_jax.run.loop import train_and_evaluate
 from smdsb_jax.run.records import read_records
+from smdsb_jax.scores import splits_of
 from tests.commands import run
 from tests.shared import step_without_network
 from tests.tiny_run import tiny_config
@@ -64,5 +66,5 @@ def test_a_labelled_test_split_is_scored_and_a_choice_that_needs_it_refused_with
     assert not (tmp_path / "run").exists()
     (root / "scan" / "test" / "rod").mkdir(parents=True)
     np.save(root / "scan" / "test" / "rod" / "1.npy", np.random.default_rng(1).normal(size=(40, 3)))
-    loop_scores = loop.splits_of(*loop.load_domains(config_of(root, select_by="oracle")))
-    assert loop_scores["target_test"].label.tolist() == [1]
+    scored = splits_of(*load_domains(config_of(root, select_by="oracle")))
+    assert scored["target_test"].label.tolist() == [1]
