@@ -36,7 +36,10 @@ scores = smdsb_jax.score(model, "skewness", Split(clouds, label))
 assert probabilities.shape == (3, len(domain.classes)) and scores.shape == (3,)
 np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
 assert np.isfinite(scores).all() and len(set(scores.tolist())) == 3, scores
-assert {"report.html", "report.js"} <= {p.name for p in (installed / "smdsb_jax" / "analysis").iterdir()}
+for page in ("analysis/report.html", "analysis/report.js", *(f"report/{name}" for name in (
+    "page.css", "page.js", "viewer.html", "viewer.js"
+))):
+    assert (installed / "smdsb_jax" / page).is_file(), page
 print("scored", (workdir / "metrics.jsonl").exists())
 """
 

@@ -1,29 +1,3 @@
-"use strict";
-const DATA = JSON.parse(document.getElementById("data").textContent);
-const $ = (id) => document.getElementById(id);
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const missing = (value) => value == null || Number.isNaN(value);
-
-function element(tag, attributes = {}, ...children) {
-  const node = Object.assign(document.createElement(tag), attributes);
-  node.append(...children); // strings become text: a name cannot become markup
-  return node;
-}
-
-// options are [value, text] pairs; what was chosen stays where it is still offered
-function fill(id, options, preferred) {
-  const offered = options.map(([value]) => value);
-  const wanted = [$(id).options.length ? $(id).value : preferred, preferred, offered[0]].find((v) => offered.includes(v));
-  $(id).replaceChildren(...options.map(([value, text]) => element("option", { value, textContent: text })));
-  $(id).value = wanted;
-}
-
-// a sorted copy; what has no value comes last in both directions
-function ordered(items, key, descending) {
-  const compare = (a, b) => missing(a) - missing(b) || (missing(a) ? 0 : (a > b) - (a < b)) * (descending ? -1 : 1);
-  return items.map((item) => [key(item), item]).sort(([a], [b]) => compare(a, b)).map(([, item]) => item);
-}
-
 // three digits of the largest, so that numbers below each other align
 function decimalsFor(values) {
   const known = Array.from(values).filter(Number.isFinite);
@@ -145,10 +119,6 @@ function startBoard() {
 const decoded = []; // checkpoints whose arrays have been read
 const view = { row: null, rows: [] }; // the chosen sample and those in the list, as rows of the checkpoint
 
-function numbers(text, Kind) {
-  return Array.from(new Kind(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer));
-}
-
 function checkpoint() {
   const i = Number($("s-checkpoint").value);
   const raw = DATA.checkpoints[i];
@@ -162,9 +132,7 @@ function cloudOf(c, row) {
   if (at < 0) return null;
   const [unit, coordinates] = DATA.clouds[c.cloud[at]];
   const [low, step, steps] = c.saliency[at];
-  const flat = numbers(coordinates, Int16Array).map((v) => unit * v);
-  const [x, y, z] = [0, 1, 2].map((axis) => flat.filter((_, i) => i % 3 === axis));
-  return { x, y, z, customdata: numbers(steps, Uint16Array).map((v) => low + step * v) };
+  return { ...axesOf(unit, coordinates), customdata: numbers(steps, Uint16Array).map((v) => low + step * v) };
 }
 
 // the values to sort by or to plot; a path is "scores/skewness"
@@ -173,20 +141,11 @@ const paths = (c, kind) => Object.keys(c[kind]).map((name) => [`${kind}/${name}`
 const classOf = (c, k) => c.classes[k] ?? "none";
 const keptOf = (c, row) => (c.kept[row] ? "kept" : "dropped");
 
-function plot(id, traces, layout) {
-  const font = { color: css("--ink"), family: getComputedStyle(document.body).fontFamily, size: 12 };
-  const look = { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font };
-  Plotly.react($(id), traces, { ...look, ...layout }, { displaylogo: false, responsive: true });
-}
-
 function cloudTraces(cloud, levels) {
   const look = { type: "scatter3d", mode: "markers", hovertemplate: "saliency %{customdata:.3g}<extra></extra>" };
   const top = cloud.customdata.reduce((a, b) => Math.max(a, b), 0);
   const share = cloud.customdata.map((s) => (top > 0 ? Math.max(0, s / top) : 0));
-  if (!levels) {
-    const colorbar = { orientation: "h", y: -0.02, yanchor: "bottom", len: 0.6, thickness: 8, outlinewidth: 0, title: { text: "saliency / its maximum", side: "top" } };
-    return [{ ...look, ...cloud, marker: { size: 3.5, color: share, cmin: 0, cmax: 1, colorscale: DATA.levels.map((l, k) => [k / 2, l]), colorbar } }];
-  }
+  if (!levels) return [{ ...look, ...cloud, marker: saliencyMarker("cloud", share) }];
   return ["low", "middle", "high"].map((name, k) => {
     const own = (values) => values.filter((_, i) => Math.min(2, Math.floor(3 * share[i])) === k);
     const part = Object.fromEntries(Object.entries(cloud).map(([axis, values]) => [axis, own(values)]));
@@ -198,15 +157,8 @@ function drawCloud(c) {
   const cloud = cloudOf(c, view.row);
   const levels = $("s-color").value === "levels";
   const text = view.row === null ? "No sample fits the filters." : "The cloud of this sample was not stored.";
-  const hidden = { visible: false };
-  const camera = { eye: { x: 1.2, y: 1.2, z: 0.62 }, projection: { type: "orthographic" } }; // azimuth 45°, elevation 20°, z up
-  plot("cloud", cloud ? cloudTraces(cloud, levels) : [], {
-    scene: { aspectmode: "data", xaxis: hidden, yaxis: hidden, zaxis: hidden, camera },
-    annotations: cloud ? [] : [{ text, showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5 }],
-    legend: { orientation: "h", x: 0.5, xanchor: "center", y: 0, itemsizing: "constant" },
-    xaxis: hidden, yaxis: hidden, showlegend: levels, margin: { l: 0, r: 0, t: 0, b: 8 },
-    uirevision: "one", // the view stays when the sample changes
-  });
+  const legend = { orientation: "h", x: 0.5, xanchor: "center", y: 0, itemsizing: "constant" };
+  plotCloud("cloud", cloud, cloud ? cloudTraces(cloud, levels) : [], text, { legend, showlegend: levels });
 }
 
 function rankInDomain(c, values, row) {
@@ -243,15 +195,13 @@ function drawScatter(c) {
   plot("scatter", traces, { xaxis: axis("p-x"), yaxis: axis("p-y"), hovermode: "closest", margin: { l: 50, r: 10, t: 34, b: 46 }, legend });
 }
 
-// scrolls the list, never the page
 function markInList(place) {
   const list = $("list");
   list.querySelector("[aria-current]")?.removeAttribute("aria-current");
   const item = list.children[place];
   if (!item) return;
   item.firstChild.ariaCurrent = "true";
-  const top = item.offsetTop - list.offsetTop;
-  list.scrollTop = Math.max(Math.min(list.scrollTop, top), top + item.offsetHeight - list.clientHeight);
+  keepInView(list, item);
 }
 
 function choose(row) {

@@ -2,24 +2,19 @@
 
 import base64
 import html
-import json
 import math
-import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, UInt
-from plotly.offline import get_plotlyjs
+from jaxtyping import Float, UInt
 
 from smdsb_jax.analysis.examined import DOMAINS, Examined
 from smdsb_jax.analysis.oracle import REFERENCES
-from smdsb_jax.files import whole_file
+from smdsb_jax.report.page import PathLike, encode, quantize_cloud, write_page
 from smdsb_jax.report.pictures import LEVELS
 
-PathLike = str | os.PathLike[str]
 Value = str | int | float | None
 TEMPLATE, SCRIPT = (Path(__file__).with_name(name) for name in ("report.html", "report.js"))
 MIME = {".svg": "image/svg+xml", ".png": "image/png"}
@@ -58,25 +53,8 @@ def write_report(
         "checks": _table(checks),
         "summary": "\n".join(f"<li>{html.escape(line)}</li>" for line in summary),
         "config": html.escape(config_text),
-        "data": script_json(report_data(leaderboard, examined)),
-        "plotly": get_plotlyjs(),
-        "script": SCRIPT.read_text(encoding="utf-8"),
     }
-    # in one pass: what is put in is not searched again
-    page = re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], TEMPLATE.read_text(encoding="utf-8"))
-    path = Path(path)
-    with whole_file(path) as part:
-        part.write_text(page, encoding="utf-8")
-    return path
-
-
-def script_json(value: Any) -> str:
-    """JSON that may stand in a `<script>`: no `<` in it, so that no text can end the element.
-
-    Raises:
-      ValueError: a NaN or an infinity, which browsers do not read.
-    """
-    return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    return write_page(path, TEMPLATE, SCRIPT, report_data(leaderboard, examined), parts)
 
 
 def report_data(leaderboard: Sequence[Mapping[str, Value]], examined: Sequence[Examined]) -> dict[str, Any]:
@@ -94,12 +72,6 @@ def report_data(leaderboard: Sequence[Mapping[str, Value]], examined: Sequence[E
     }
 
 
-def quantize_cloud(points: Float[np.ndarray, "n 3"]) -> tuple[float, Int[np.ndarray, "n 3"]]:
-    """A unit and int16 coordinates in it; off by half a unit at most, 1/65534 of the largest coordinate."""
-    unit = (float(np.abs(points).max(initial=0.0)) or 1.0) / 32767
-    return unit, np.rint(points / unit).astype(np.int16)
-
-
 def quantize_saliency(saliency: Float[np.ndarray, " n"]) -> tuple[float, float, UInt[np.ndarray, " n"]]:
     """Least value, unit and uint16 steps above it; off by half a unit at most, least and largest exact.
 
@@ -109,12 +81,6 @@ def quantize_saliency(saliency: Float[np.ndarray, " n"]) -> tuple[float, float, 
     low = float(known.min(initial=np.inf if known.size else 0.0))
     unit = float(known.max(initial=low) - low) / 65535
     return low, unit, np.rint((known - low) / (unit or 1.0)).astype(np.uint16)
-
-
-def encode(array: np.ndarray, kind: str) -> str:
-    """The numbers as base64 of a little-endian type, row by row; beyond float32's range they are infinite."""
-    with np.errstate(over="ignore"):
-        return base64.b64encode(array.astype(kind).tobytes()).decode("ascii")
 
 
 def _checkpoint(e: Examined, clouds: dict[tuple[float, str], int]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Pictures of a run: curves, confusion matrix, class accuracies, saliency. Files, never windows."""
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -138,15 +139,20 @@ def saliency(
     colors = ListedColormap(LEVELS) if levels else LinearSegmentedColormap.from_list("saliency", LEVELS)
     row = figure.subplots(1, len(clouds), squeeze=False)[0]
     for axes, cloud, map_, title in zip(row, clouds, saliencies, titles, strict=True):
-        share = np.clip(map_ / (map_.max() if map_.max() > 0 else 1), 0, 1)
-        draw_cloud(axes, cloud, share, colors, azimuth)
-        axes.set_title(title, fontsize=12, color=INK)
+        draw_cloud(axes, cloud, share_of_largest(map_), colors, azimuth)
+        axes.set_title(title, fontsize=12, color=INK, parse_math=False)  # a file may be named $x$
     if levels:
         legend_of_levels(figure)
     else:
         scale = ScalarMappable(Normalize(0, 1), colors)
         _color_bar(figure, row, scale, "saliency / its maximum", location="bottom", shrink=1 / len(clouds))
     save(figure, path)
+
+
+def share_of_largest(saliency: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """A saliency map in [0, 1]: what it is of its largest value; negative saliency is 0."""
+    largest = saliency.max()
+    return np.clip(saliency / (largest if largest > 0 else 1), 0, 1)
 
 
 def legend_of_levels(figure: Figure) -> None:
@@ -253,5 +259,6 @@ def _color_bar(figure: Figure, axes: Any, image: ScalarMappable, label: str, **p
 def save(figure: Figure, path: PathLike) -> None:
     """Write the figure in the format of the path's suffix."""
     FigureCanvasAgg(figure)  # no display, no state shared with pyplot
-    with whole_file(path) as part:
+    with whole_file(path) as part, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a name in another script
         figure.savefig(part, dpi=DPI, bbox_inches="tight", pad_inches=0.12)

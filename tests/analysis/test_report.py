@@ -7,27 +7,20 @@ import html
 import io
 import json
 import math
-import os
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
-from playwright.sync_api import sync_playwright
 
 from smdsb_jax.analysis import report
 from smdsb_jax.analysis.examined import SOURCE, TARGET, TARGET_TRUE
 from smdsb_jax.analysis.figures import saliency_level
 from tests.analysis.synthetic_examined import examined, leaderboard
+from tests.browser import open_browser, open_page, wait_for_plot
 
 MINUS, NONE = "\N{MINUS SIGN}", "\N{EN DASH}"
 NASTY = '</script><script>document.title = "broken"</script><!-- & "quoted" {{data}}'
-WITHOUT_NETWORK = (
-    "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
-SOFTWARE_WEBGL = ("--enable-unsafe-swiftshader", "--use-gl=angle", "--use-angle=swiftshader")
 
 
 @functools.cache
@@ -54,23 +47,6 @@ def data_of(path):
 
 def numbers(text, kind):
     return np.frombuffer(base64.b64decode(text), kind)
-
-
-def test_a_script_cannot_be_ended_by_its_data():
-    value = {"name": NASTY, "line": "\u2028", "n": [1, None]}
-    text = report.script_json(value)
-    assert "<" not in text and "\u2028" not in text and json.loads(text) == value
-    with pytest.raises(ValueError):
-        report.script_json(float("nan"))
-
-
-def test_a_quantized_cloud_is_off_by_half_a_unit_at_most():
-    cloud = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)
-    unit, steps = report.quantize_cloud(cloud)
-    assert steps.dtype == np.int16 and unit == pytest.approx(np.abs(cloud).max() / 32767)
-    assert np.abs(unit * steps - cloud).max() <= unit / 2 * (1 + 1e-5)
-    assert not report.quantize_cloud(np.zeros((4, 3), np.float32))[1].any()
-    assert report.quantize_cloud(np.zeros((0, 3), np.float32))[1].shape == (0, 3)
 
 
 def test_quantized_saliency_is_off_by_half_a_unit_at_most_and_keeps_the_levels_of_the_extremes():
@@ -120,7 +96,6 @@ def test_the_page_needs_no_other_file(tmp_path):
         "40 + 40",
     ):
         assert fact in markup
-    assert "</script" not in report.SCRIPT.read_text() and "</script" not in report.get_plotlyjs()
     with pytest.raises(ValueError, match=r"a\.pdf cannot be put into the report: give SVG or PNG"):
         write(tmp_path, [tmp_path / "a.pdf"])
 
@@ -134,44 +109,13 @@ def test_the_checks_and_the_summary_are_in_the_page_as_text(tmp_path):
     assert "<p>None was made.</p>" in write(tmp_path).read_text(encoding="utf-8")
 
 
-def test_an_earlier_report_stays_until_the_new_one_is_whole(tmp_path, monkeypatch):
-    path = write(tmp_path)
-    before = path.read_bytes()
-    assert [p.name for p in path.parent.iterdir()] == ["report.html"]
-
-    def fail(*_):
-        raise OSError("no space")
-
-    monkeypatch.setattr(report.os, "replace", fail)
-    with pytest.raises(OSError, match="no space"):
-        write(tmp_path, leaderboard=[])
-    assert path.read_bytes() == before
-
-
 # ---- in a browser
-
-
-def find_browser():
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        path = shutil.which(name)  # Ubuntu's may be a stub that asks for snap
-        if path and not subprocess.run([path, "--version"], capture_output=True).returncode:
-            return path
-    return None
 
 
 @pytest.fixture(scope="module")
 def browser():
-    path = find_browser()
-    if path is None:
-        if os.environ.get("SMDSB_REQUIRE_BROWSER") == "1":
-            pytest.fail("SMDSB_REQUIRE_BROWSER=1, and no Chromium is installed.")
-        pytest.skip("no Chromium is installed")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, args=[*WITHOUT_NETWORK, *SOFTWARE_WEBGL], chromium_sandbox=False
-        )
+    with open_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -181,18 +125,8 @@ def address(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def opened(browser, address):
-    """The page, and what went wrong on it so far."""
-    context = browser.new_context(viewport={"width": 1400, "height": 900}, offline=True)
-    page, wrong = context.new_page(), []
-    page.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on(
-        "request", lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else wrong.append(r.url)
-    )
-    page.goto(address)
-    page.wait_for_function("document.querySelector('#scatter').data")
-    yield page, wrong
-    context.close()
+    with open_page(browser, address, "#scatter") as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -200,7 +134,7 @@ def page(opened):
     """The page as it is when it has been opened; nothing may have gone wrong when the test ends."""
     page, wrong = opened
     page.reload()
-    page.wait_for_function("document.querySelector('#scatter').data")
+    wait_for_plot(page, "#scatter")
     yield page
     assert wrong == []
 
@@ -319,15 +253,14 @@ def test_the_viewer_draws_a_cloud(page, tmp_path):
 
 @pytest.mark.parametrize("scheme, lightness", [("light", 0.9), ("dark", 0.1)])
 def test_on_a_phone_nothing_is_wider_than_the_screen(browser, address, tmp_path, scheme, lightness):
-    context = browser.new_context(viewport={"width": 375, "height": 800}, color_scheme=scheme, offline=True)
-    page = context.new_page()
-    page.goto(address)
-    page.wait_for_function("document.querySelector('#scatter').data")
-    assert page.evaluate("document.documentElement.scrollWidth") == 375
-    assert page.evaluate("document.querySelector('.scroll').scrollWidth") > 375  # the table, in its own box
-    page.screenshot(path=tmp_path / "phone.png")
+    window = {"viewport": {"width": 375, "height": 800}, "color_scheme": scheme}
+    with open_page(browser, address, "#scatter", **window) as (page, _):
+        assert page.evaluate("document.documentElement.scrollWidth") == 375
+        assert (
+            page.evaluate("document.querySelector('.scroll').scrollWidth") > 375
+        )  # the table, in its own box
+        page.screenshot(path=tmp_path / "phone.png")
     assert np.median(imread(tmp_path / "phone.png")[..., :3]) == pytest.approx(lightness, abs=0.1)
-    context.close()
 
 
 def test_a_report_of_nothing_opens(browser, tmp_path):
