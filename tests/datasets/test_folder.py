@@ -65,7 +65,7 @@ def test_hidden_and_foreign_files_do_not_matter(root):
     (root / "lab" / "train" / ".cache").mkdir()
     (root / "lab" / "train" / "README").touch()
     (root / "lab" / "train" / "mug" / "._000.npy").touch()
-    (root / "lab" / "train" / "mug" / "000.txt").touch()
+    (root / "lab" / "train" / "mug" / "000.jpg").touch()
     after = load(str(root), "lab", points=16)
     assert after.classes == before.classes and len(after.train.label) == len(before.train.label)
 
@@ -114,7 +114,7 @@ def test_clouds_without_classes_beside_others(root):
 def test_bad_input_is_refused_by_name(root):
     bad = root / "lab" / "test" / "mug" / "001.npy"
     np.save(bad, np.full((5, 3), np.nan))
-    with pytest.raises(ValueError, match=r"test/mug/001\.npy: 5 of 5 points are NaN\. Save it again"):
+    with pytest.raises(ValueError, match=r"test/mug/001\.npy: 5 of 5 points are NaN\. Export it again"):
         load(str(root), "lab", points=16)
     bad.unlink()
     (root / "lab" / "train" / "jar").mkdir()
