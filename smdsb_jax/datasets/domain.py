@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 SPLITS = ("train", "val", "test")  # their codes are 0, 1, 2
 UNLABELLED = -1  # the label of what nobody has labelled
@@ -50,8 +50,22 @@ def normalize(points: Float[np.ndarray, "*clouds p 3"]) -> Float[np.ndarray, "*c
     return np.where(spread, exact / np.where(spread, radius, 1.0), 0.0).astype(np.float32)
 
 
-def to_count(points: Float[np.ndarray, "p 3"], count: int) -> Float[np.ndarray, "count 3"]:
-    """Exactly `count` points, without a random number.
+def normalize_once(cloud: Float[np.ndarray, "p 3"]) -> Float[np.ndarray, "p 3"]:
+    """As `normalize`; one that is normalized already keeps its bits, which a second time would round anew.
+
+    (A tie between distances that is broken otherwise lets farthest point sampling take other points.)
+    """
+    normalized = normalize(cloud)
+    return cloud.astype(np.float32) if np.abs(normalized - cloud).max() < 1e-6 else normalized
+
+
+def y_to_z_up(points: Float[np.ndarray, "*clouds 3"]) -> Float[np.ndarray, "*clouds 3"]:
+    """From y up to z up: (x, y, z) -> (x, -z, y), a turn by 90 degrees about x."""
+    return np.stack([points[..., 0], -points[..., 2], points[..., 1]], axis=-1)
+
+
+def to_count(points: Shaped[np.ndarray, "p *of_each"], count: int) -> Shaped[np.ndarray, "count *of_each"]:
+    """Exactly `count` points, or labels of points, without a random number.
 
     A longer cloud gives evenly spaced rows; a shorter one all its rows in their order, then again from
     the first (resampling with replacement in which no point occurs more than once more than another).
@@ -59,6 +73,18 @@ def to_count(points: Float[np.ndarray, "p 3"], count: int) -> Float[np.ndarray, 
     p = len(points)
     rows = np.arange(count) * p // count if p >= count else np.arange(count) % p
     return points[rows]
+
+
+def without_repeats(points: Float[np.ndarray, "p 3"]) -> Float[np.ndarray, "q 3"]:
+    """What `to_count` filled up to these points: repeats at the end would shift the mean.
+
+    Of points that are not filled up, the points themselves.
+    """
+    starts = np.flatnonzero((points[1:] == points[:1]).all(axis=1)) + 1
+    for start in starts[:16]:  # the first point may occur in a cloud more than once
+        if np.array_equal(points[start:], points[:-start]):
+            return points[:start]
+    return points
 
 
 def stack(ragged: Ragged, points: int) -> Float[np.ndarray, "n stored 3"]:

@@ -11,7 +11,16 @@ import numpy as np
 from jaxtyping import Float
 
 from smdsb_jax.datasets import cache as caches
-from smdsb_jax.datasets.domain import SPLITS, Domain, Ragged, assemble, collect, normalize, train_or_val
+from smdsb_jax.datasets.domain import (
+    SPLITS,
+    Domain,
+    Ragged,
+    assemble,
+    collect,
+    normalize,
+    train_or_val,
+    y_to_z_up,
+)
 from smdsb_jax.datasets.read import read_h5, read_npy
 from smdsb_jax.registry import suggest
 
@@ -27,7 +36,7 @@ PLANT = CLASSES.index("plant")
 def load(root: str, domain: str, *, points: int, plant_exception: bool = True, cache: str = "") -> Domain:
     """One domain of PointDA-10, every cloud with all its points (see `stack` for mixed sizes).
 
-    Chain: centered on the mean, divided by the largest radius, float32, aligned (`align`); the rule of
+    Chain: centered on the mean, divided by the largest radius, float32, aligned (`y_to_z_up`); the rule of
     `split_validation` divides the train split. If the domain's cache is there (launch/prepare_data.py
     writes it), it is read instead, with the same result to the bit; the raw files may then be gone.
 
@@ -48,13 +57,8 @@ def load(root: str, domain: str, *, points: int, plant_exception: bool = True, c
     ragged = _from_cache(path, root, domain) if path.exists() else read(root, domain)
     if domain == "shapenet" and not plant_exception:
         rows = np.repeat(ragged.label == PLANT, ragged.count)
-        ragged.points[rows] = align(ragged.points[rows])
+        ragged.points[rows] = y_to_z_up(ragged.points[rows])
     return assemble(domain, CLASSES, ragged, points)
-
-
-def align(points: Float[np.ndarray, "*clouds 3"]) -> Float[np.ndarray, "*clouds 3"]:
-    """From y up to z up: (x, y, z) -> (x, -z, y), a turn by 90 degrees about x."""
-    return np.stack([points[..., 0], -points[..., 2], points[..., 1]], axis=-1)
 
 
 def read(root: str, domain: str, progress: Progress = iter) -> Ragged:
@@ -164,8 +168,8 @@ def _read_file(path: Path, domain: str, root: str) -> tuple[Float[np.ndarray, "n
     """Clouds of one file, normalized and aligned, and their labels."""
     if domain == "scannet":
         points, label = read_h5(path, len(CLASSES), remedy_for(root))
-        return align(normalize(points)), label.tolist()
+        return y_to_z_up(normalize(points)), label.tolist()
     label = class_of(path)
     points = normalize(read_npy(path, remedy_for(root))[None])
     is_upright = domain == "modelnet" or label == PLANT
-    return points if is_upright else align(points), [label]
+    return points if is_upright else y_to_z_up(points), [label]

@@ -8,11 +8,14 @@ from smdsb_jax.datasets.domain import (
     collect,
     labelled,
     normalize,
+    normalize_once,
     split_validation,
     stack,
     to_count,
     train_or_val,
     with_classes,
+    without_repeats,
+    y_to_z_up,
 )
 from smdsb_jax.datasets.pointda_counts import published_counts
 
@@ -51,6 +54,17 @@ def test_coincident_points_stay_at_the_origin(n, magnitude):
 def test_extreme_sizes_neither_overflow_nor_vanish(magnitude):
     points = (RNG.normal(size=(100, 3)) * magnitude).astype(np.float32)
     assert np.linalg.norm(normalize(points), axis=1).max() == pytest.approx(1, abs=1e-6)
+
+
+def test_what_is_normalized_keeps_its_bits_and_all_else_is_normalized():
+    raw = (RNG.gamma(2.0, size=(300, 3)) * [3, 1, 0.2] + [100, -40, 7]).astype(np.float32)
+    cloud = normalize(raw)
+    np.testing.assert_array_equal(normalize_once(raw), cloud)
+    assert not np.array_equal(normalize(cloud), cloud)  # a second time rounds anew
+    np.testing.assert_array_equal(normalize_once(cloud), cloud)
+    np.testing.assert_array_equal(normalize_once(cloud.astype(np.float64)), cloud)
+    for moved in (1.0001 * cloud, cloud + 1e-4, np.clip(cloud, -0.5, 0.5)):  # the last one in the unit ball
+        np.testing.assert_array_equal(normalize_once(moved), normalize(moved))
 
 
 def test_the_smallest_spread_that_float32_can_hold_is_kept():
@@ -161,3 +175,35 @@ def test_the_labelled_clouds_of_a_split():
     np.testing.assert_array_equal(found.points, points[[0, 2]])
     of_points = labelled(Split(points, np.array([[0, 1], [-1, -1], [0, -1], [1, 1]], np.int32)))
     assert of_points.label.tolist() == [[0, 1], [1, 1]]
+
+
+def test_y_becomes_z_by_the_published_map_a_rotation_of_order_4():
+    np.testing.assert_array_equal(y_to_z_up(np.array([[1.0, 2, 3]])), [[1, -3, 2]])
+    eye = np.eye(3)
+    assert np.linalg.det(y_to_z_up(eye)) == pytest.approx(1)
+    np.testing.assert_array_equal(y_to_z_up(y_to_z_up(y_to_z_up(y_to_z_up(eye)))), eye)
+    assert not np.array_equal(y_to_z_up(y_to_z_up(eye)), eye)
+    # the loaders' form: row vectors times R, theta = -90 degrees
+    theta = -np.pi / 2
+    r = np.array([[1, 0, 0], [0, np.cos(theta), -np.sin(theta)], [0, np.sin(theta), np.cos(theta)]])
+    points = np.random.default_rng(0).normal(size=(7, 3))
+    np.testing.assert_allclose(y_to_z_up(points), points @ r, atol=1e-12)
+
+
+@pytest.mark.parametrize("count", [70, 71, 100, 140, 171, 300])
+def test_what_fills_a_cloud_up_is_found_again(count):
+    cloud = RNG.normal(size=(70, 3)).astype(np.float32)
+    cloud[[5, 6]] = cloud[0]  # a point that occurs more than once
+    np.testing.assert_array_equal(without_repeats(to_count(cloud, count)), cloud)
+
+
+def test_repeated_points_within_a_cloud_are_no_filling():
+    cloud = RNG.normal(size=(70, 3)).astype(np.float32)
+    padded = np.concatenate([np.zeros((500, 3), np.float32), cloud])  # and it takes no time for each zero
+    assert without_repeats(padded) is padded
+    assert without_repeats(np.zeros((9, 3))).shape == (1, 3)
+
+
+def test_labels_of_points_are_filled_up_as_the_points_are():
+    np.testing.assert_array_equal(to_count(np.array([3, 1, 2]), 7), [3, 1, 2, 3, 1, 2, 3])
+    np.testing.assert_array_equal(to_count(np.arange(8), 4), [0, 2, 4, 6])

@@ -7,8 +7,8 @@ import pytest
 
 from smdsb_jax.datasets import cache as caches
 from smdsb_jax.datasets import pointda
-from smdsb_jax.datasets.domain import normalize
-from smdsb_jax.datasets.pointda import CLASSES, DOMAINS, PLANT, align, cache_path, load, write_cache
+from smdsb_jax.datasets.domain import normalize, y_to_z_up
+from smdsb_jax.datasets.pointda import CLASSES, DOMAINS, PLANT, cache_path, load, write_cache
 from tests.datasets.pointda_tree import write_tree
 
 
@@ -32,19 +32,6 @@ def same(a, b):
 
 def test_classes_are_alphabetical():
     assert list(CLASSES) == sorted(CLASSES) and len(CLASSES) == 10
-
-
-def test_align_is_the_published_map_a_rotation_of_order_4():
-    np.testing.assert_array_equal(align(np.array([[1.0, 2, 3]])), [[1, -3, 2]])
-    eye = np.eye(3)
-    assert np.linalg.det(align(eye)) == pytest.approx(1)
-    np.testing.assert_array_equal(align(align(align(align(eye)))), eye)
-    assert not np.array_equal(align(align(eye)), eye)
-    # the loaders' form: row vectors times R, theta = -90 degrees
-    theta = -np.pi / 2
-    r = np.array([[1, 0, 0], [0, np.cos(theta), -np.sin(theta)], [0, np.sin(theta), np.cos(theta)]])
-    points = np.random.default_rng(0).normal(size=(7, 3))
-    np.testing.assert_allclose(align(points), points @ r, atol=1e-12)
 
 
 @pytest.mark.parametrize(("domain", "stored"), [("modelnet", 2048), ("shapenet", 1024), ("scannet", 2048)])
@@ -137,7 +124,7 @@ def test_plant_exception(tree):
     for a, b in zip(kept[2:], turned[2:], strict=True):
         plant = a.label == PLANT
         np.testing.assert_array_equal(a.points[~plant], b.points[~plant])
-        np.testing.assert_array_equal(align(a.points[plant]), b.points[plant])
+        np.testing.assert_array_equal(y_to_z_up(a.points[plant]), b.points[plant])
         assert plant.any()
     for domain in ("modelnet", "scannet"):
         one, other = (load(str(tree), domain, points=64, plant_exception=e) for e in (True, False))
