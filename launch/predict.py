@@ -1,9 +1,11 @@
-"""Classify clouds: python launch/predict.py --workdir runs/c2s scan1.npy scan2.npy folder/.
+"""Classify clouds: python launch/predict.py --workdir runs/c2s scan1.npy scan2.ply folder/.
 
-A table on the console; predictions.csv with a probability for each class; --pictures DIR draws saliency maps.
+A table on the console; predictions.csv with a probability for each class; --pictures DIR draws saliency maps,
+and writes a page to look through them in 3-D. Exits with 1 where some of the files could not be read.
 """
 
 import csv
+import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -16,56 +18,127 @@ from absl import app, flags, logging
 from tqdm import tqdm
 
 import smdsb_jax
-from smdsb_jax.datasets.read import READERS, find_clouds
+from smdsb_jax.datasets.read import READERS, find_all_clouds, read_clouds
 from smdsb_jax.files import whole_file
 from smdsb_jax.flags import cache_compilation, define_run_flags, parse_flags, stop, user_errors
+from smdsb_jax.given import mesh_points
+from smdsb_jax.inference import Model
 from smdsb_jax.metrics import entropy
-from smdsb_jax.report.summary import draw_predictions
 from smdsb_jax.report.tables import markdown_table
+from smdsb_jax.report.viewer import Classified, draw_predictions, write_viewer
 
 SHOWN = 40  # rows on the console; all are in the file
 AT_ONCE = 256  # files that are read before their clouds are classified
 
 RUN = define_run_flags()
 OUT = flags.DEFINE_string("out", "predictions.csv", "File for the probabilities of all classes.")
-PICTURES = flags.DEFINE_string("pictures", None, "Folder for a picture of each cloud's saliency map.")
+PICTURES = flags.DEFINE_string(
+    "pictures", None, "Folder for a page that shows the clouds in 3-D, and a picture of each one's saliency."
+)
+Y_UP = flags.DEFINE_boolean("y_up", False, "In the files y is up, not z: turn the clouds.")
 
 
 def main(argv: list[str]) -> int:
     """Read, classify, tell."""
     if RUN.workdir.value is None:
         return stop("Give --workdir, the folder of a run, and the files of clouds or folders that hold some.")
-    files, skipped = listed(argv[1:])
+    out = Path(OUT.value).expanduser()
+    pictures = Path(PICTURES.value).expanduser() if PICTURES.value else None
+    if out.is_dir():
+        return stop(f"--out {OUT.value} is a folder. Give a file, for example {out / 'predictions.csv'}.")
+    if pictures and pictures.exists() and not pictures.is_dir():
+        return stop(f"--pictures {PICTURES.value} is a file. Give a folder.")
+    files, skipped = listed(argv[1:], out)
     if not files:
         return stop(f"No clouds to classify: give files ({', '.join(READERS)}) or folders that hold some.")
     model = smdsb_jax.load(RUN.workdir.value, RUN.checkpoint.value, RUN.stage.value, allow=RUN.allow.value)
-    parts = [files[start : start + AT_ONCE] for start in range(0, len(files), AT_ONCE)]
-    bar = tqdm(parts, unit=f"{AT_ONCE} files", disable=len(parts) < 2 or not sys.stderr.isatty())
-    probability = np.concatenate([smdsb_jax.predict(model, part) for part in bar])
-    print(f"{RUN.workdir.value}, stage {model.stage}, step {model.step}:")
-    print(table(files[:SHOWN], probability, model.classes))
-    if len(files) > SHOWN:
-        print(f"... and {len(files) - SHOWN} more.")
-    print(f"{len(files)} clouds: {counted(Counter(model.classes[k] for k in probability.argmax(axis=1)))}.")
+    found, bad = classify(model, files, bool(pictures))
+    if found is None:
+        more = f" ({len(bad) - 1} more files cannot be read.)" if len(bad) > 1 else ""
+        return stop(printable(bad[0] + more))
+    source = f"{RUN.workdir.value}, stage {model.stage}, step {model.step}"
+    print(f"{source}:\n{table(found)}")
+    if len(found.names) > SHOWN:
+        print(f"... and {len(found.names) - SHOWN} more.")
+    label = found.probability.argmax(axis=1)
+    print(f"{len(label)} clouds: {counted(Counter(model.classes[k] for k in label))}.")
     if skipped:
-        print(f"Skipped: {counted(skipped)}.")
-    write_csv(Path(OUT.value).expanduser(), files, probability, model.classes)
-    print(f"Written: {OUT.value}")
-    if PICTURES.value:
-        drawn = draw_predictions(Path(PICTURES.value).expanduser(), model, files, probability)
-        print(f"Written: {len(drawn)} pictures in {PICTURES.value}")
-    return 0
+        print(printable(f"Skipped: {counted(skipped)}."))
+    write_csv(out, found)
+    print(f"Written: {out}")
+    if pictures:
+        print(f"Written: {write_viewer(pictures / 'index.html', source, found)}")
+        drawn = draw_predictions(pictures, found, lambda numbers: progress(numbers, "picture"))
+        print(f"Written: {len(drawn)} pictures in {pictures}")
+    if not bad:
+        return 0
+    print(
+        f"{len(bad)} of {len(files)} files cannot be read:", *map(printable, bad), sep="\n", file=sys.stderr
+    )
+    return 1
 
 
-def listed(words: Sequence[str]) -> tuple[list[Path], Counter[str]]:
-    """The files that are named or lie in named folders, and how many others these hold by suffix."""
+def listed(words: Sequence[str], out: Path) -> tuple[list[Path], Counter[str]]:
+    """The files that are named or lie in named folders, and how many others these hold by suffix.
+
+    `out` of an earlier call may lie there too.
+    """
     files: list[Path] = []
     skipped: Counter[str] = Counter()
     for path in (Path(word).expanduser() for word in words):
-        found, others = find_clouds(path) if path.is_dir() else ([path], Counter())
-        files += found
+        found, others = find_all_clouds(path) if path.is_dir() else ([path], Counter())
+        files += [each for each in found if each == path or each.resolve() != out.resolve()]
         skipped += others
     return files, skipped
+
+
+def classify(model: Model, files: Sequence[Path], pictures: bool) -> tuple[Classified | None, list[str]]:
+    """What the network makes of all clouds that can be read, if any, and why other files cannot be.
+
+    Points and saliency are empty unless `pictures` need them.
+    """
+    parts, bad = [], []
+    starts = range(0, len(files), AT_ONCE)
+    for start in progress(starts, f"{AT_ONCE} files") if len(starts) > 1 else starts:
+        names, clouds, reasons = read(files[start : start + AT_ONCE], model.config.data.points)
+        bad += reasons
+        if clouds:
+            parts.append(Classified(names, model.classes, *measured(model, clouds, pictures)))
+    if not parts:
+        return None, bad
+    arrays = (np.concatenate(each) for each in zip(*(part[2:] for part in parts), strict=True))
+    return Classified([name for part in parts for name in part.names], model.classes, *arrays), bad
+
+
+def read(files: Sequence[Path], points: int) -> tuple[list[str], list[np.ndarray], list[str]]:
+    """Name and coordinates of each cloud in the files, and why some files cannot be read."""
+    names, clouds, bad = [], [], []
+    for path in files:
+        try:
+            found = read_clouds(path, mesh_points=mesh_points(points))
+        except ValueError as error:
+            bad.append(str(error))
+        else:
+            name = as_text(str(path))
+            names += [name] if len(found) == 1 else [f"{name}[{number}]" for number in range(len(found))]
+            clouds += found
+    return names, clouds, bad
+
+
+def measured(
+    model: Model, clouds: list[np.ndarray], pictures: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Probabilities; the points that the network got, and their saliency under the predicted class."""
+    probability = smdsb_jax.predict(model, clouds, y_up=Y_UP.value)
+    if not pictures:
+        return probability, np.zeros((len(clouds), 0, 3)), np.zeros((len(clouds), 0))
+    sample = smdsb_jax.samples(model, clouds, probability.argmax(axis=1), y_up=Y_UP.value)
+    return probability, np.asarray(sample.points), np.asarray(sample.saliency)
+
+
+def progress(steps: Sequence[int], unit: str) -> tqdm:
+    """A bar, where someone looks on."""
+    return tqdm(steps, unit=unit, disable=not sys.stderr.isatty())
 
 
 def counted(counts: Counter[str]) -> str:
@@ -73,23 +146,33 @@ def counted(counts: Counter[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.most_common())
 
 
-def table(files: Sequence[Path], probability: np.ndarray, classes: Sequence[str]) -> str:
-    """Markdown table: each file's class, and how sure it is."""
+def as_text(name: str) -> str:
+    """Bytes in a file's name that are no UTF-8 as numbers: they could not be written."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def printable(text: str) -> str:
+    """Without what would control a terminal: a file may be named so."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", "?", as_text(text))
+
+
+def table(found: Classified) -> str:
+    """Markdown table of the first clouds: each one's class, and how sure it is."""
     rows = []
-    for path, p in zip(files, probability, strict=False):
+    for name, p in zip(found.names[:SHOWN], found.probability, strict=False):
         first, second = np.argsort(-p)[:2] if len(p) > 1 else (0, 0)
-        behind = f"{classes[second]} ({100 * p[second]:.1f} %)"
-        rows.append([str(path), classes[first], f"{100 * p[first]:.1f}", behind])
+        behind = f"{found.classes[second]} ({100 * p[second]:.1f} %)"
+        rows.append([printable(name), found.classes[first], f"{100 * p[first]:.1f}", behind])
     return markdown_table(["file", "class", "probability, %", "next"], rows)
 
 
-def write_csv(path: Path, files: Sequence[Path], probability: np.ndarray, classes: Sequence[str]) -> None:
-    """One row per file: class, probability of each class, entropy in nats."""
+def write_csv(path: Path, found: Classified) -> None:
+    """One row per cloud: class, probability of each class, entropy in nats."""
     with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["file", "class", *(f"probability of {name}" for name in classes), "entropy"])
-        for name, p, h in zip(files, probability, entropy(probability), strict=True):
-            writer.writerow([name, classes[p.argmax()], *(f"{x:.6f}" for x in p), f"{h:.6f}"])
+        writer.writerow(["file", "class", *(f"probability of {name}" for name in found.classes), "entropy"])
+        for name, p, h in zip(found.names, found.probability, entropy(found.probability), strict=True):
+            writer.writerow([name, found.classes[p.argmax()], *(f"{x:.6f}" for x in p), f"{h:.6f}"])
 
 
 if __name__ == "__main__":

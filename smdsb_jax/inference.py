@@ -1,8 +1,7 @@
 """A trained run from Python: load it, classify clouds, score samples with a statistic."""
 
 import functools
-import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,13 +13,12 @@ from jaxtyping import Array, Float, Int
 from smdsb_jax.augment import Taken, follow
 from smdsb_jax.build import build_network, load_domain, load_target
 from smdsb_jax.config import Config, from_checkpoint
-from smdsb_jax.datasets.domain import Split, normalize, to_count
-from smdsb_jax.datasets.read import checked_cloud, read_cloud
+from smdsb_jax.datasets.domain import UNLABELLED, Split
+from smdsb_jax.given import given_clouds, of_equal_size, stored_cloud, stored_labels, stored_split
 from smdsb_jax.network import Network, loss_of_one
 from smdsb_jax.run import checkpoint
 from smdsb_jax.run.evaluation import as_evaluated, eval_program, predict_split
 from smdsb_jax.saliency import measure_per_sample
-from smdsb_jax.sampling import padded_chunks
 from smdsb_jax.selection import checked_scores, score_samples
 from smdsb_jax.state import Sample, Variables
 from smdsb_jax.statistics import Score, find_statistic
@@ -59,7 +57,8 @@ def load(
     Raises:
       ValueError: no such run or checkpoint, or one that names code which is not allowed.
     """
-    if not (Path(workdir) / "checkpoints").is_dir():
+    workdir = Path(workdir).expanduser()
+    if not (workdir / "checkpoints").is_dir():
         raise ValueError(f"{workdir} is not the workdir of a run: it has no checkpoints/.")
     with checkpoint.open_checkpoints(workdir) as checkpointer:
         of_run = checkpoint.info(checkpointer).config["select_by"]  # its last word: it may be changed freely
@@ -74,32 +73,30 @@ def load(
     return Model(config, found.classes, network, variables, found.stage, found.step)
 
 
-def predict(model: Model, clouds: Any) -> Float[np.ndarray, "*n_and_points classes"]:
-    """Class probabilities of clouds in any unit, z up; each is centered, scaled and thinned as in training.
+def predict(model: Model, clouds: Any, *, y_up: bool = False) -> Float[np.ndarray, "*n_and_points classes"]:
+    """Class probabilities of clouds in any unit; each is centered, scaled and thinned as in training.
 
     The answer of a cloud depends on the cloud alone: not on the others, nor on its place among them.
 
     Args:
       model: of a run.
-      clouds: an array [p, C >= 3] or a file, of one cloud; an array [n, p, C >= 3]; or a list of arrays
-        [p, C >= 3] and files. The first three columns count. Clouds may have any numbers of points: they
-        are filled up to `config.data.points` times a power of two, with a program for each.
+      clouds: an array [p, C >= 3] of one cloud or [n, p, C >= 3] of several; a file of one or of several; or
+        a list of arrays [p, C >= 3] and files of one each. The first three columns count. Clouds may have
+        any numbers of points: they are filled up to `config.data.points` times a power of two, with a
+        program for each.
+      y_up: they have y up, not z: turn them.
 
     Returns:
       Of one cloud [*points classes], of several [n, *points classes], in the order of `model.classes`.
 
     Raises:
-      ValueError: what is no cloud, by its number or its file.
+      ValueError: what is no cloud, by its number or its file; a file of several in a list.
     """
-    is_one = isinstance(clouds, str | Path) or getattr(clouds, "ndim", 3) == 2
-    several: Any = [clouds] if is_one else clouds
-    points = [stored_cloud(model, _coordinates_of(each, number)) for number, each in enumerate(several)]
+    size = model.config.data.points
+    given, is_one = given_clouds(clouds, size, y_up)
+    found = [np.zeros(0)] * len(given)
     step = eval_program(model.network, model.config)
-    found = [np.zeros(0)] * len(points)
-    sizes = np.array([len(cloud) for cloud in points], int)
-    for size in np.unique(sizes):
-        rows = np.flatnonzero(sizes == size)
-        stored = np.stack([points[row] for row in rows])
+    for rows, stored in of_equal_size([stored_cloud(cloud, size) for cloud in given]):
         logits = predict_split(step, model.variables, stored, AT_A_TIME).predictions.logits
         for row, probability in zip(rows, np.asarray(jax.nn.softmax(logits, axis=-1)), strict=True):
             found[row] = probability
@@ -108,30 +105,48 @@ def predict(model: Model, clouds: Any) -> Float[np.ndarray, "*n_and_points class
     return np.stack(found) if found else np.zeros((0, len(model.classes)), np.float32)
 
 
-def stored_cloud(model: Model, cloud: Float[np.ndarray, "p 3"]) -> Float[np.ndarray, "q 3"]:
-    """A cloud in any unit as a data set of the run would store it, with `filled_up` points."""
-    return to_count(normalize(cloud), filled_up(len(cloud), model.config.data.points))
+def samples(model: Model, clouds: Any, label: Any = None, seed: int = 0, *, y_up: bool = False) -> Sample:
+    """What a statistic sees of each cloud: its points, saliency, gradient, embedding, logits and loss.
+
+    Args:
+      model: of a run.
+      clouds: one or several, as `predict` takes and prepares them.
+      label: of each cloud (of each of its points, where the task has such labels), an index into
+        `model.classes`; None, or UNLABELLED: what the network predicts.
+      seed: of what a statistic draws at random.
+      y_up: as for `predict`.
+
+    Returns:
+      Of one cloud its sample, which a statistic can be called with; of several their fields, [n, …].
+
+    Raises:
+      ValueError: as `predict`; no clouds at all; more or fewer labels than clouds.
+    """
+    size = model.config.data.points
+    given, is_one = given_clouds(clouds, size, y_up)
+    if not given:
+        raise ValueError("samples: there are no clouds. Give one at least.")
+    stored = [stored_cloud(cloud, size) for cloud in given]
+    each = [UNLABELLED] * len(given) if label is None else [label] if is_one else list(label)
+    labels = stored_labels(each, given, stored, len(model.classes))
+    keys = jax.random.split(jax.random.key(seed), len(given))
+    order, parts = [], []
+    for rows, points in of_equal_size(stored):
+        for part in _parts(model, Split(points, np.stack([labels[row] for row in rows]))):
+            batch = measure(model, part.points, part.label, keys[rows[part.rows]])
+            parts.append(jax.tree.map(lambda leaf, valid=part.valid: leaf[:valid], batch))
+            order.extend(rows[part.rows[: part.valid]])
+    place = np.argsort(order)
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[place[0] if is_one else place], *parts)
 
 
-def filled_up(count: int, points: int) -> int:
-    """The least `points` times a power of two that is no less than `count`."""
-    return points << max(0, math.ceil(math.log2(count / points)))
-
-
-def _coordinates_of(cloud: Any, number: int) -> Float[np.ndarray, "p 3"]:
-    if isinstance(cloud, str | Path):
-        return read_cloud(Path(cloud))
-    return checked_cloud(np.asarray(cloud), f"predict: cloud {number}", "Give arrays (points, 3) or files.")
-
-
-def samples(
-    model: Model, points: Float[np.ndarray, "n p 3"], label: Int[np.ndarray, "n *points"], seed: int = 0
+def measure(
+    model: Model, points: Float[np.ndarray, "n p 3"], label: Int[np.ndarray, "n *points"], keys: jax.Array
 ) -> Sample:
-    """What a statistic sees of each cloud: its saliency, gradient, embedding, logits and loss, [n …].
+    """The samples of clouds as the network gets them, under labels, with a key for each.
 
     In one program for all clouds: give many in parts.
     """
-    keys = jax.random.split(jax.random.key(seed), len(points))
     program = _compiled(
         _measure, model.config.matmul_precision, model.network, float(model.config.saliency.alpha)
     )
@@ -175,7 +190,8 @@ def score(
       checkpoint: workdir of a run (as `load` takes it), or what `load` gave.
       statistic: a name, `module:function` or a function of one sample.
       domain: `source` (under its true labels); `target` or the name of another domain of the data set (under
-        the network's own labels, as pseudo-labels are); or any `Split` (under its labels).
+        the network's own labels, as pseudo-labels are); or any `Split`, in any unit, z up (under its labels,
+        and the network's own where it has none).
       allow: as for `load`; what `statistic` names is allowed too.
 
     Raises:
@@ -183,17 +199,43 @@ def score(
     """
     named = (statistic,) if isinstance(statistic, str) else ()
     model = checkpoint if isinstance(checkpoint, Model) else load(checkpoint, allow=(*allow, *named))
-    split, where = (domain, "the given split") if isinstance(domain, Split) else _labelled(model, domain)
+    if isinstance(domain, Split):
+        split, where = stored_split(domain, model.config.data.points), "the given split"
+    else:
+        split, where = _labelled(model, domain)
     parts = []
-    for (chunk, valid), start in zip(
-        padded_chunks(split.points, AT_A_TIME), range(0, len(split.label), AT_A_TIME), strict=True
-    ):
-        taken = taken_points(model, chunk)
-        label = follow(_filled(split.label, start, AT_A_TIME), taken.rows)
+    for part in _parts(model, split):
         # the first cloud's place is the seed of its part: random scores must not repeat themselves
-        batch = samples(model, np.asarray(taken.points), np.asarray(label), start)
-        parts.append(apply_statistic(model, statistic, batch, where)[:valid])
+        keys = jax.random.split(jax.random.key(part.rows[0]), AT_A_TIME)
+        batch = measure(model, part.points, part.label, keys)
+        parts.append(apply_statistic(model, statistic, batch, where)[: part.valid])
     return np.concatenate(parts)
+
+
+class Part(NamedTuple):
+    """AT_A_TIME clouds as the network gets them; behind the valid ones the first is repeated."""
+
+    rows: Int[np.ndarray, " size"]
+    valid: int
+    points: Float[np.ndarray, "size p 3"]
+    label: Int[np.ndarray, "size *points"]
+
+
+def _parts(model: Model, split: Split) -> Iterator[Part]:
+    """A split in parts. Who has no label gets the one that the network predicts."""
+    count = len(split.label)
+    for start in range(0, count, AT_A_TIME):
+        rows = np.arange(start, start + AT_A_TIME)
+        rows = np.where(rows < count, rows, start)
+        stored = split.points[rows]
+        taken = taken_points(model, stored)
+        label = np.asarray(follow(split.label[rows], taken.rows))
+        if (label == UNLABELLED).any():
+            found = eval_program(model.network, model.config)(model.variables, jnp.asarray(stored))
+            predicted = np.asarray(found.predictions.logits).argmax(axis=-1).astype(np.int32)
+            label = label.reshape(label.shape + (1,) * (predicted.ndim - label.ndim))
+            label = np.where(label == UNLABELLED, predicted, label)
+        yield Part(rows, min(AT_A_TIME, count - start), np.asarray(taken.points), label)
 
 
 def taken_points(model: Model, stored: Float[np.ndarray, "n stored 3"]) -> Taken:
@@ -202,14 +244,8 @@ def taken_points(model: Model, stored: Float[np.ndarray, "n stored 3"]) -> Taken
     return _compiled(as_evaluated, model.config.matmul_precision, data.points, data.subsample)(stored)
 
 
-def _filled(label: Int[np.ndarray, "n *points"], start: int, size: int) -> Int[np.ndarray, "size *points"]:
-    """The labels of a chunk, the last one filled as `padded_chunks` fills it."""
-    part = label[start : start + size]
-    return np.concatenate([part, np.repeat(part[:1], size - len(part), axis=0)])
-
-
 def _labelled(model: Model, domain: str) -> tuple[Split, str]:
-    """The training clouds of a domain under the labels that training would know, and their name."""
+    """The training clouds of a domain under the labels that training knows (the target's, none); its name."""
     config, role = model.config.copy_and_resolve_references(), domain
     if domain not in ("source", "target"):
         config.data.target, role = domain, "target"
@@ -217,9 +253,8 @@ def _labelled(model: Model, domain: str) -> tuple[Split, str]:
         found = load_domain(config, role)
         return found.train, f"{found.name} (source)"
     found = load_target(config, model.classes)
-    step = eval_program(model.network, model.config)
-    logits = predict_split(step, model.variables, found.train.points, AT_A_TIME).predictions.logits
-    return found.train._replace(label=logits.argmax(axis=-1).astype(np.int32)), f"{found.name} (target)"
+    unlabelled = np.full_like(found.train.label, UNLABELLED)
+    return found.train._replace(label=unlabelled), f"{found.name} (target)"
 
 
 @functools.cache

@@ -8,7 +8,7 @@ import smdsb_jax
 from smdsb_jax import inference
 from smdsb_jax.augment import subsample
 from smdsb_jax.datasets import embedded
-from smdsb_jax.inference import filled_up
+from smdsb_jax.datasets.domain import UNLABELLED, normalize
 from smdsb_jax.network import predict
 from smdsb_jax.report.summary import confusion_of, write_summary
 from smdsb_jax.run import evaluation
@@ -62,7 +62,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
 def test_predict_refuses_what_is_not_finite_and_names_the_cloud(model, split):
     clouds = np.array(split.points)
     clouds[3, 1, 2] = np.nan
-    with pytest.raises(ValueError, match="predict: cloud 3: 1 of 1024 points is NaN"):
+    with pytest.raises(ValueError, match="^cloud 3: 1 of 1024 points is NaN"):
         smdsb_jax.predict(model, clouds)
 
 
@@ -102,7 +102,6 @@ def test_one_cloud_a_batch_a_list_and_files_are_the_same(model, split, tmp_path)
     np.testing.assert_allclose(found[3], batch[0], rtol=1e-5)
     np.testing.assert_allclose(found[2], smdsb_jax.predict(model, ragged[2]), rtol=1e-5)
     assert smdsb_jax.predict(model, np.zeros((0, 512, 3))).shape == (0, 7)
-    assert [filled_up(n, 32) for n in (1, 32, 33, 64, 1000)] == [32, 32, 64, 64, 1024]
 
 
 def test_predict_gives_probabilities_in_any_unit_and_place(model, split):
@@ -133,9 +132,13 @@ def test_a_cloud_with_fewer_points_than_the_network_wants_is_classified(model, s
     )
 
 
+def keys(count, seed=0):
+    return jax.random.split(jax.random.key(seed), count)
+
+
 def test_samples_hold_the_saliency_of_each_clouds_own_loss(model, split):
-    points = split.points[:, :32]
-    found = smdsb_jax.samples(model, points, split.label)
+    found = smdsb_jax.samples(model, split.points, split.label)
+    points = evaluated(split.points)
 
     def summed(points):
         logits, _, _ = predict(model.network, model.variables, points)
@@ -143,10 +146,99 @@ def test_samples_hold_the_saliency_of_each_clouds_own_loss(model, split):
 
     gradient = jax.jit(jax.grad(summed))(jnp.asarray(points))
     expected = jax.vmap(lambda p, g: saliency(p, g, 1.0))(jnp.asarray(points), gradient)
+    np.testing.assert_array_equal(found.points, points)
     np.testing.assert_allclose(found.gradient, gradient, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found.saliency, expected, rtol=1e-4, atol=1e-6)
     assert np.abs(found.saliency).max() > 1e-4 and found.embedding.shape == (6, 16)
     np.testing.assert_array_equal(found.label, split.label)
+
+
+def at(sample, rows):
+    return jax.tree.map(lambda leaf: leaf[np.asarray(rows)], sample)
+
+
+def assert_same(found, expected, **tolerance):
+    """Whether samples are equal but for their keys."""
+    for one, other in zip(found._replace(key=0), expected._replace(key=0), strict=True):
+        np.testing.assert_allclose(one, other, **{"rtol": 1e-3, "atol": 1e-5} | tolerance)
+
+
+def test_samples_of_raw_clouds_are_those_of_the_prepared_ones(model, split, tmp_path):
+    expected = smdsb_jax.samples(model, split.points, split.label)
+    assert np.abs(expected.logits).max() < 50
+    colored = np.concatenate([split.points, np.full((6, 1024, 3), 7)], axis=2)
+    colored = colored * 30 + [4.5e5, 5.4e6, 100, 0, 0, 0]
+    assert_same(smdsb_jax.samples(model, colored, split.label), expected)
+    lying = np.stack([colored[..., 0], colored[..., 2], -colored[..., 1]], axis=-1)  # y is up
+    assert_same(smdsb_jax.samples(model, lying, split.label, y_up=True), expected)
+    np.save(tmp_path / "2.npy", colored[2])
+    ragged = [split.points[0], split.points[1, :20], tmp_path / "2.npy", split.points[3, :700]]
+    found = smdsb_jax.samples(model, ragged, split.label[:4])
+    assert_same(at(found, [0, 2]), at(expected, [0, 2]))
+    assert found.points.shape == (4, 32, 3) and len(set(found.points[1, :, 0].tolist())) == 20
+    one = smdsb_jax.samples(model, str(tmp_path / "2.npy"), split.label[2])
+    assert_same(one, at(expected, 2))
+    assert one.loss.shape == () and skewness(one) == pytest.approx(float(skewness(at(found, 2))))
+
+
+def test_without_a_label_samples_have_the_predicted_one(model, split):
+    predicted = smdsb_jax.predict(model, split.points).argmax(axis=1)
+    assert (predicted != split.label).any()
+    expected = smdsb_jax.samples(model, split.points, predicted)
+    assert_same(smdsb_jax.samples(model, split.points), expected, rtol=0, atol=0)
+    some = np.where(np.arange(6) < 3, split.label, -1)
+    found = smdsb_jax.samples(model, split.points, some)
+    np.testing.assert_array_equal(found.label, np.where(np.arange(6) < 3, split.label, predicted))
+
+
+def test_a_sample_depends_on_its_cloud_alone_and_has_a_key_of_its_own(model, split):
+    many = np.repeat(split.points, 7, axis=0)  # three parts
+    found = smdsb_jax.samples(model, many, seed=3)
+    few = smdsb_jax.samples(model, split.points)
+    assert_same(at(found, np.arange(0, 42, 7)), few, rtol=1e-5)
+    drawn = jax.random.key_data(found.key)
+    np.testing.assert_array_equal(drawn, jax.random.key_data(keys(42, 3)))
+
+
+@pytest.mark.parametrize(
+    "clouds, label, words",
+    [
+        ([], None, "samples: there are no clouds"),
+        (np.ones((2, 9, 3)), [0], "2 clouds have 1 labels"),
+        (np.ones((2, 9, 3)), [0, 7], r"cloud 1: label 7 is no class\. 0 to 6 are"),
+        (np.ones((9, 3)), [0], "cloud 0: 1 labels of 9 points"),
+    ],
+)
+def test_what_has_no_sample_is_told_in_one_line(model, clouds, label, words):
+    with pytest.raises(ValueError, match=words) as told:
+        smdsb_jax.samples(model, clouds, label)
+    assert "\n" not in str(told.value)
+
+
+def test_a_file_of_several_clouds_is_a_batch_and_no_part_of_a_list(model, split, tmp_path):
+    np.save(tmp_path / "many.npy", 9 * split.points[:3] + 1)
+    np.save(tmp_path / "one.npy", split.points[:1])
+    expected = smdsb_jax.predict(model, split.points[:3])
+    found = smdsb_jax.predict(model, tmp_path / "many.npy")
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(smdsb_jax.predict(model, tmp_path / "one.npy"), expected[0], rtol=1e-5)
+    with pytest.raises(ValueError, match="many.npy: holds 3 clouds") as told:
+        smdsb_jax.predict(model, [split.points[0], tmp_path / "many.npy"])
+    assert "\n" not in str(told.value)
+
+
+def test_what_has_y_up_is_turned(model, split):
+    lying = np.stack([split.points[..., 0], split.points[..., 2], -split.points[..., 1]], axis=-1)
+    expected = smdsb_jax.predict(model, split.points)
+    np.testing.assert_allclose(smdsb_jax.predict(model, lying, y_up=True), expected, rtol=1e-3, atol=1e-5)
+    assert np.abs(smdsb_jax.predict(model, lying) - expected).max() > 1e-3
+
+
+def test_the_home_folder_may_be_written_with_a_tilde(tiny_run, model, split, monkeypatch):
+    monkeypatch.setenv("HOME", str(tiny_run.parent))
+    assert smdsb_jax.load(f"~/{tiny_run.name}").step == model.step
+    with pytest.raises(ValueError, match=f"{tiny_run.parent}/absent.npy: no such file"):
+        smdsb_jax.predict(model, "~/absent.npy")
 
 
 def stored_labels(model, train):
@@ -169,7 +261,7 @@ def test_score_is_of_the_training_clouds_of_a_domain_under_the_labels_that_train
     label = train.label if domain == "source" else stored_labels(model, train)
     few = np.r_[:3, 16:19, len(label) - 3 : len(label)]  # of the first, the second and the last part
     points = evaluated(train.points[few])
-    expected = smdsb_jax.samples(model, points, label[few].astype(np.int32))
+    expected = inference.measure(model, points, label[few].astype(np.int32), keys(len(few)))
     found = smdsb_jax.score(tiny_run, lambda sample: sample.loss, domain)
     assert found.shape == (len(label),)
     np.testing.assert_allclose(found[few], expected.loss, rtol=1e-4)
@@ -180,10 +272,31 @@ def test_score_takes_a_run_or_a_model_and_a_name_or_a_function(tiny_run, model, 
     np.testing.assert_array_equal(named, smdsb_jax.score(str(tiny_run), domain=split))
     np.testing.assert_array_equal(named, smdsb_jax.score(model, skewness, split))
     own = smdsb_jax.score(model, lambda sample: jnp.max(sample.saliency), split)
-    expected = smdsb_jax.samples(model, evaluated(split.points), split.label).saliency.max(axis=1)
+    expected = smdsb_jax.samples(model, split.points, split.label).saliency.max(axis=1)
     np.testing.assert_allclose(own, expected, rtol=1e-5)
     first = smdsb_jax.load(tiny_run, stage=1)
     assert not np.allclose(smdsb_jax.score(first, "loss", split), smdsb_jax.score(model, "loss", split))
+
+
+def test_score_of_a_split_does_not_depend_on_its_unit(model, split):
+    expected = smdsb_jax.score(model, "loss", split)
+    raw = split._replace(points=(250 * split.points.astype(np.float64) + [3e5, -2, 1]))
+    np.testing.assert_allclose(smdsb_jax.score(model, "loss", raw), expected, rtol=1e-3)
+    again = raw._replace(points=normalize(raw.points))  # the same bits as what score makes of it
+    np.testing.assert_array_equal(smdsb_jax.score(model, "loss", raw), smdsb_jax.score(model, "loss", again))
+
+
+def test_score_of_the_split_of_a_domain_is_that_of_its_name_to_the_bit(model):
+    train = embedded.load("", "catalog", points=32).train
+    by_name = smdsb_jax.score(model, "skewness", "source")
+    np.testing.assert_array_equal(smdsb_jax.score(model, "skewness", train), by_name)
+
+
+def test_clouds_without_a_label_are_scored_under_the_predicted_one(model, split):
+    predicted = smdsb_jax.predict(model, split.points).argmax(axis=1).astype(np.int32)
+    some = split._replace(label=np.where(np.arange(6) % 2, UNLABELLED, split.label).astype(np.int32))
+    mixed = split._replace(label=np.where(np.arange(6) % 2, predicted, split.label).astype(np.int32))
+    np.testing.assert_array_equal(smdsb_jax.score(model, "loss", some), smdsb_jax.score(model, "loss", mixed))
 
 
 def test_random_scores_do_not_repeat_in_the_next_part(model):
@@ -240,8 +353,6 @@ def test_a_model_is_used_at_the_precision_of_its_run(model, split, monkeypatch, 
 
     for module in ("network", "run.evaluation"):
         monkeypatch.setattr(f"smdsb_jax.{module}.predict", predict_and_note)
-    inference._compiled.cache_clear()  # what an earlier test compiled would note nothing
-    evaluation._eval_program.cache_clear()
     config = ConfigDict(model.config.to_dict())
     config.matmul_precision = precision
     model, points = model._replace(config=config), split.points[:, :32]
@@ -252,6 +363,8 @@ def test_a_model_is_used_at_the_precision_of_its_run(model, split, monkeypatch, 
         lambda: confusion_of(model, split),
     ]
     for use in uses:
+        inference._compiled.cache_clear()  # what was compiled before would note nothing
+        evaluation._eval_program.cache_clear()
         before = len(seen)
         use()
         assert set(seen[before:]) == {precision}

@@ -14,7 +14,7 @@ from smdsb_jax.analysis.oracle import reference_scores
 from smdsb_jax.analysis.subject import Subject
 from smdsb_jax.analysis.views import Rows, augment_all, augment_and_prepare, draw_rows
 from smdsb_jax.config import domain_batch_size
-from smdsb_jax.inference import Model, apply_statistic, samples
+from smdsb_jax.inference import Model, apply_statistic, measure
 from smdsb_jax.selection import keep_mask
 from smdsb_jax.state import Sample
 from smdsb_jax.statistics import Score
@@ -74,11 +74,14 @@ def examine_scores(
     measured = []
     for half, label in ((0, true[0]), (1, pseudo), (1, true[1])):
         of_batches = zip(augmented, np.split(label, drawn.measured), strict=True)
-        each = [samples(model, np.asarray(b.points[half]), label, seed) for b, label in of_batches]
-        together = jax.tree.map(lambda *leaves: jax.numpy.concatenate(leaves), *each)
         # each sample its own key, the same under either label: random scores must not repeat themselves
         keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), half), len(label))
-        measured.append(together._replace(key=keys))
+        of_keys = keys.reshape(drawn.measured, -1)
+        each = [
+            measure(model, np.asarray(b.points[half]), own, k)
+            for (b, own), k in zip(of_batches, of_keys, strict=True)
+        ]
+        measured.append(jax.tree.map(lambda *leaves: jax.numpy.concatenate(leaves), *each))
     # a run without selection shows what the paper's would keep
     of_run, side = config.selection.statistic, config.selection.side or "low"
     of_run = "skewness" if of_run == "none" else of_run

@@ -1,5 +1,6 @@
 """Read the clouds of one file and refuse, by its name, whatever is wrong with it."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -132,6 +133,34 @@ def find_clouds(folder: Path) -> tuple[list[Path], Counter[str]]:
     files = sorted((p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")), key=str)
     found = [path for path in files if path.suffix.lower() in READERS]
     return found, Counter(path.suffix or path.name for path in files if path.suffix.lower() not in READERS)
+
+
+def find_all_clouds(folder: Path) -> tuple[list[Path], Counter[str]]:
+    """As `find_clouds`, in the folder and all folders in it, sorted by path; hidden ones are passed over.
+
+    Links to folders are followed, but none is searched twice.
+
+    Raises:
+      OSError: a folder that cannot be opened.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    found: list[Path] = []
+    others: Counter[str] = Counter()
+    searched: set[str] = set()
+    for place, subfolders, _ in os.walk(folder, onerror=refuse, followlinks=True):
+        real = os.path.realpath(place)
+        if real in searched:
+            subfolders.clear()
+            continue
+        searched.add(real)
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        here, skipped = find_clouds(Path(place))
+        found += here
+        others += skipped
+    return sorted(found, key=str), others
 
 
 def read_h5(

@@ -1,17 +1,16 @@
 """What a run came to: tables and pictures from its checkpoints, also long after it ended."""
 
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 
+import jax
 import numpy as np
-from jaxtyping import Float
 
 from smdsb_jax.augment import follow
 from smdsb_jax.build import load_domain, load_target
 from smdsb_jax.datasets.domain import Split, labelled
-from smdsb_jax.datasets.read import read_cloud
-from smdsb_jax.inference import Model, apply_statistic, load, samples, stored_cloud, taken_points
+from smdsb_jax.inference import Model, apply_statistic, load, measure, taken_points
 from smdsb_jax.metrics import confusion_matrix
 from smdsb_jax.report import pictures
 from smdsb_jax.report.tables import Selected, per_class_table, summary_table
@@ -86,24 +85,6 @@ def confusion_of(model: Model, split: Split) -> np.ndarray:
     return confusion_matrix(label.ravel(), prediction.ravel(), len(model.classes))
 
 
-def draw_predictions(
-    folder: Path, model: Model, files: Sequence[Path], probability: Float[np.ndarray, "n classes"]
-) -> list[str]:
-    """A picture of the saliency map of each file's cloud under its predicted class; returns their names.
-
-    The number in front keeps files of the same name in different folders apart.
-    """
-    written = []
-    for number, (path, p) in enumerate(zip(files, probability, strict=True)):
-        points = np.asarray(taken_points(model, stored_cloud(model, read_cloud(path))[None]).points)
-        measured = samples(model, points, p.argmax(keepdims=True).astype(np.int32))
-        title = f"{path.name}\n{model.classes[p.argmax()]}, {100 * p.max():.0f} %"
-        target = folder / f"{number:04}_{path.stem}.png"
-        pictures.saliency(target, points, np.asarray(measured.saliency), [title])
-        written.append(str(target))
-    return written
-
-
 def draw_saliency(path: str | Path, model: Model, split: Split, candidates: int = 48) -> None:
     """The clouds with the lowest and the highest scores by the run's statistic (skewness if it has none)."""
     rows = np.random.default_rng(0).permutation(len(split.label))[:candidates]
@@ -111,7 +92,7 @@ def draw_saliency(path: str | Path, model: Model, split: Split, candidates: int 
     name = "skewness" if name == "none" else name
     taken = taken_points(model, split.points[rows])
     points, label = np.asarray(taken.points), np.asarray(follow(split.label[rows], taken.rows))
-    measured = samples(model, points, label)
+    measured = measure(model, points, label, jax.random.split(jax.random.key(0), len(rows)))
     scores = apply_statistic(model, name, measured)
     order = np.argsort(scores)
     picked = np.concatenate([order[:2], order[-2:]])

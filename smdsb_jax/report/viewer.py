@@ -2,7 +2,8 @@
 
 import html
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,9 +74,9 @@ def quantize_share(saliency: Float[np.ndarray, " n"]) -> UInt[np.ndarray, " n"]:
 
 
 def draw_predictions(
-    folder: Path, classified: Classified, progress: type[Iterable[int]] | Any = iter
+    folder: Path, classified: Classified, progress: Callable[[range], Iterable[int]] = iter
 ) -> list[Path]:
-    """A picture of each cloud's saliency in the folder; returns their paths.
+    """A picture of each cloud's saliency in the folder; returns their paths. `progress` wraps their numbers.
 
     The number in front keeps files of the same name in different folders apart.
     """
@@ -91,6 +92,8 @@ def draw_predictions(
 
 
 def picture_stem(name: str) -> str:
-    """`scan_3` of `folder/scan.h5[3]`, `chair` of `chair.npy`."""
-    path, bracket, number = name.rstrip("]").rpartition("[") if name.endswith("]") else (name, "", "")
-    return Path(path).stem[:STEM] + (f"_{number}" if bracket else "")
+    """`scan_3` of `folder/scan.h5[3]`, `chair` of `chair.npy`; no signs that some file systems refuse."""
+    several = re.fullmatch(r"(.*)\[(\d+)\]", name, re.DOTALL)
+    path, number = several.groups() if several else (name, "")
+    stem = re.sub(r'[\x00-\x1f<>:"/\\|?*]', "_", Path(path).stem)
+    return stem[:STEM] + (f"_{number}" if number else "")

@@ -9,7 +9,6 @@ from smdsb_jax import inference, resolve
 from smdsb_jax.analysis.agreement import saliency_agreement
 from smdsb_jax.augment import augment_batch
 from smdsb_jax.build import build_parts, init_state, load_domain
-from smdsb_jax.datasets.domain import Split
 from smdsb_jax.sampling import sample_batch
 from tests.tiny_run import tiny_config
 
@@ -51,8 +50,9 @@ def test_the_scores_are_of_the_mini_batches_of_stage_1_as_the_step_sees_them(run
     parts = build_parts(model.config, 1, len(model.classes))
     key = jax.random.split(jax.random.fold_in(jax.random.key(model.config.seed), step), 3)[0]
     seen = jax.jit(lambda k, b: augment_batch(parts.augment, k, b))(key, batch).source
-    clouds = Split(np.asarray(seen.points), np.asarray(seen.label))
-    expected = inference.score(model, "skewness", clouds)
+    keys = jax.random.split(jax.random.key(0), 8)
+    samples = inference.measure(model, np.asarray(seen.points), np.asarray(seen.label), keys)
+    expected = inference.apply_statistic(model, "skewness", samples)
     np.testing.assert_allclose(found.per_sample[step], expected, rtol=1e-3, atol=1e-4)
 
 

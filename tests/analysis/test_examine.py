@@ -10,6 +10,7 @@ import smdsb_jax
 from smdsb_jax.analysis import examine
 from smdsb_jax.analysis.examined import DOMAINS, SOURCE, TARGET, TARGET_TRUE
 from smdsb_jax.analysis.views import augment_all, augment_and_prepare
+from smdsb_jax.inference import measure
 from smdsb_jax.selection import kept_count
 
 
@@ -43,7 +44,8 @@ def seen(run, subjects, drawn):
         TARGET: [(b.points[1], label) for b, label in zip(batches, pseudo, strict=True)],
         TARGET_TRUE: [(b.points[1], b.label[1]) for b in batches],
     }
-    see = lambda *pair: smdsb_jax.samples(model, *map(np.asarray, pair))._replace(key=())  # noqa: E731
+    keys = jax.random.split(jax.random.key(0), 8)
+    see = lambda *pair: measure(model, *map(np.asarray, pair), keys)._replace(key=())  # noqa: E731
     of = {name: [see(*pair) for pair in pairs] for name, pairs in own.items()}
     return {name: jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts) for name, parts in of.items()}
 

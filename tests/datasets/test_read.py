@@ -9,6 +9,7 @@ import pytest
 from smdsb_jax.datasets.domain import normalize
 from smdsb_jax.datasets.read import (
     MESH_POINTS,
+    find_all_clouds,
     find_clouds,
     read_cloud,
     read_clouds,
@@ -301,3 +302,31 @@ def test_files_that_can_be_read_are_found_and_the_others_counted(tmp_path):
     found, others = find_clouds(tmp_path)
     assert [path.name for path in found] == ["a.PLY", "b.npy", "c.h5"]
     assert others == {".docx": 1, "README": 1}
+
+
+def test_folders_are_searched_with_theirs_but_for_hidden_ones_and_none_twice(tmp_path):
+    for name in (
+        "b/2.npy",
+        "b/deep/er/1.PLY",
+        "b-c.npy",
+        "a/9.npy",
+        "a/.hidden.npy",
+        ".git/5.npy",
+        "b/.x/6.npy",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for name in ("b/x.md", "a/y.md", "README", ".git/z.md"):
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "round").symlink_to(tmp_path)  # a circle
+    elsewhere = tmp_path.with_name("elsewhere")
+    elsewhere.mkdir()
+    (elsewhere / "3.npy").touch()
+    (tmp_path / "link").symlink_to(elsewhere)
+    found, others = find_all_clouds(tmp_path)
+    assert [str(path.relative_to(tmp_path)) for path in found] == [
+        "a/9.npy", "b-c.npy", "b/2.npy", "b/deep/er/1.PLY", "link/3.npy",
+    ]  # fmt: skip
+    assert others == {".md": 2, "README": 1}
+    with pytest.raises(OSError):
+        find_all_clouds(tmp_path / "absent")

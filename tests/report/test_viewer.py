@@ -95,11 +95,11 @@ def test_the_folder_of_all_clouds_is_told_once(names, folder):
 
 
 def test_each_cloud_has_a_picture_named_after_it(tmp_path):
-    names = ("a/b.c.npy", "a/x.h5[12]", f"a/{80 * CHAIR}.npy", "$\\foo$ [1].npy")
+    names = ("a/b.c.npy", "a/x.h5[12]", f"a/{80 * CHAIR}.npy", "$\\foo$ [1] <b>.npy")
     of = first(4)._replace(names=names)
     seen = []
     drawn = viewer.draw_predictions(tmp_path / "deep", of, lambda rows: seen.append(len(rows)) or rows)
-    expected = ["0000_b.c", "0001_x_12", f"0002_{50 * CHAIR}", "0003_$\\foo$ [1]"]
+    expected = ["0000_b.c", "0001_x_12", f"0002_{50 * CHAIR}", "0003_$_foo$ [1] _b_"]
     assert [path.name for path in drawn] == [f"{name}.png" for name in expected] and seen == [4]
     assert sorted((tmp_path / "deep").iterdir()) == drawn
     assert all(path.stat().st_size > 5000 for path in drawn)
