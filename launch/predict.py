@@ -19,9 +19,9 @@ import smdsb_jax
 from smdsb_jax.datasets.read import READERS, find_clouds
 from smdsb_jax.files import whole_file
 from smdsb_jax.flags import cache_compilation, define_run_flags, parse_flags, stop, user_errors
+from smdsb_jax.markdown import markdown_table
 from smdsb_jax.metrics import entropy
 from smdsb_jax.report.summary import draw_predictions
-from smdsb_jax.report.tables import markdown_table
 
 SHOWN = 40  # rows on the console; all are in the file
 AT_ONCE = 256  # files that are read before their clouds are classified
