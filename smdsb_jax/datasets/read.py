@@ -1,30 +1,107 @@
-"""Read one file of clouds and refuse, by its name, whatever is wrong with it."""
+"""Read the clouds of one file and refuse, by its name, whatever is wrong with it."""
 
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
 from jaxtyping import Float, Int
 
+from smdsb_jax.datasets.readers import READERS, Mesh, Reader
+from smdsb_jax.datasets.readers.arrays import read_npy as read_npy_array
+from smdsb_jax.datasets.readers.base import Unreadable
+from smdsb_jax.datasets.readers.hdf5 import read_dataset
+from smdsb_jax.datasets.readers.mesh import sample
+
+MESH_POINTS = 2048  # drawn on the surface of a mesh
+REMEDY = "Export it again, or save its points as a numeric array (points, 3) with numpy.save."
+
+
+def read_clouds(
+    path: Path, *, mesh_points: int = MESH_POINTS, seed: int = 0
+) -> list[Float[np.ndarray, "_ 3"]]:
+    """All clouds of a file, by its suffix, of which capital letters do not matter.
+
+    float32 stays so, other numbers become float64. (Map coordinates and other large numbers lose their small
+    differences in float32: `normalize` first.)
+
+    Args:
+      path: of the file.
+      mesh_points: drawn uniformly by area where it holds a mesh.
+      seed: of the drawing; the same file and seed give the same points, to the bit.
+
+    Raises:
+      ValueError: a suffix that is not of `READERS`, or a file that is missing, damaged, or holds no clouds of
+        finite numbers; one line with the file's name.
+    """
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise ValueError(f"{path}: the suffix {path.suffix or '(none)'} is none of {', '.join(READERS)}.")
+    content = _content(path, reader, REMEDY)
+    if isinstance(content, Mesh):
+        points = _content(path, lambda _: _sampled(content, mesh_points, seed), REMEDY)
+        return [checked_cloud(points, str(path), REMEDY)]
+    if content.ndim != 3:
+        return [checked_cloud(content, str(path), REMEDY)]
+    if len(content) == 0:
+        raise ValueError(f"{path}: holds no clouds, shape {content.shape}. {REMEDY}")
+    names = [f"{path}, cloud {number}" if len(content) > 1 else str(path) for number in range(len(content))]
+    return [checked_cloud(cloud, name, REMEDY) for cloud, name in zip(content, names, strict=True)]
+
+
+def read_cloud(path: Path, *, mesh_points: int = MESH_POINTS, seed: int = 0) -> Float[np.ndarray, "p 3"]:
+    """The points of a file of one cloud, as `read_clouds` gives them.
+
+    Raises:
+      ValueError: as `read_clouds`; several clouds.
+    """
+    clouds = read_clouds(path, mesh_points=mesh_points, seed=seed)
+    if len(clouds) > 1:
+        raise ValueError(f"{path}: holds {len(clouds)} clouds, where one is expected. Save each in a file.")
+    return clouds[0]
+
+
+def _sampled(mesh: Mesh, count: int, seed: int) -> Float[np.ndarray, "count 3"]:
+    problem = _problem(mesh.vertices)
+    if problem:
+        raise Unreadable(f"its vertices: {problem}")
+    return sample(mesh, count, seed)
+
+
+def _content(path: Path, read: Reader, remedy: str) -> np.ndarray | Mesh:
+    """What a reader gives, or its error in one line with the file's name, ending in `remedy`."""
+    try:
+        with path.open("rb") as file:
+            is_empty = not file.read(1)
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        raise ValueError(f"{path}: {'no such file' if missing else _first_line(error)}. {remedy}") from None
+    if is_empty:
+        raise ValueError(f"{path}: is empty. {remedy}")
+    try:
+        return read(path)
+    except Unreadable as error:
+        raise ValueError(f"{path}: {error}. {remedy}") from error
+    except Exception as error:  # damaged bytes make the libraries raise almost anything
+        cause = f"truncated or not a {path.suffix.lower()} file ({_first_line(error)})"
+        raise ValueError(f"{path}: {cause}. {remedy}") from error
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()  # a folder, no permission, …
+    return (str(error).splitlines() or [type(error).__name__])[0].strip(" .:")[:120]
+
 
 def read_npy(path: Path, remedy: str) -> Float[np.ndarray, "p 3"]:
-    """The first three columns of an array [P, C >= 3], float32 or, of any other type, float64.
-
-    (Map coordinates and other large numbers lose their small differences in float32: `normalize` first.)
+    """The first three columns of an npy file's array [P, C >= 3], as `read_clouds` gives them.
 
     Raises:
       ValueError: missing, truncated, pickled, not numbers, wrong shape, transposed, empty, NaN or infinite;
         one line with the file's name, ending in `remedy`.
     """
-    try:
-        with path.open("rb") as file:
-            array = np.lib.format.read_array(file, allow_pickle=False)
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file. {remedy}") from None
-    except Exception as error:  # a damaged header makes numpy raise almost anything
-        raise ValueError(f"{path}: {_cause(path, error)}. {remedy}") from error
+    array = _content(path, read_npy_array, remedy)
+    assert isinstance(array, np.ndarray)
     return checked_cloud(array, str(path), remedy)
 
 
@@ -46,23 +123,6 @@ def checked_cloud(array: np.ndarray, name: str, remedy: str) -> Float[np.ndarray
     if problem:
         raise ValueError(f"{name}: {problem}. {remedy}")
     return points
-
-
-READERS: dict[str, Callable[[Path, str], Float[np.ndarray, "p 3"]]] = {
-    ".npy": read_npy,
-}
-
-
-def read_cloud(path: Path) -> Float[np.ndarray, "p 3"]:
-    """The points of a file of one cloud, by its suffix, of which capital letters do not matter.
-
-    Raises:
-      ValueError: a suffix that is not of `READERS`, or what its reader raises; one line with the file's name.
-    """
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise ValueError(f"{path}: the suffix {path.suffix or '(none)'} is none of {', '.join(READERS)}.")
-    return reader(path, "Save it again as a numeric array (points, 3) with numpy.save.")
 
 
 def find_clouds(folder: Path) -> tuple[list[Path], Counter[str]]:
@@ -121,15 +181,13 @@ def read_h5_labels(path: Path, classes: int, remedy: str) -> Int[np.ndarray, " n
 def _dataset(path: Path, name: str, remedy: str) -> np.ndarray:
     try:
         with h5py.File(path, "r") as file:
-            item = file.get(name)
-            if isinstance(item, h5py.Dataset):
-                return np.asarray(item)
-            keys = ", ".join(sorted(file)) or "nothing"
+            return read_dataset(file, name)
+    except Unreadable as error:
+        raise ValueError(f"{path}: {error}. {remedy}") from None
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file. {remedy}") from None
     except (OSError, RuntimeError) as error:
         raise ValueError(f"{path}: truncated or not an h5 file ({error}). {remedy}") from error
-    raise ValueError(f"{path}: no dataset {name!r}, only {keys}. {remedy}")
 
 
 def looks_transposed(shape: tuple[int, ...]) -> bool:
@@ -151,16 +209,3 @@ def _problem(points: Float[np.ndarray, "p 3"]) -> str:
     bad = (~np.isfinite(points)).any(axis=1).sum()
     kind = "NaN" if np.isnan(points).any() else "infinite"
     return f"{bad} of {len(points)} points {'is' if bad == 1 else 'are'} {kind}" if bad else ""
-
-
-def _cause(path: Path, error: Exception) -> str:
-    """Say in plain words why numpy could not read it."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()  # a folder, no permission, …
-    with path.open("rb") as file:
-        start = file.read(6)
-    if start[:1] == b"\x80" or "Object arrays" in str(error):
-        return "is pickled, which can run code and is never loaded"
-    if start != b"\x93NUMPY":
-        return "is empty" if not start else "is not an npy file"
-    return "truncated or corrupt"

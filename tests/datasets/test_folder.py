@@ -114,7 +114,7 @@ def test_clouds_without_classes_beside_others(root):
 def test_bad_input_is_refused_by_name(root):
     bad = root / "lab" / "test" / "mug" / "001.npy"
     np.save(bad, np.full((5, 3), np.nan))
-    with pytest.raises(ValueError, match=r"test/mug/001\.npy: 5 of 5 points are NaN\. Save it again"):
+    with pytest.raises(ValueError, match=r"test/mug/001\.npy: 5 of 5 points are NaN\. Export it again"):
         load(str(root), "lab", points=16)
     bad.unlink()
     (root / "lab" / "train" / "jar").mkdir()

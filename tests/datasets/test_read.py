@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 from smdsb_jax.datasets.domain import normalize
-from smdsb_jax.datasets.read import read_h5, read_h5_labels, read_npy
+from smdsb_jax.datasets.read import (
+    MESH_POINTS,
+    find_clouds,
+    read_cloud,
+    read_clouds,
+    read_h5,
+    read_h5_labels,
+    read_npy,
+)
+from smdsb_jax.datasets.readers import READERS
 
 GOOD = np.random.default_rng(0).normal(size=(64, 6)).astype(np.float32)
 
@@ -181,3 +190,114 @@ def test_a_truncated_h5_is_refused_by_name(tmp_path, keep):
 def test_a_missing_h5_is_refused_by_name(tmp_path):
     with pytest.raises(ValueError, match=r"gone\.h5: no such file\. Do this\."):
         read_h5(tmp_path / "gone.h5", 10, "Do this.")
+
+
+@pytest.mark.parametrize("suffix", READERS)
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"solid\n", b"\x00\xff\xfe" * 40, b"ply\nformat ascii 1.0\n", pickle.dumps(GOOD)]
+)
+def test_whatever_is_no_cloud_is_refused_in_one_line_with_its_name(tmp_path, suffix, content):
+    path = tmp_path / f"scan 1{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(ValueError) as caught:
+        read_clouds(path)
+    said = str(caught.value)
+    assert said.startswith(f"{path}: ") and "\n" not in said and len(said) < len(str(path)) + 300, said
+    assert said.endswith(
+        "Export it again, or save its points as a numeric array (points, 3) with numpy.save."
+    )
+    if not content:
+        assert f"{path}: is empty. " in said
+
+
+@pytest.mark.parametrize("suffix", READERS)
+def test_a_missing_file_and_a_folder_are_refused_by_name(tmp_path, suffix):
+    with pytest.raises(ValueError, match=rf"gone\{suffix}: no such file\. "):
+        read_clouds(tmp_path / f"gone{suffix}")
+    (tmp_path / f"folder{suffix}").mkdir()
+    with pytest.raises(ValueError, match=rf"folder\{suffix}: is a directory\. "):
+        read_clouds(tmp_path / f"folder{suffix}")
+
+
+def test_an_unknown_suffix_is_refused_with_those_that_are_known(tmp_path):
+    with pytest.raises(ValueError, match=r"a\.docx: the suffix \.docx is none of \.npy, \.npz, \.ply"):
+        read_clouds(tmp_path / "a.docx")
+    with pytest.raises(ValueError, match=r"the suffix \(none\) is none of"):
+        read_clouds(tmp_path / "a")
+
+
+@pytest.mark.parametrize("suffix, save", [(".NPY", np.save), (".npz", np.savez), (".H5", None)])
+def test_several_clouds_of_a_file(tmp_path, suffix, save):
+    path = tmp_path / f"a{suffix}"
+
+    def write(array):
+        if save is None:
+            write_h5(path, array)
+        else:
+            with path.open("wb") as file:
+                save(file, array)
+
+    write(CLOUDS.astype(np.float32))
+    found = read_clouds(path)
+    assert len(found) == 5 and all(cloud.dtype == np.float32 for cloud in found)
+    np.testing.assert_array_equal(found, CLOUDS[:, :, :3].astype(np.float32))
+    with pytest.raises(
+        ValueError, match=r"a\.\w+: holds 5 clouds, where one is expected\. Save each in a file"
+    ):
+        read_cloud(path)
+    write(CLOUDS[:1])
+    np.testing.assert_array_equal(read_cloud(path), CLOUDS[0, :, :3])
+    write(CLOUDS[0])
+    np.testing.assert_array_equal(read_cloud(path), CLOUDS[0, :, :3])
+    write(nan_in_object_2())
+    with pytest.raises(ValueError, match=r"a\.\w+, cloud 2: 1 of 16 points is NaN\. Export"):
+        read_clouds(path)
+    write(CLOUDS.transpose(0, 2, 1)[:, :, :0])
+    with pytest.raises(ValueError, match=r"a\.\w+, cloud 0: shape \(6, 0\), not"):
+        read_clouds(path)
+    write(CLOUDS[:0])
+    with pytest.raises(ValueError, match=r"a\.\w+: holds no clouds, shape \(0, 16, 6\)"):
+        read_clouds(path)
+
+
+def write_off(path, vertices, faces):
+    lines = [f"OFF\n{len(vertices)} {len(faces)} 0"]
+    lines += [" ".join(map(repr, map(float, vertex))) for vertex in vertices]
+    path.write_text("\n".join([*lines, *(f"3 {a} {b} {c}" for a, b, c in faces)]))
+    return path
+
+
+CORNERS = np.array([[0, 0, 1], [4, 0, 1], [0, 3, 1], [9, 0, 0]])
+
+
+def test_points_are_drawn_on_a_mesh_by_the_seed_alone(tmp_path):
+    path = write_off(tmp_path / "a.OFF", CORNERS, [[0, 1, 2]])
+    points = read_cloud(path)
+    assert points.shape == (MESH_POINTS, 3) and points.dtype == np.float64
+    x, y, z = points.T
+    assert (x >= 0).all() and (y >= 0).all() and (x / 4 + y / 3 <= 1 + 1e-12).all()
+    np.testing.assert_allclose(z, 1)
+    other = read_cloud(path, mesh_points=100, seed=1)
+    assert other.shape == (100, 3) and not np.array_equal(other, read_cloud(path, mesh_points=100))
+    np.testing.assert_array_equal(read_cloud(path, mesh_points=100, seed=1), other)
+
+
+def test_the_vertices_of_a_file_without_faces_are_a_cloud(tmp_path):
+    np.testing.assert_array_equal(read_cloud(write_off(tmp_path / "a.off", CORNERS, [])), CORNERS)
+
+
+def test_a_mesh_without_area_or_with_bad_vertices_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"a\.off: its 1 faces have no area\. Export it again"):
+        read_clouds(write_off(tmp_path / "a.off", CORNERS, [[1, 1, 2]]))
+    bad = np.where(CORNERS == 9, np.nan, CORNERS)
+    with pytest.raises(ValueError, match=r"a\.off: its vertices: 1 of 4 points is NaN\. Export it again"):
+        read_clouds(write_off(tmp_path / "a.off", bad, [[0, 1, 2]]))
+
+
+def test_files_that_can_be_read_are_found_and_the_others_counted(tmp_path):
+    for name in ("b.npy", "a.PLY", "c.h5", ".hidden.npy", "d.docx", "README"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.npy").mkdir()
+    found, others = find_clouds(tmp_path)
+    assert [path.name for path in found] == ["a.PLY", "b.npy", "c.h5"]
+    assert others == {".docx": 1, "README": 1}
