@@ -4,14 +4,24 @@ Layout, class order, alignment and splits are those of the loaders of PointDAN [
 arXiv:1911.02744] and DefRec [Achituve et al., arXiv:2003.12641], whose pre-processing this follows.
 """
 
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from smdsb_jax.datasets import cache as caches
-from smdsb_jax.datasets.domain import SPLITS, Domain, Ragged, assemble, collect, normalize, train_or_val
+from smdsb_jax.datasets.domain import (
+    SPLITS,
+    Domain,
+    Progress,
+    Ragged,
+    assemble,
+    collect,
+    normalize,
+    read_all,
+    train_or_val,
+    y_to_z_up,
+)  # fmt: skip
 from smdsb_jax.datasets.read import read_h5, read_npy
 from smdsb_jax.registry import suggest
 
@@ -20,14 +30,13 @@ CLASSES = (
 )  # fmt: skip
 DOMAINS = ("modelnet", "shapenet", "scannet")
 LAYOUT = "{modelnet,shapenet}/<class>/{train,test}/*.npy and scannet/{train,test}_*.h5"
-Progress = Callable[[Iterable[Path]], Iterable[Path]]  # for example tqdm.tqdm
 PLANT = CLASSES.index("plant")
 
 
 def load(root: str, domain: str, *, points: int, plant_exception: bool = True, cache: str = "") -> Domain:
     """One domain of PointDA-10, every cloud with all its points (see `stack` for mixed sizes).
 
-    Chain: centered on the mean, divided by the largest radius, float32, aligned (`align`); the rule of
+    Chain: centered on the mean, divided by the largest radius, float32, aligned (`y_to_z_up`); the rule of
     `split_validation` divides the train split. If the domain's cache is there (launch/prepare_data.py
     writes it), it is read instead, with the same result to the bit; the raw files may then be gone.
 
@@ -44,17 +53,12 @@ def load(root: str, domain: str, *, points: int, plant_exception: bool = True, c
     """
     if domain not in DOMAINS:
         raise ValueError(f"PointDA-10 has no domain {domain!r}.{suggest(domain, DOMAINS)}")
-    path = cache_path(root, domain, cache)
-    ragged = _from_cache(path, root, domain) if path.exists() else read(root, domain)
+    cached = caches.path_of(root, domain, cache).exists()
+    ragged = caches.load(root, domain, cache, listing(root, domain)).ragged if cached else read(root, domain)
     if domain == "shapenet" and not plant_exception:
         rows = np.repeat(ragged.label == PLANT, ragged.count)
-        ragged.points[rows] = align(ragged.points[rows])
+        ragged.points[rows] = y_to_z_up(ragged.points[rows])
     return assemble(domain, CLASSES, ragged, points)
-
-
-def align(points: Float[np.ndarray, "*clouds 3"]) -> Float[np.ndarray, "*clouds 3"]:
-    """From y up to z up: (x, y, z) -> (x, -z, y), a turn by 90 degrees about x."""
-    return np.stack([points[..., 0], -points[..., 2], points[..., 1]], axis=-1)
 
 
 def read(root: str, domain: str, progress: Progress = iter) -> Ragged:
@@ -69,24 +73,13 @@ def read(root: str, domain: str, progress: Progress = iter) -> Ragged:
       ValueError: a missing folder or a bad file; the message counts further bad ones.
     """
     files = sources(root, domain)
-    clouds: list[Float[np.ndarray, "p 3"]] = []
-    label: list[int] = []
-    bad: list[str] = []
-    train = 0  # objects of the train split
-    for path in progress(files):
-        try:
-            new, classes = _read_file(path, domain, root)
-        except ValueError as error:
-            bad.append(str(error))
-            continue
-        clouds += list(new)
-        label += classes
-        train += len(classes) if split_of(path) == "train" else 0
-    if bad:
-        more = f" ({len(bad) - 1} more bad files in {Path(root, domain)}.)" if len(bad) > 1 else ""
-        raise ValueError(bad[0] + more)
+    folder = Path(root, domain)
+    found = read_all(files, lambda path: _read_file(path, domain, root), folder, progress)
+    clouds = [cloud for several, _ in found for cloud in several]
+    label = [each for _, several in found for each in several]
+    train = sum(len(found[i][1]) for i, path in enumerate(files) if split_of(path) == "train")
     split = train_or_val(train) + [SPLITS.index("test")] * (len(clouds) - train)
-    return collect(clouds, label, split, Path(root, domain))
+    return collect(clouds, label, split, folder)
 
 
 def sources(root: str, domain: str) -> list[Path]:
@@ -133,39 +126,20 @@ def remedy_for(root: str) -> str:
     return f"Re-extract the archive; launch/prepare_data.py --data {root} --verify checks all of it."
 
 
-def cache_path(root: str, domain: str, cache: str = "") -> Path:
-    """The file that holds the domain's cache: `cache`/DOMAIN.npz, by default in `root`/cache."""
-    return Path(cache or Path(root, "cache"), f"{domain}.npz")
-
-
 def write_cache(root: str, domain: str, cache: str = "", progress: Progress = iter) -> Ragged:
     """Read a domain's raw files and write its cache; returns what was written."""
     before = caches.manifest(Path(root), sources(root, domain))
     ragged = read(root, domain, progress)
-    caches.write(cache_path(root, domain, cache), ragged, before)
+    caches.write(caches.path_of(root, domain, cache), ragged, before)
     return ragged
-
-
-def _from_cache(path: Path, root: str, domain: str) -> Ragged:
-    remedy = f"Write it again with launch/prepare_data.py{_flags(path, root)}, or delete it."
-    ragged, made_from = caches.read(path, remedy)
-    files = listing(root, domain)  # none: the raw files were removed to save space
-    change = caches.difference(made_from, caches.manifest(Path(root), files)) if files else ""
-    if change:
-        raise ValueError(f"{path} is not of the files in {Path(root, domain)}: {change}. {remedy}")
-    return ragged
-
-
-def _flags(path: Path, root: str) -> str:
-    return f" --data {root}" + (f" --cache {path.parent}" if path.parent != Path(root, "cache") else "")
 
 
 def _read_file(path: Path, domain: str, root: str) -> tuple[Float[np.ndarray, "n p 3"], list[int]]:
     """Clouds of one file, normalized and aligned, and their labels."""
     if domain == "scannet":
         points, label = read_h5(path, len(CLASSES), remedy_for(root))
-        return align(normalize(points)), label.tolist()
+        return y_to_z_up(normalize(points)), label.tolist()
     label = class_of(path)
     points = normalize(read_npy(path, remedy_for(root))[None])
     is_upright = domain == "modelnet" or label == PLANT
-    return points if is_upright else align(points), [label]
+    return points if is_upright else y_to_z_up(points), [label]

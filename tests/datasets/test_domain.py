@@ -13,6 +13,7 @@ from smdsb_jax.datasets.domain import (
     to_count,
     train_or_val,
     with_classes,
+    y_to_z_up,
 )
 from smdsb_jax.datasets.pointda_counts import published_counts
 
@@ -57,6 +58,19 @@ def test_the_smallest_spread_that_float32_can_hold_is_kept():
     points = np.full((64, 3), 1000, np.float32)
     points[0, 0] = np.nextafter(np.float32(1000), np.float32(2000))
     assert np.linalg.norm(normalize(points), axis=1).max() == pytest.approx(1)
+
+
+def test_y_to_z_up_is_the_published_map_a_rotation_of_order_4():
+    np.testing.assert_array_equal(y_to_z_up(np.array([[1.0, 2, 3]])), [[1, -3, 2]])
+    eye = np.eye(3)
+    assert np.linalg.det(y_to_z_up(eye)) == pytest.approx(1)
+    np.testing.assert_array_equal(y_to_z_up(y_to_z_up(y_to_z_up(y_to_z_up(eye)))), eye)
+    assert not np.array_equal(y_to_z_up(y_to_z_up(eye)), eye)
+    # the loaders' form: row vectors times R, theta = -90 degrees
+    theta = -np.pi / 2
+    r = np.array([[1, 0, 0], [0, np.cos(theta), -np.sin(theta)], [0, np.sin(theta), np.cos(theta)]])
+    points = np.random.default_rng(0).normal(size=(7, 3))
+    np.testing.assert_allclose(y_to_z_up(points), points @ r, atol=1e-12)
 
 
 def test_to_count():
@@ -125,9 +139,9 @@ def ragged(label, split):
 def test_assemble_splits():
     domain = assemble("d", ("a", "b"), ragged([0, 1, 0, 1, 1, 0], [0, 0, 0, 1, 2, 2]), 4)
     assert domain.name == "d" and domain.classes == ("a", "b")
-    assert [part.label.tolist() for part in domain[2:]] == [[0, 1, 0], [1], [1, 0]]
-    assert [part.points.shape for part in domain[2:]] == [(3, 4, 3), (1, 4, 3), (2, 4, 3)]
-    assert all(p.label.dtype == np.int32 and p.points.dtype == np.float32 for p in domain[2:])
+    assert [part.label.tolist() for part in domain.splits] == [[0, 1, 0], [1], [1, 0]]
+    assert [part.points.shape for part in domain.splits] == [(3, 4, 3), (1, 4, 3), (2, 4, 3)]
+    assert all(p.label.dtype == np.int32 and p.points.dtype == np.float32 for p in domain.splits)
     none = assemble("d", (), ragged([-1, -1], [0, 0]), 4)  # nobody has labelled it, and nothing tests it
     assert none.train.label.tolist() == [-1, -1] and none.val.points.shape == none.test.points.shape == (
         0,
