@@ -87,7 +87,7 @@ def prepare_folder(flags: argparse.Namespace, name: str) -> Domain:
         ragged, classes = folder.read(flags.data, name, points, bar_of(name), seed=seed)
     else:
         ragged, classes = folder.write_cache(
-            flags.data, name, flags.cache, bar_of(name), points=points, seed=seed
+            flags.data, name, flags.cache, bar_of(name), mesh_points=points, seed=seed
         )
         path = caches.path_of(flags.data, name, flags.cache)
         print(f"{name}: {path}, {path.stat().st_size / 1e6:.1f} MB", flush=True)

@@ -67,7 +67,7 @@ def load(root: str, domain: str, *, points: int, y_up: str = "", cache: str = ""
     else:
         started = time.perf_counter()
         bar = functools.partial(tqdm, desc=domain, unit="file", disable=not sys.stderr.isatty(), delay=2)
-        ragged, classes = read(root, domain, points, bar)
+        ragged, classes = read(root, domain, max(points, MESH_POINTS), bar)
         seconds = time.perf_counter() - started
         if seconds > SLOW:
             hint = f"launch/prepare_data.py --data {root} writes a cache that is read at once"
@@ -78,14 +78,14 @@ def load(root: str, domain: str, *, points: int, y_up: str = "", cache: str = ""
 
 
 def read(
-    root: str, domain: str, points: int = MESH_POINTS, progress: Progress = iter, *, seed: int = 0
+    root: str, domain: str, mesh_points: int = MESH_POINTS, progress: Progress = iter, *, seed: int = 0
 ) -> tuple[Ragged, tuple[str, ...]]:
     """The clouds of a domain's files, normalized, in the files' axes, and its classes.
 
     Args:
       root: folder of the domains.
       domain: name of one of them.
-      points: drawn from each mesh; at least `MESH_POINTS` are.
+      mesh_points: drawn from each mesh.
       progress: wraps the list of files.
       seed: of the draw.
 
@@ -97,7 +97,7 @@ def read(
     source_of = {source.path: source for source in listing.sources}
 
     def read_one(path: Path) -> tuple[list[Float[np.ndarray, "_ 3"]], list[int]]:
-        clouds = read_clouds(path, mesh_points=max(points, MESH_POINTS), seed=seed)
+        clouds = read_clouds(path, mesh_points=mesh_points, seed=seed)
         return clouds, _labels(source_of[path], len(clouds), listing.classes, folder)
 
     found = read_all([source.path for source in listing.sources], read_one, folder, progress)
@@ -125,12 +125,12 @@ def write_cache(
     cache: str = "",
     progress: Progress = iter,
     *,
-    points: int = MESH_POINTS,
+    mesh_points: int = MESH_POINTS,
     seed: int = 0,
 ) -> tuple[Ragged, tuple[str, ...]]:
     """What `read` gives, written as the domain's cache, which training reads instead of the files."""
     before = caches.manifest(Path(root), files_of(_listing(root, domain)))
-    ragged, classes = read(root, domain, points, progress, seed=seed)
+    ragged, classes = read(root, domain, mesh_points, progress, seed=seed)
     caches.write(caches.path_of(root, domain, cache), ragged, before, classes)
     return ragged, classes
 
