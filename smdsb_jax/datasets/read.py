@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from smdsb_jax.datasets.readers import READERS, Mesh, Reader
 from smdsb_jax.datasets.readers.arrays import read_npy as read_npy_array
-from smdsb_jax.datasets.readers.base import Unreadable
+from smdsb_jax.datasets.readers.base import MissingPackage, Unreadable
 from smdsb_jax.datasets.readers.hdf5 import read_dataset
 from smdsb_jax.datasets.readers.mesh import sample
 
@@ -80,6 +80,8 @@ def _content(path: Path, read: Reader, remedy: str) -> np.ndarray | Mesh:
         raise ValueError(f"{path}: is empty. {remedy}")
     try:
         return read(path)
+    except MissingPackage as error:  # it says itself what to do
+        raise ValueError(f"{path}: {error}") from None
     except Unreadable as error:
         raise ValueError(f"{path}: {error}. {remedy}") from error
     except Exception as error:  # damaged bytes make the libraries raise almost anything

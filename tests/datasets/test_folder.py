@@ -66,7 +66,7 @@ def test_hidden_and_foreign_files_do_not_matter(root):
     (root / "lab" / "train" / ".cache").mkdir()
     (root / "lab" / "train" / "README").touch()
     (root / "lab" / "train" / "mug" / "._000.npy").touch()
-    (root / "lab" / "train" / "mug" / "000.txt").touch()
+    (root / "lab" / "train" / "mug" / "000.jpg").touch()
     after = load(str(root), "lab", points=16)
     assert after.classes == before.classes and len(after.train.label) == len(before.train.label)
 

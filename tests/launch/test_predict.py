@@ -17,7 +17,7 @@ def folder(tmp_path):
     for i, cloud in enumerate(embedded.load("", "scan", points=32).test.points[:6]):
         with (folder / f"{i}.{'NPY' if i == 3 else 'npy'}").open("wb") as file:
             np.save(file, 3 * cloud + 1)
-    for name in ("notes.txt", "more.txt", "picture.jpg"):
+    for name in ("notes.md", "more.md", "picture.jpg"):
         (folder / name).touch()
     return folder
 
@@ -26,7 +26,7 @@ def test_a_folder_and_a_file_become_a_table_a_csv_and_pictures(tiny_run, folder)
     done = run("predict.py", "--workdir", tiny_run, folder, folder / "0.npy", "--pictures=drawn", cwd=folder)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "stage 2, step 6:" in done.stdout and "7 clouds: " in done.stdout
-    assert "Skipped: 2 .txt, 1 .jpg." in done.stdout
+    assert "Skipped: 2 .md, 1 .jpg." in done.stdout
     assert "Written: predictions.csv\nWritten: 7 pictures in drawn\n" in done.stdout
     table = pd.read_csv(folder / "predictions.csv")
     model = smdsb_jax.load(tiny_run)

@@ -12,11 +12,14 @@ import numpy as np
 
 from smdsb_jax.datasets.readers.arrays import read_npy, read_npz
 from smdsb_jax.datasets.readers.hdf5 import read_hdf5
+from smdsb_jax.datasets.readers.las import read_las
 from smdsb_jax.datasets.readers.mesh import Mesh
 from smdsb_jax.datasets.readers.obj import read_obj
 from smdsb_jax.datasets.readers.off import read_off
+from smdsb_jax.datasets.readers.pcd import read_pcd
 from smdsb_jax.datasets.readers.ply import read_ply
 from smdsb_jax.datasets.readers.stl import read_stl
+from smdsb_jax.datasets.readers.text import read_text
 
 Reader = Callable[[Path], np.ndarray | Mesh]
 
@@ -27,6 +30,13 @@ READERS: dict[str, Reader] = {
     ".off": read_off,
     ".obj": read_obj,
     ".stl": read_stl,
+    ".xyz": read_text,
+    ".txt": read_text,
+    ".csv": read_text,
+    ".pts": read_text,
+    ".pcd": read_pcd,
+    ".las": read_las,
+    ".laz": read_las,
     ".h5": read_hdf5,
     ".hdf5": read_hdf5,
 }

@@ -10,6 +10,10 @@ class Unreadable(ValueError):
     """What a reader found wrong with a file: plain words, to follow the file's name and a colon."""
 
 
+class MissingPackage(Unreadable):
+    """A package that reads the format is not installed."""
+
+
 def check_size(shape: tuple[int, ...], size: int) -> None:
     """Refuse an array of `size` bytes, before it is read, that is larger than `MOST_BYTES`.
 
@@ -31,12 +35,12 @@ def optional(module: str, suffix: str, package: str = "") -> Any:
       package: what to install; empty: as the module.
 
     Raises:
-      Unreadable: it is not installed.
+      MissingPackage: it is not installed.
     """
     try:
         return importlib.import_module(module)
     except ImportError:
         package = package or module
-        raise Unreadable(
+        raise MissingPackage(
             f"reading {suffix} needs {module}: pip install 'smdsb_jax[scans]' (or pip install {package})"
         ) from None
