@@ -13,6 +13,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 import smdsb_jax
+from smdsb_jax.config import Config
 from smdsb_jax.flags import cache_compilation, parse_flags, stop, user_errors
 from smdsb_jax.registry import foreign_names
 from smdsb_jax.report.summary import write_summary
@@ -38,7 +39,7 @@ def main(_: list[str]) -> int:
     return 0
 
 
-def workload(config: smdsb_jax.Config) -> str:
+def workload(config: Config) -> str:
     """How much a training is, before it starts."""
     steps = {stage: config[f"stage{stage}"].steps for stage in config.stages}
     points = f"{config.batch_size:,} clouds{'' if config.batch_is_total else ' of each domain'}"

@@ -52,7 +52,7 @@ def counts_of(domain: Domain, split: Split) -> dict[str, int]:
 
 
 def shape_of(domain: Domain) -> str:
-    """Points, extent, up axis and skipped files of a domain, as `1,024 points; extent …; z looks up`."""
+    """Points, extent, up axis and skipped files of a domain, as `1,024 points a cloud; extent …; z seems to be up`."""
     stored, origin = domain.train.points, domain.origin
     count = np.full(1, stored.shape[1]) if origin is None else origin.count
     points = f"{count.min():,}"
@@ -65,10 +65,11 @@ def shape_of(domain: Domain) -> str:
     box = " x ".join(f"{side:.3g}" for side in np.median(extent, axis=0))
     up = up_axis(stored)
     words = [f"{points} points a cloud", f"extent {box} {unit} (median)"]
-    words.append(f"{up} looks up" if up else "which axis is up cannot be told")
+    words.append(f"{up} seems to be up" if up else "which axis is up cannot be told")
     if origin is not None and origin.skipped:
         files = ", ".join(f"{n} {suffix}" for suffix, n in sorted(origin.skipped.items()))
-        words.append(f"{sum(origin.skipped.values())} files passed over: {files}")
+        count = sum(origin.skipped.values())
+        words.append(f"{count} file{'s' if count > 1 else ''} passed over: {files}")
     return "; ".join(words)
 
 
@@ -85,7 +86,7 @@ def warnings_of(domain: Domain) -> list[str]:
     up = up_axis(domain.train.points)
     if up not in ("", "z"):
         turn = " Configurations of folder data turn them: y_up=NAME." if up == "y" else ""
-        found.append(f"{up} looks up, but clouds are taken with z up.{turn}")
+        found.append(f"{up} seems to be up, but clouds are taken with z up.{turn}")
     return found + repeated(domain)
 
 

@@ -69,6 +69,10 @@ def train_and_evaluate(config: Config, workdir: str | Path) -> Result:
     roles = ("source", "target")
     named = {f"{domain.name} ({role})": domain for domain, role in zip(domains, roles, strict=True)}
     print(describe(named), flush=True)
+    for name, domain in named.items():
+        if len(domain.train.label) < domain_batch_size(config):
+            few = f"{len(domain.train.label)} training clouds, fewer than its {domain_batch_size(config)}"
+            print(f"Warning: {name}: {few} of a step: each is seen more than once in it.", flush=True)
     last = last_checkpoint(workdir)
     if last is not None:
         finished = last.stage == config.stages[-1] and last.step == config[f"stage{last.stage}"].steps

@@ -140,7 +140,7 @@ def test_clouds_of_your_own_are_summed_up_and_cached(own, main, capsys):
     assert main("--data", own) == 0
     said = capsys.readouterr().out
     assert f"cad: {own}/cache/cad.npz, 0.0 MB" in said and "| all of 2 classes |" in said
-    assert "scan: 30 to 34 (median 32) points a cloud; " in said and "1 files passed over: 1 .doc." in said
+    assert "scan: 30 to 34 (median 32) points a cloud; " in said and "1 file passed over: 1 .doc." in said
     assert sorted(p.name for p in (own / "cache").iterdir()) == ["cad.npz", "scan.npz"]
     for name, domain in expected.items():
         shutil.rmtree(own / name)  # only the cache is left
