@@ -52,7 +52,7 @@ def counts_of(domain: Domain, split: Split) -> dict[str, int]:
 
 
 def shape_of(domain: Domain) -> str:
-    """Points, extent, up axis and skipped files of a domain, as `1,024 points a cloud; extent …; z seems to be up`."""
+    """Points, extent, up axis and skipped files of a domain: `1,024 points a cloud; extent …; z seems …`."""
     stored, origin = domain.train.points, domain.origin
     count = np.full(1, stored.shape[1]) if origin is None else origin.count
     points = f"{count.min():,}"

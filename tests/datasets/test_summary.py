@@ -80,8 +80,9 @@ def test_balls_have_no_up_axis_and_nothing_fails_without_an_extent():
 def test_another_up_axis_is_warned_of():
     domain = embedded.load("", "catalog", points=1)
     turned = domain._replace(train=domain.train._replace(points=domain.train.points[..., [0, 2, 1]]))
-    line = "y seems to be up, but clouds are taken with z up. Configurations of folder data turn them: y_up=NAME."
-    assert warnings_of(turned) == [line] and warnings_of(domain) == []
+    (line,) = warnings_of(turned)
+    assert line.startswith("y seems to be up, but clouds are taken with z up. ") and "y_up=" in line
+    assert warnings_of(domain) == []
 
 
 def test_many_classes_have_no_row_each():
