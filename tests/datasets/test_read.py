@@ -287,7 +287,7 @@ def test_the_vertices_of_a_file_without_faces_are_a_cloud(tmp_path):
 
 
 def test_a_mesh_without_area_or_with_bad_vertices_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"a\.off: its 1 faces have no area\. Export it again"):
+    with pytest.raises(ValueError, match=r"a\.off: its faces have no area\. Export it again"):
         read_clouds(write_off(tmp_path / "a.off", CORNERS, [[1, 1, 2]]))
     bad = np.where(CORNERS == 9, np.nan, CORNERS)
     with pytest.raises(ValueError, match=r"a\.off: its vertices: 1 of 4 points is NaN\. Export it again"):
