@@ -1,5 +1,6 @@
 import io
 import pickle
+import sys
 import warnings
 
 import h5py
@@ -224,6 +225,16 @@ def test_an_unknown_suffix_is_refused_with_those_that_are_known(tmp_path):
         read_clouds(tmp_path / "a.docx")
     with pytest.raises(ValueError, match=r"the suffix \(none\) is none of"):
         read_clouds(tmp_path / "a")
+
+
+def test_a_missing_package_is_told_with_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pypcd4", None)
+    path = tmp_path / "scan.pcd"
+    path.write_text("VERSION 0.7")
+    with pytest.raises(ValueError) as caught:
+        read_clouds(path)
+    install = "pip install 'smdsb_jax[scans]' (or pip install pypcd4)"
+    assert str(caught.value) == f"{path}: reading .pcd needs pypcd4: {install}"
 
 
 @pytest.mark.parametrize("suffix, save", [(".NPY", np.save), (".npz", np.savez), (".H5", None)])
