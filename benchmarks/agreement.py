@@ -9,8 +9,8 @@ import numpy as np
 from benchmarks.contenders import CLASSES, CONTENDERS, Setting, config_of, random_batch
 from smdsb_jax.augment import augment_batch
 from smdsb_jax.build import build_parts, init_state
+from smdsb_jax.markdown import markdown_table
 from smdsb_jax.parts import Parts
-from smdsb_jax.report.tables import markdown_table
 from smdsb_jax.selection import keep_mask, score_samples
 from smdsb_jax.state import Batch, Pair, TrainState
 from smdsb_jax.train_step import measure, train_step

@@ -16,7 +16,7 @@ from benchmarks.processes import Failed, Worker, ask, open_process, open_progres
 from benchmarks.ratios import paired_ratio, spread
 from benchmarks.report import digits, gib, ratio_cell, times_cells
 from smdsb_jax.analysis.ranks import spearman
-from smdsb_jax.report.tables import markdown_table
+from smdsb_jax.markdown import markdown_table
 
 Record = dict[str, Any]
 PROTOCOL = """\

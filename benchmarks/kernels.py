@@ -25,7 +25,7 @@ from smdsb_jax.geometry.neighbors import knn
 from smdsb_jax.layers.basic import random_bits
 from smdsb_jax.layers.edge_conv import EdgeConv
 from smdsb_jax.layers.pooled_dense import PooledDense
-from smdsb_jax.report.tables import markdown_table
+from smdsb_jax.markdown import markdown_table
 
 K, SLOPE, EPSILON = 20, 0.2, 1e-5
 NEIGHBORS = 32  # of a curvature

@@ -16,7 +16,7 @@ from benchmarks.processes import open_progress
 from benchmarks.ratios import paired_ratio, spread
 from benchmarks.report import digits, ratio_cell
 from smdsb_jax.build import build_parts, init_state, load_domains
-from smdsb_jax.report.tables import markdown_table
+from smdsb_jax.markdown import markdown_table
 from smdsb_jax.sampling import sample_batch
 from smdsb_jax.train_step import train_step
 

@@ -21,7 +21,7 @@ from configs import methods
 from smdsb_jax import choose, default_config, resolve
 from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.config import Config
-from smdsb_jax.report.tables import markdown_table
+from smdsb_jax.markdown import markdown_table
 from smdsb_jax.train_step import train_step
 
 BASELINE = ("source_only", "none", 1)  # method, selection, stage

@@ -12,8 +12,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from benchmarks.contenders import CONTENDERS, Setting
 from smdsb_jax.files import whole_file
+from smdsb_jax.markdown import markdown_table
 from smdsb_jax.report.pictures import COLORS, FAINT, INK, save
-from smdsb_jax.report.tables import markdown_table
 
 Record = dict[str, Any]
 FRAMEWORK_COLORS = {"jax": COLORS[0], "torch": COLORS[1]}

@@ -24,8 +24,8 @@ from smdsb_jax.augment import Augment, augment_batch
 from smdsb_jax.build import build_parts, init_state, load_domains
 from smdsb_jax.config import Config, domain_batch_size
 from smdsb_jax.datasets.domain import Domain, Split
+from smdsb_jax.markdown import markdown_table
 from smdsb_jax.parts import Parts
-from smdsb_jax.report.tables import markdown_table
 from smdsb_jax.run.evaluation import jit_eval_step, predict_split
 from smdsb_jax.sampling import sample_batch
 from smdsb_jax.state import Batch, Variables

@@ -1,29 +1,38 @@
-r"""Clouds of your own: ROOT/DOMAIN/{train,test}/CLASS/*.npy; a target may lack labels (docs/data.md).
+r"""Clouds of your own: ROOT/DOMAIN/{train,test}/CLASS/*; a target may lack labels (docs/data.md).
 
-python launch/train.py --config configs/folder.py:source=cad,target=scan --config.data.root=clouds \
-    --config.stage1.steps=1000 --config.stage2.steps=1000 --workdir runs/cad2scan
+python launch/train.py --config configs/folder.py:source=cad,target=scan,budget=trial \
+    --config.data.root=clouds --workdir runs/cad2scan
 
-Without them the budget is the default one: 40,000 steps a stage.
-Options: encoder=pointnet, method=defrec_pcm, selection=none and pretext=, combine=, pseudo_labels= for other
-parts than the method's.
+Budgets: `trial` is that of `make train`, minutes on 2 CPU cores; `published` (without budget= too) is
+PointDA-10's, 40,000 steps a stage, for a GPU. Options: y_up=cad+scan for domains whose files have y up,
+encoder=pointnet, method=defrec_pcm, selection=none, seed=1 and pretext=, combine=, pseudo_labels= for other
+parts than the method's. Any field: --config.FIELD.
 """
 
 from ml_collections import ConfigDict
 
-from configs import methods
+from configs import embedded, methods, pointda
 from smdsb_jax import choose, default_config
 from smdsb_jax.config import parse_arg
+from smdsb_jax.registry import lookup
+
+BUDGETS = {"trial": embedded.default, "published": pointda.published}
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """`source=cad,target=scan,encoder=pointnet,method=defrec_pcm,selection=none`."""
-    a = parse_arg(arg, source="", target="", encoder="dgcnn", **methods.OPTIONS)
+    """`source=cad,target=scan,budget=trial,y_up=cad,encoder=pointnet,method=defrec_pcm,selection=none`."""
+    a = parse_arg(
+        arg, source="", target="", budget="published", y_up="", encoder="dgcnn", **methods.OPTIONS, seed=0
+    )
     if not a.source or not a.target:
         raise ValueError(
             "config options source and target: name two folders of --config.data.root, as in "
             "configs/folder.py:source=cad,target=scan."
         )
     config = choose(default_config(), "data", "folder")
-    config.data.source, config.data.target = a.source, a.target
+    config.data.source, config.data.target, config.data.y_up = a.source, a.target, a.y_up
+    config.seed = a.seed
     choose(config, "encoder", a.encoder)
-    return methods.apply(config, a)
+    methods.apply(config, a)
+    lookup(BUDGETS, a.budget, "config option budget")(config)
+    return config

@@ -31,6 +31,11 @@ def get_config(arg: str = "m2s") -> ConfigDict:
         DIRECTIONS, a.direction.lower().replace("s*", "r"), "config option direction"
     )
     choose(config, "encoder", a.encoder)
-    config.batch_size, steps = BUDGETS.get(a.encoder, BUDGETS["dgcnn"])
-    config.stage1.steps = config.stage2.steps = steps
+    published(config)
     return methods.apply(config, a)
+
+
+def published(config: ConfigDict) -> None:
+    """The published budget of the encoder; of others DGCNN's."""
+    config.batch_size, steps = BUDGETS.get(config.encoder.name, BUDGETS["dgcnn"])
+    config.stage1.steps = config.stage2.steps = steps

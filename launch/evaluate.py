@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # smdsb_jax/, if n
 from absl import app, flags, logging
 
 import smdsb_jax
-from smdsb_jax.build import load_target
+from smdsb_jax.build import load_target, require_root
 from smdsb_jax.datasets.domain import labelled
 from smdsb_jax.flags import cache_compilation, define_run_flags, parse_flags, stop, user_errors
 from smdsb_jax.report import pictures
@@ -30,9 +30,14 @@ def main(_: list[str]) -> int:
     data = model.config.data
     data.root = data.root if ROOT.value is None else ROOT.value
     data.target = DOMAIN.value or data.target
-    split = labelled(getattr(load_target(model.config, model.classes), SPLIT.value))
+    data.extra_classes = "unlabelled"  # another domain may have some that the run does not know
+    require_root(model.config, RUN.workdir.value)
+    whole = getattr(load_target(model.config, model.classes), SPLIT.value)
+    split = labelled(whole)
     if len(split.label) == 0:
         return stop(f"The {SPLIT.value} split of {data.target} has no labelled clouds to evaluate on.")
+    if len(split.label) < len(whole.label):
+        print(f"{len(whole.label) - len(split.label)} clouds are of none of the run's classes: left out.")
     confusion = confusion_of(model, split)
     chosen = RUN.checkpoint.value or model.config.select_by
     title = f"{data.target} {SPLIT.value}, {chosen} of stage {model.stage} (step {model.step})"

@@ -23,8 +23,8 @@ from smdsb_jax.files import whole_file
 from smdsb_jax.flags import cache_compilation, define_run_flags, parse_flags, stop, user_errors
 from smdsb_jax.given import mesh_points
 from smdsb_jax.inference import Model
+from smdsb_jax.markdown import markdown_table
 from smdsb_jax.metrics import entropy
-from smdsb_jax.report.tables import markdown_table
 from smdsb_jax.report.viewer import Classified, draw_predictions, write_viewer
 
 SHOWN = 40  # rows on the console; all are in the file

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -161,6 +162,19 @@ def load_domains(config: Config) -> tuple[Domain, Domain]:
                 )
     check_select_by(config.select_by, source, target)
     return source, target
+
+
+def require_root(config: Config, workdir: object) -> None:
+    """Say that a run's data are not found from here, as their folder may be relative, or may have moved.
+
+    Raises:
+      ValueError: `config.data.root` is no folder, and there is no cache elsewhere.
+    """
+    root = config.data.root
+    if root and not Path(root).expanduser().is_dir() and not config.data.get("cache"):
+        raise ValueError(
+            f"{root}, the data of {workdir}, is not found from {Path.cwd()}. Say where it is with --root."
+        )
 
 
 def load_target(config: Config, classes: tuple[str, ...]) -> Domain:

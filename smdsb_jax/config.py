@@ -1,5 +1,6 @@
 """Configuration: the argument string of a config file, the checks before any work, differences."""
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -129,6 +130,9 @@ def resolve(config: Config) -> Config:
     if problems:
         raise ValueError("\n".join(problems))
     config = ConfigDict(config.to_dict())
+    for section, name in ((config.data, "root"), (config.data, "cache"), (config, "init_from")):
+        if name in section:
+            section[name] = os.path.expanduser(section[name])
     if config.selection.statistic != "none":
         statistic: Statistic = find_statistic(config.selection.statistic)
         config.selection.side = config.selection.side or statistic.side

@@ -15,7 +15,11 @@ from smdsb_jax.registry import suggest
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
-    """For `app.run(main, flags_parser=parse_flags)`: absl, but a wrong config says what is right."""
+    """For `app.run(main, flags_parser=parse_flags)`: absl, but a wrong config says what is right.
+
+    `~` is the home folder behind `=` too, as in `--workdir=~/runs/c2s`, where shells leave it as it is.
+    """
+    argv = [_at_home(word) for word in argv]
     try:
         _refuse_unknown_fields(argv)
         return flags.FLAGS(list(argv))
@@ -81,6 +85,11 @@ def define_run_flags() -> RunFlags:
 
 
 flags.DEFINE_boolean("debug", False, "Show the traceback of an error.")
+
+
+def _at_home(word: str) -> str:
+    name, equals, value = word.partition("=")
+    return f"{name}={os.path.expanduser(value)}" if equals and name.startswith("--") else word
 
 
 def _refuse_unknown_fields(argv: Sequence[str]) -> None:

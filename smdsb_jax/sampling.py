@@ -17,6 +17,8 @@ def batch_indices(
 ) -> Int[np.ndarray, " batch"]:
     """Rows of the mini-batch: each epoch is a new permutation; an incomplete last batch is dropped.
 
+    Of fewer clouds than a batch takes, each is in every batch, as often as any other or once more.
+
     Args:
       seed: of the run.
       stage: 1 or 2.
@@ -24,19 +26,10 @@ def batch_indices(
       step: within the stage.
       clouds: in the training split.
       batch: clouds per step.
-
-    Raises:
-      ValueError: the batch is larger than the domain.
     """
-    if batch > clouds:
-        name = ("source", "target")[domain]
-        raise ValueError(
-            f"config.batch_size asks for {batch} clouds of the {name} domain per step, but it has {clouds} "
-            "training clouds: lower config.batch_size."
-        )
-    epoch, position = divmod(step, clouds // batch)
-    seeds = np.random.SeedSequence([seed, stage, domain, epoch])
-    order = np.random.Generator(np.random.Philox(seeds)).permutation(clouds)
+    epoch, position = divmod(step, max(clouds // batch, 1))
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, stage, domain, epoch])))
+    order = np.concatenate([generator.permutation(clouds) for _ in range(-(-batch // clouds))])
     return order[position * batch : (position + 1) * batch]
 
 

@@ -48,6 +48,15 @@ def test_wrong_arguments_say_what_is_right(arg, words):
     assert words in str(error.value)
 
 
+def test_the_home_folder_in_paths(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = choose(default_config(), "data", "folder")
+    config.data.root, config.data.cache, config.init_from = "~/clouds", "~/fast", "~/runs/x"
+    resolved = resolve(config)
+    assert (resolved.data.root, resolved.data.cache) == (f"{tmp_path}/clouds", f"{tmp_path}/fast")
+    assert resolved.init_from == f"{tmp_path}/runs/x" and config.data.root == "~/clouds"
+
+
 def test_resolve_fills_in_what_belongs_to_the_statistic_and_copies():
     config = default_config()
     resolved = resolve(config)

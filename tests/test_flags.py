@@ -1,4 +1,5 @@
 import sys
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -57,6 +58,14 @@ def test_right_flags_pass(values, config, how):
     rest = parse(*how.format(f"{config}:x").split(), "--config.selection.keep_ratio=0.5")
     assert rest == ["train.py"]
     assert values.config.selection.keep_ratio == 0.5 and values.config.arg == "x"
+
+
+def test_the_home_folder_behind_an_equals_sign(values, config, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    flags.DEFINE_string("workdir", None, "", flag_values=values)
+    rest = parse(f"--config=~/{Path(config).name}:~", "--workdir=~/my runs/x~", "a=~/b")
+    assert values.workdir == f"{tmp_path}/my runs/x~"
+    assert values.config.arg == "~" and rest == ["train.py", "a=~/b"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 
 from smdsb_jax.datasets.domain import Split
 from smdsb_jax.pseudo_labels import PseudoLabels
@@ -30,9 +29,12 @@ def test_the_order_is_the_same_on_every_machine():
 PINNED = [6, 69, 97, 15, 79]
 
 
-def test_a_batch_larger_than_the_domain_is_refused_by_name():
-    with pytest.raises(ValueError, match=r"64 clouds of the target domain .* has 40 training clouds"):
-        batch_indices(0, 1, TARGET, 0, 40, 64)
+def test_a_batch_larger_than_the_domain_has_all_of_it_evenly():
+    rows = batch_indices(0, 1, TARGET, 0, 10, 16)
+    assert sorted(np.bincount(rows, minlength=10)) == [1] * 4 + [2] * 6
+    assert sorted(rows[:10]) == list(range(10))
+    assert rows.tolist() != batch_indices(0, 1, TARGET, 1, 10, 16).tolist()
+    assert batch_indices(0, 1, TARGET, 3, 1, 4).tolist() == [0] * 4
 
 
 def split(n, seed):

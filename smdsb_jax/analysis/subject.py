@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from smdsb_jax.build import abstract_state, build_parts, load_domains
+from smdsb_jax.build import abstract_state, build_parts, load_domains, require_root
 from smdsb_jax.config import Config, from_checkpoint
 from smdsb_jax.datasets.domain import UNLABELLED, Domain
 from smdsb_jax.defaults import SECTIONS, make
@@ -99,11 +99,8 @@ def open_subject(found: Located, root: str | None = None, allow: Collection[str]
     for section in (config.classification, *(config[name] for name in SECTIONS)):
         if "dropout" in section:  # what every entry calls this option
             section.dropout = 0.0
-    try:
-        source, target = load_domains(config)
-    except ValueError as error:
-        moved = f"If the data of {found.workdir} have moved, say where with --root."
-        raise ValueError(f"{error} {moved}") from error
+    require_root(config, found.workdir)
+    source, target = load_domains(config)
     if (target.train.label == UNLABELLED).any():
         raise ValueError(
             f"{found.workdir}: the laboratory compares with the target's classification gradient, "

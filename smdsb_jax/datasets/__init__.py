@@ -12,7 +12,7 @@ from smdsb_jax.datasets.domain import Domain, Split
 DATASETS: dict[str, Callable[..., Domain]] = {
     "embedded": embedded.load,  # comes with the library: runs without a download
     "pointda": pointda.load,  # PointDA-10, the benchmark of the paper's tables
-    "folder": folder.load,  # your own: root/domain/split/class/*.npy
+    "folder": folder.load,  # your own: root/domain/split/class/*
 }
 
 __all__ = ["DATASETS", "Domain", "Split"]

@@ -1,8 +1,9 @@
 """One uncompressed file per domain, so that a run starts without opening thousands of small ones."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,35 @@ from smdsb_jax.files import whole_file
 VERSION = 1  # of the file's keys and of what was done to the points
 
 Manifest = dict[str, tuple[int, int]]  # source file -> size in bytes, time of change in whole seconds
+
+
+class Cached(NamedTuple):
+    """What a cache holds."""
+
+    ragged: Ragged
+    sources: Manifest
+    classes: tuple[str, ...]  # none where the data set itself knows them
+
+
+def path_of(root: str, domain: str, cache: str = "") -> Path:
+    """The file that holds the domain's cache: `cache`/DOMAIN.npz, by default in `root`/cache."""
+    return Path(cache or Path(root, "cache"), f"{domain}.npz")
+
+
+def load(root: str, domain: str, cache: str, files: Sequence[Path]) -> Cached:
+    """The cache of a domain, if it is of these files. None: they were removed to save space.
+
+    Raises:
+      ValueError: it cannot be read, or the files have changed.
+    """
+    path = path_of(root, domain, cache)
+    flags = f" --data {root}" + (f" --cache {path.parent}" if path.parent != Path(root, "cache") else "")
+    remedy = f"Write it again with launch/prepare_data.py{flags}, or delete it."
+    found = read(path, remedy)
+    change = difference(found.sources, manifest(Path(root), files)) if files else ""
+    if change:
+        raise ValueError(f"{path} is not of the files in {Path(root, domain)}: {change}. {remedy}")
+    return found
 
 
 def manifest(root: Path, files: Iterable[Path]) -> Manifest:
@@ -40,7 +70,7 @@ def difference(old: Manifest, new: Manifest) -> str:
     )
 
 
-def write(path: Path, ragged: Ragged, sources: Manifest) -> None:
+def write(path: Path, ragged: Ragged, sources: Manifest, classes: Sequence[str] = ()) -> None:
     """Write a cache."""
     lines = "\n".join(f"{size}\t{seconds}\t{name}" for name, (size, seconds) in sorted(sources.items()))
     with whole_file(path) as part, part.open("wb") as file:
@@ -48,12 +78,13 @@ def write(path: Path, ragged: Ragged, sources: Manifest) -> None:
             file,
             version=np.array(VERSION),
             sources=np.frombuffer(lines.encode(), np.uint8),
-            **ragged._asdict(),
+            classes=np.array(classes, np.str_),
+            **{name: array for name, array in ragged._asdict().items() if array is not None},
         )
 
 
-def read(path: Path, remedy: str) -> tuple[Ragged, Manifest]:
-    """The clouds of a cache and the source files that they came from.
+def read(path: Path, remedy: str) -> Cached:
+    """The clouds of a cache, the source files that they came from, and their classes.
 
     Raises:
       ValueError: truncated or corrupt, or written by another version; with the file's name and `remedy`.
@@ -65,13 +96,16 @@ def read(path: Path, remedy: str) -> tuple[Ragged, Manifest]:
             if version != VERSION:
                 raise _OtherVersion(f"{path}: a cache of version {version}, not {VERSION}. {remedy}")
             lines = file["sources"].tobytes().decode().splitlines()
-            ragged = Ragged(*(file[name] for name in Ragged._fields))
+            optional = [name for name in Ragged._field_defaults if name in file]
+            required = [name for name in Ragged._fields if name not in Ragged._field_defaults]
+            ragged = Ragged(**{name: file[name] for name in [*required, *optional]})
+            classes = tuple(file["classes"].tolist()) if "classes" in file else ()  # the first had none
     except _OtherVersion:
         raise
     except Exception as error:  # a damaged archive makes zipfile and numpy raise almost anything
         raise ValueError(f"{path}: truncated or not a cache of this library. {remedy}") from error
     rows = [line.split("\t", 2) for line in lines]
-    return ragged, {name: (int(size), int(seconds)) for size, seconds, name in rows}
+    return Cached(ragged, {name: (int(size), int(seconds)) for size, seconds, name in rows}, classes)
 
 
 class _OtherVersion(ValueError):

@@ -1,14 +1,18 @@
 """What a data set is to the library: one domain's three splits as arrays, checked and normalized."""
 
 import itertools
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 SPLITS = ("train", "val", "test")  # their codes are 0, 1, 2
 UNLABELLED = -1  # the label of what nobody has labelled
+Progress = Callable[[Iterable[Path]], Iterable[Path]]  # for example tqdm.tqdm
+Found = TypeVar("Found")
 
 
 class Split(NamedTuple):
@@ -16,6 +20,15 @@ class Split(NamedTuple):
 
     points: Float[np.ndarray, "n stored 3"]  # float32; centered, in the unit sphere, z up
     label: Int[np.ndarray, "n *points"]  # int32, index into the domain's classes, or UNLABELLED
+
+
+class Origin(NamedTuple):
+    """What a summary says of the clouds before they were made the same: train first, then val, then test."""
+
+    count: Int[np.ndarray, " n"]  # points of each
+    extent: Float[np.ndarray, "n 3"] | None  # size of its box in the files' unit and axes; None: not known
+    name: Sequence[str] = ()  # of the file of each, or none
+    skipped: Mapping[str, int] = Counter()  # files that were passed over, by suffix
 
 
 class Domain(NamedTuple):
@@ -26,6 +39,12 @@ class Domain(NamedTuple):
     train: Split
     val: Split
     test: Split
+    origin: Origin | None = None
+
+    @property
+    def splits(self) -> tuple[Split, Split, Split]:
+        """In the order of `SPLITS`."""
+        return self.train, self.val, self.test
 
 
 class Ragged(NamedTuple):
@@ -35,6 +54,8 @@ class Ragged(NamedTuple):
     count: Int[np.ndarray, " n"]  # points of each cloud; they sum to `total`
     label: Int[np.ndarray, " n"]  # or UNLABELLED
     split: Int[np.ndarray, " n"]  # code of its split, ascending
+    extent: Float[np.ndarray, "n 3"] | None = None  # as `Origin` has it
+    name: np.ndarray | None = None  # [n] text, as `Origin` has it
 
 
 def normalize(points: Float[np.ndarray, "*clouds p 3"]) -> Float[np.ndarray, "*clouds p 3"]:
@@ -112,10 +133,37 @@ def train_or_val(n: int) -> list[int]:
     return np.where(split_validation(n), SPLITS.index("val"), SPLITS.index("train")).tolist()
 
 
+def read_all(
+    files: Sequence[Path], read: Callable[[Path], Found], where: object, progress: Progress = iter
+) -> list[Found]:
+    """What `read` gives for each file.
+
+    Raises:
+      ValueError: that of the first bad file; it also counts the further ones in `where`.
+    """
+    found, bad = [], []
+    for path in progress(files):
+        try:
+            found.append(read(path))
+        except ValueError as error:
+            bad.append(str(error))
+    if bad:
+        more = f" ({len(bad) - 1} more bad files in {where}.)" if len(bad) > 1 else ""
+        raise ValueError(bad[0] + more)
+    return found
+
+
 def collect(
-    clouds: Sequence[Float[np.ndarray, "_ 3"]], label: Sequence[int], split: Sequence[int], where: object
+    clouds: Sequence[Float[np.ndarray, "_ 3"]],
+    label: Sequence[int],
+    split: Sequence[int],
+    where: object,
+    extent: Sequence[Float[np.ndarray, "3"]] | None = None,
+    name: Sequence[str] | None = None,
 ) -> Ragged:
     """Put normalized clouds of all splits, in listing order, into one `Ragged`.
+
+    `extent` and `name` are what `Origin` has of each, where that is known.
 
     Raises:
       ValueError: there is no cloud at all in `where`.
@@ -128,13 +176,18 @@ def collect(
         np.array([len(clouds[i]) for i in order], np.int32),
         np.asarray(label, np.int32)[order],
         np.asarray(split, np.uint8)[order],
+        None if extent is None else np.stack(extent).astype(np.float32)[order],
+        None if name is None else np.array(name, np.str_)[order],
     )
 
 
-def assemble(name: str, classes: tuple[str, ...], ragged: Ragged, points: int) -> Domain:
+def assemble(
+    name: str, classes: tuple[str, ...], ragged: Ragged, points: int, skipped: Mapping[str, int] = Counter()
+) -> Domain:
     """The domain of these clouds, each with the same number of points (see `stack`).
 
-    A split may be empty; what a run needs of its domains, `build.load_domains` says.
+    `skipped` are the files that were passed over, by suffix. A split may be empty; what a run needs of its
+    domains, `build.load_domains` says.
 
     Raises:
       ValueError: a class without training objects, though others have some, by name.
@@ -142,7 +195,9 @@ def assemble(name: str, classes: tuple[str, ...], ragged: Ragged, points: int) -
     edges = np.searchsorted(ragged.split, range(len(SPLITS) + 1))
     stacked = stack(ragged, points)
     parts = [Split(stacked[a:b], ragged.label[a:b]) for a, b in itertools.pairwise(edges)]
-    domain = Domain(name, classes, *parts)
+    names = () if ragged.name is None else ragged.name.tolist()
+    origin = Origin(ragged.count, ragged.extent, names, skipped)
+    domain = Domain(name, classes, *parts, origin)
     present = np.bincount(labelled(domain.train).label, minlength=len(classes))
     empty = [c for c, objects in zip(classes, present, strict=True) if objects == 0]
     if empty and present.any():

@@ -1,64 +1,143 @@
-"""A data set of your own: `root/domain/split/class/*.npy`, or `split/*.npy` without labels."""
+"""A data set of your own: `root/domain/split/class/*`, `split/*` without labels, or another usual layout."""
 
+import functools
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import h5py
 import numpy as np
 from jaxtyping import Bool, Float
+from tqdm import tqdm
 
-from smdsb_jax.datasets.domain import SPLITS, UNLABELLED, Domain, assemble, collect, normalize
-from smdsb_jax.datasets.read import find_clouds, read_cloud
+from smdsb_jax.datasets import cache as caches
+from smdsb_jax.datasets.domain import (
+    SPLITS,
+    UNLABELLED,
+    Domain,
+    Progress,
+    Ragged,
+    assemble,
+    collect,
+    normalize,
+    read_all,
+    y_to_z_up,
+)  # fmt: skip
+from smdsb_jax.datasets.layouts import CLASS_NAMES, H5, LAYOUT, Listing, Source, find
+from smdsb_jax.datasets.read import MESH_POINTS, read_clouds, read_h5_labels
 from smdsb_jax.registry import suggest
 
-LAYOUT = "{train,test}/<class>/*.npy (and val/<class>/*.npy, if you divide the train split yourself)"
-UNLABELLED_FOLDER = "unlabelled"  # among the class folders: clouds whose class nobody knows
 INSTEAD = " Without it, train on the data that comes with the library: --config configs/embedded.py:c2s"
+SLOW = 10.0  # seconds of reading after which a cache is recommended
 
 
-def load(root: str, domain: str, *, points: int) -> Domain:
-    """One domain from a folder of npy files, one cloud [P, C >= 3] each; columns 0 to 2 are x, y, z.
+def load(root: str, domain: str, *, points: int, y_up: str = "", cache: str = "") -> Domain:
+    """One domain from a folder of clouds or meshes (`read.READERS`); columns 0 to 2 are x, y, z.
 
-    Each cloud is centered and scaled to the unit sphere, and otherwise taken as it is: turn your objects
-    so that z is up before you save them. Classes are the sorted folder names of the train split. Without
-    a val folder, a fifth of each class's training clouds validates (`validates`).
+    Each cloud is centered and scaled to the unit sphere. Classes are the sorted folder names of the train
+    split. Without a val folder, a fifth of each class's training clouds validates (`validates`). If the
+    domain's cache is there (launch/prepare_data.py writes it), it is read instead.
     [The file format of PointDA-10: PointDAN, arXiv:1911.02744]
 
-    A target needs no labels: `train/*.npy`, or `train/unlabelled/*.npy` beside class folders. Where train
-    has no class folders, the classes are those of val and test, if they have some. A target may also lack
-    some of the source's classes, and a test folder.
+    A target needs no labels: `train/*`, or `train/unlabelled/*` beside class folders. Where train has no
+    class folders, the classes are those of val and test, if they have some. A target may also lack some of
+    the source's classes, and a test folder. Other layouts: `layouts`.
 
     Args:
       root: folder of the domains.
       domain: name of one of them.
-      points: that the network will see; shorter clouds repeat theirs (see `stack`).
+      points: that the network will see; shorter clouds repeat theirs (see `stack`). Meshes are sampled by
+        area with at least as many, or 2,048.
+      y_up: the domains in whose files y is up, joined by +, as `cad+scan`; they are turned to z up.
+      cache: folder of the caches; empty: `root`/cache.
 
     Raises:
       ValueError: a missing folder, a bad file, a class that train lacks, an empty class, clouds beside
-        class folders.
+        class folders, a cache that is not of these files.
     """
     if not root:
         raise ValueError(
             f"config.data.root is empty: give the folder that holds {Path(domain, LAYOUT)}.{INSTEAD}"
         )
+    turned = _turned(root, y_up)
+    listing = find(Path(root, domain))
+    if caches.path_of(root, domain, cache).exists():
+        ragged, _, classes = caches.load(root, domain, cache, files_of(listing) if listing else ())
+    else:
+        started = time.perf_counter()
+        bar = functools.partial(tqdm, desc=domain, unit="file", disable=not sys.stderr.isatty(), delay=2)
+        ragged, classes = read(root, domain, max(points, MESH_POINTS), bar)
+        seconds = time.perf_counter() - started
+        if seconds > SLOW:
+            hint = f"launch/prepare_data.py --data {root} writes a cache that is read at once"
+            print(f"{domain}: {seconds:.0f} s to read {len(ragged.count)} clouds; {hint}.", file=sys.stderr)
+    if domain in turned:
+        ragged = ragged._replace(points=y_to_z_up(ragged.points))
+    return assemble(domain, classes, ragged, points, listing.skipped if listing else {})
+
+
+def read(
+    root: str, domain: str, mesh_points: int = MESH_POINTS, progress: Progress = iter, *, seed: int = 0
+) -> tuple[Ragged, tuple[str, ...]]:
+    """The clouds of a domain's files, normalized, in the files' axes, and its classes.
+
+    Args:
+      root: folder of the domains.
+      domain: name of one of them.
+      mesh_points: drawn from each mesh.
+      progress: wraps the list of files.
+      seed: of the draw.
+
+    Raises:
+      ValueError: as `load`; the message counts further bad files.
+    """
     folder = Path(root, domain)
-    if not (folder / "train").is_dir():
-        known = [p.name for p in Path(root).iterdir() if p.is_dir()] if Path(root).is_dir() else []
-        near = suggest(domain, known) if known and domain not in known else INSTEAD
-        raise ValueError(f"{folder} has no train folder. Expected {folder / LAYOUT}.{near}")
-    classes = _classes(folder)
-    clouds: list[Float[np.ndarray, "p 3"]] = []
+    listing = _listing(root, domain)
+    source_of = {source.path: source for source in listing.sources}
+
+    def read_one(path: Path) -> tuple[list[Float[np.ndarray, "_ 3"]], list[int]]:
+        clouds = read_clouds(path, mesh_points=mesh_points, seed=seed)
+        return clouds, _labels(source_of[path], len(clouds), listing.classes, folder)
+
+    found = read_all([source.path for source in listing.sources], read_one, folder, progress)
+    clouds: list[Float[np.ndarray, "_ 3"]] = []
     label: list[int] = []
     split: list[int] = []
-    for code, name in enumerate(SPLITS):
-        files = _files(folder / name, classes)
-        clouds += [normalize(read_cloud(path)) for path in files]
-        label_here = [_label(path, folder / name, classes) for path in files]
-        label += label_here
-        divide = name == "train" and not (folder / "val").is_dir()
-        split += train_or_val_by_class(label_here) if divide else [code] * len(files)
-    if not clouds:
-        raise ValueError(f"{folder} holds no clouds. Expected {folder / LAYOUT}.{INSTEAD}")
-    return assemble(domain, classes, collect(clouds, label, split, folder), points)
+    name: list[str] = []
+    for source, (several, labels) in zip(listing.sources, found, strict=True):
+        clouds += several
+        label += labels
+        file = str(source.path.relative_to(folder))
+        name += [file] if len(several) == 1 else [f"{file}[{k}]" for k in range(len(several))]
+        split += [SPLITS.index(source.split)] * len(several)
+    if not listing.has_val:
+        train = split.count(SPLITS.index("train"))  # they come first
+        split[:train] = train_or_val_by_class(label[:train])
+    extent = [np.ptp(cloud, axis=0) for cloud in clouds]
+    ragged = collect([normalize(cloud) for cloud in clouds], label, split, folder, extent, name)
+    return ragged, listing.classes
+
+
+def write_cache(
+    root: str,
+    domain: str,
+    cache: str = "",
+    progress: Progress = iter,
+    *,
+    mesh_points: int = MESH_POINTS,
+    seed: int = 0,
+) -> tuple[Ragged, tuple[str, ...]]:
+    """What `read` gives, written as the domain's cache, which training reads instead of the files."""
+    before = caches.manifest(Path(root), files_of(_listing(root, domain)))
+    ragged, classes = read(root, domain, mesh_points, progress, seed=seed)
+    caches.write(caches.path_of(root, domain, cache), ragged, before, classes)
+    return ragged, classes
+
+
+def files_of(listing: Listing) -> list[Path]:
+    """What a domain is read from."""
+    return [*(source.path for source in listing.sources), *listing.notes]
 
 
 def validates(n: int) -> Bool[np.ndarray, " n"]:
@@ -84,37 +163,49 @@ def train_or_val_by_class(label: Sequence[int]) -> list[int]:
     return split.tolist()
 
 
-def _subfolders(folder: Path) -> list[str]:
-    visible = (p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else ()
-    return sorted(p.name for p in visible if p.is_dir())
+def _listing(root: str, domain: str) -> Listing:
+    """The files of a domain that has some."""
+    folder = Path(root, domain)
+    listing = find(folder)
+    if listing is None:
+        known = [p.name for p in Path(root).iterdir() if p.is_dir()] if Path(root).is_dir() else []
+        near = suggest(domain, known) if known and domain not in known else INSTEAD
+        raise ValueError(f"{folder} has no train folder. Expected {folder / LAYOUT}.{near}")
+    if not listing.sources:
+        others = ", ".join(f"{count} {suffix}" for suffix, count in listing.skipped.most_common())
+        passed = f" ({others} passed over)" if others else ""
+        raise ValueError(f"{folder} holds no clouds{passed}. Expected {folder / LAYOUT}.{INSTEAD}")
+    return listing
 
 
-def _classes(folder: Path) -> tuple[str, ...]:
-    """Those of the train split; where it has no labels, those of the others."""
-    found = {name: set(_subfolders(folder / name)) - {UNLABELLED_FOLDER} for name in SPLITS}
-    return tuple(sorted(found["train"] or found["val"] | found["test"]))
-
-
-def _label(path: Path, split: Path, classes: tuple[str, ...]) -> int:
-    """By the folder of the file, unless that is the split itself."""
-    has_class = path.parent != split and path.parent.name != UNLABELLED_FOLDER
-    return classes.index(path.parent.name) if has_class else UNLABELLED
-
-
-def _files(folder: Path, classes: tuple[str, ...]) -> list[Path]:
-    unknown = [name for name in _subfolders(folder) if name not in (*classes, UNLABELLED_FOLDER)]
-    if unknown:
+def _labels(source: Source, clouds: int, classes: tuple[str, ...], folder: Path) -> list[int]:
+    """Of the clouds of one file: by its place, or its own."""
+    if source.label is not None:
+        return [classes.index(source.label)] * clouds
+    if source.path.suffix.lower() not in H5 or not _holds_labels(source.path):
+        return [UNLABELLED] * clouds
+    names = folder / CLASS_NAMES
+    if not names.is_file():
         raise ValueError(
-            f"{folder / unknown[0]} is a class that the train split lacks (it has {', '.join(classes)}). "
-            "Rename or remove the folder."
+            f"{source.path} has labels as numbers: name their classes in {names}, a line each, in order."
         )
-    subfolders = _subfolders(folder)
-    folders = [folder, *(folder / name for name in subfolders)] if folder.is_dir() else []
-    paths = [path for each in folders for path in find_clouds(each)[0]]
-    loose = [path for path in paths if path.parent == folder]
-    if loose and subfolders:
-        raise ValueError(
-            f"{loose[0]} lies beside class folders ({', '.join(subfolders)}). Move it into one, or into "
-            f"{folder / UNLABELLED_FOLDER} if nobody knows its class."
-        )
-    return paths
+    remedy = f"{names} has {len(classes)} lines; give one for each label."
+    label = read_h5_labels(source.path, len(classes), remedy).tolist()
+    if len(label) != clouds:
+        raise ValueError(f"{source.path}: {clouds} clouds, {len(label)} labels. Write the file again.")
+    return label
+
+
+def _holds_labels(path: Path) -> bool:
+    with h5py.File(path, "r") as file:  # its clouds were read: it can be opened
+        return "label" in file
+
+
+def _turned(root: str, y_up: str) -> list[str]:
+    """The domains of `y_up`."""
+    names = [name.strip() for name in y_up.split("+") if name.strip()]
+    known = [p.name for p in Path(root).iterdir() if p.is_dir()] if Path(root).is_dir() else []
+    for name in names:
+        if known and name not in known:
+            raise ValueError(f"config.data.y_up: {root} has no domain {name!r}.{suggest(name, known)}")
+    return names

@@ -4,7 +4,6 @@ Layout, class order, alignment and splits are those of the loaders of PointDAN [
 arXiv:1911.02744] and DefRec [Achituve et al., arXiv:2003.12641], whose pre-processing this follows.
 """
 
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,12 @@ from smdsb_jax.datasets import cache as caches
 from smdsb_jax.datasets.domain import (
     SPLITS,
     Domain,
+    Progress,
     Ragged,
     assemble,
     collect,
     normalize,
+    read_all,
     train_or_val,
     y_to_z_up,
 )
@@ -29,7 +30,6 @@ CLASSES = (
 )  # fmt: skip
 DOMAINS = ("modelnet", "shapenet", "scannet")
 LAYOUT = "{modelnet,shapenet}/<class>/{train,test}/*.npy and scannet/{train,test}_*.h5"
-Progress = Callable[[Iterable[Path]], Iterable[Path]]  # for example tqdm.tqdm
 PLANT = CLASSES.index("plant")
 
 
@@ -53,8 +53,8 @@ def load(root: str, domain: str, *, points: int, plant_exception: bool = True, c
     """
     if domain not in DOMAINS:
         raise ValueError(f"PointDA-10 has no domain {domain!r}.{suggest(domain, DOMAINS)}")
-    path = cache_path(root, domain, cache)
-    ragged = _from_cache(path, root, domain) if path.exists() else read(root, domain)
+    cached = caches.path_of(root, domain, cache).exists()
+    ragged = caches.load(root, domain, cache, listing(root, domain)).ragged if cached else read(root, domain)
     if domain == "shapenet" and not plant_exception:
         rows = np.repeat(ragged.label == PLANT, ragged.count)
         ragged.points[rows] = y_to_z_up(ragged.points[rows])
@@ -73,24 +73,13 @@ def read(root: str, domain: str, progress: Progress = iter) -> Ragged:
       ValueError: a missing folder or a bad file; the message counts further bad ones.
     """
     files = sources(root, domain)
-    clouds: list[Float[np.ndarray, "p 3"]] = []
-    label: list[int] = []
-    bad: list[str] = []
-    train = 0  # objects of the train split
-    for path in progress(files):
-        try:
-            new, classes = _read_file(path, domain, root)
-        except ValueError as error:
-            bad.append(str(error))
-            continue
-        clouds += list(new)
-        label += classes
-        train += len(classes) if split_of(path) == "train" else 0
-    if bad:
-        more = f" ({len(bad) - 1} more bad files in {Path(root, domain)}.)" if len(bad) > 1 else ""
-        raise ValueError(bad[0] + more)
+    folder = Path(root, domain)
+    found = read_all(files, lambda path: _read_file(path, domain, root), folder, progress)
+    clouds = [cloud for several, _ in found for cloud in several]
+    label = [each for _, several in found for each in several]
+    train = sum(len(found[i][1]) for i, path in enumerate(files) if split_of(path) == "train")
     split = train_or_val(train) + [SPLITS.index("test")] * (len(clouds) - train)
-    return collect(clouds, label, split, Path(root, domain))
+    return collect(clouds, label, split, folder)
 
 
 def sources(root: str, domain: str) -> list[Path]:
@@ -137,31 +126,12 @@ def remedy_for(root: str) -> str:
     return f"Re-extract the archive; launch/prepare_data.py --data {root} --verify checks all of it."
 
 
-def cache_path(root: str, domain: str, cache: str = "") -> Path:
-    """The file that holds the domain's cache: `cache`/DOMAIN.npz, by default in `root`/cache."""
-    return Path(cache or Path(root, "cache"), f"{domain}.npz")
-
-
 def write_cache(root: str, domain: str, cache: str = "", progress: Progress = iter) -> Ragged:
     """Read a domain's raw files and write its cache; returns what was written."""
     before = caches.manifest(Path(root), sources(root, domain))
     ragged = read(root, domain, progress)
-    caches.write(cache_path(root, domain, cache), ragged, before)
+    caches.write(caches.path_of(root, domain, cache), ragged, before)
     return ragged
-
-
-def _from_cache(path: Path, root: str, domain: str) -> Ragged:
-    remedy = f"Write it again with launch/prepare_data.py{_flags(path, root)}, or delete it."
-    ragged, made_from = caches.read(path, remedy)
-    files = listing(root, domain)  # none: the raw files were removed to save space
-    change = caches.difference(made_from, caches.manifest(Path(root), files)) if files else ""
-    if change:
-        raise ValueError(f"{path} is not of the files in {Path(root, domain)}: {change}. {remedy}")
-    return ragged
-
-
-def _flags(path: Path, root: str) -> str:
-    return f" --data {root}" + (f" --cache {path.parent}" if path.parent != Path(root, "cache") else "")
 
 
 def _read_file(path: Path, domain: str, root: str) -> tuple[Float[np.ndarray, "n p 3"], list[int]]:

@@ -23,8 +23,8 @@ def read_clouds(
 ) -> list[Float[np.ndarray, "_ 3"]]:
     """All clouds of a file, by its suffix, of which capital letters do not matter.
 
-    float32 stays so, other numbers become float64. (Map coordinates and other large numbers lose their small
-    differences in float32: `normalize` first.)
+    float32 stays so; other numbers become float64, and points on meshes are float64. (Map coordinates and
+    other large numbers lose their small differences in float32: `normalize` first.)
 
     Args:
       path: of the file.
@@ -40,8 +40,7 @@ def read_clouds(
         raise ValueError(f"{path}: the suffix {path.suffix or '(none)'} is none of {', '.join(READERS)}.")
     content = _content(path, reader, REMEDY)
     if isinstance(content, Mesh):
-        points = _content(path, lambda _: _sampled(content, mesh_points, seed), REMEDY)
-        return [checked_cloud(points, str(path), REMEDY)]
+        return [checked_cloud(_drawn(content, mesh_points, seed, path), str(path), REMEDY)]
     if content.ndim != 3:
         return [checked_cloud(content, str(path), REMEDY)]
     if len(content) == 0:
@@ -62,11 +61,14 @@ def read_cloud(path: Path, *, mesh_points: int = MESH_POINTS, seed: int = 0) -> 
     return clouds[0]
 
 
-def _sampled(mesh: Mesh, count: int, seed: int) -> Float[np.ndarray, "count 3"]:
+def _drawn(mesh: Mesh, count: int, seed: int, path: Path) -> Float[np.ndarray, "count 3"]:
     problem = _problem(mesh.vertices)
     if problem:
-        raise Unreadable(f"its vertices: {problem}")
-    return sample(mesh, count, seed)
+        raise ValueError(f"{path}: its vertices: {problem}. {REMEDY}")
+    try:
+        return sample(mesh, count, seed)
+    except Unreadable as error:
+        raise ValueError(f"{path}: {error}. {REMEDY}") from None
 
 
 def _content(path: Path, read: Reader, remedy: str) -> np.ndarray | Mesh:
@@ -76,7 +78,8 @@ def _content(path: Path, read: Reader, remedy: str) -> np.ndarray | Mesh:
             is_empty = not file.read(1)
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
-        raise ValueError(f"{path}: {'no such file' if missing else _first_line(error)}. {remedy}") from None
+        cause = "no such file" if missing else (error.strerror or "cannot be opened").lower()
+        raise ValueError(f"{path}: {cause}. {remedy}") from None
     if is_empty:
         raise ValueError(f"{path}: is empty. {remedy}")
     try:
@@ -86,14 +89,9 @@ def _content(path: Path, read: Reader, remedy: str) -> np.ndarray | Mesh:
     except Unreadable as error:
         raise ValueError(f"{path}: {error}. {remedy}") from error
     except Exception as error:  # damaged bytes make the libraries raise almost anything
-        cause = f"truncated or not a {path.suffix.lower()} file ({_first_line(error)})"
+        said = (str(error).splitlines() or [""])[0].strip(" .:")[:120]
+        cause = f"truncated or not a {path.suffix.lower()} file ({type(error).__name__}: {said})"
         raise ValueError(f"{path}: {cause}. {remedy}") from error
-
-
-def _first_line(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()  # a folder, no permission, …
-    return (str(error).splitlines() or [type(error).__name__])[0].strip(" .:")[:120]
 
 
 def read_npy(path: Path, remedy: str) -> Float[np.ndarray, "p 3"]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
+from smdsb_jax.markdown import markdown_table
 from smdsb_jax.metrics import accuracy, class_accuracy, mean_class_accuracy
 from smdsb_jax.registry import lookup
 from smdsb_jax.scores import SELECT_BY, title_of
@@ -64,13 +65,3 @@ def per_class_table(classes: Sequence[str], confusion: Int[np.ndarray, "classes 
 
 def _percent(share: float | None) -> str:
     return "-" if share is None or math.isnan(share) else f"{100 * share:.1f}"
-
-
-def markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose columns also line up as plain text."""
-    widths = [max(3, *(len(line[i]) for line in [head, *lines])) for i in range(len(head))]
-    rule = ["-" * width for width in widths]
-    return "\n".join(
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
-        for line in [head, rule, *lines]
-    )

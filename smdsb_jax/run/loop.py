@@ -15,6 +15,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from smdsb_jax.build import abstract_state, build_labels, build_parts, init_state, load_domains
 from smdsb_jax.config import Config, domain_batch_size, resolve
 from smdsb_jax.datasets.domain import Domain
+from smdsb_jax.datasets.summary import describe
 from smdsb_jax.geometry.per_sample import DATA_AXIS
 from smdsb_jax.parts import Parts
 from smdsb_jax.pseudo_labels import Evidence, PseudoLabelRule, PseudoLabels
@@ -63,8 +64,15 @@ def train_and_evaluate(config: Config, workdir: str | Path) -> Result:
       FloatingPointError: a loss or an update is not finite; names step and term. Checkpoints before it stay.
     """
     config = resolve(config)
-    workdir = Path(workdir).resolve()
+    workdir = Path(workdir).expanduser().resolve()
     domains = load_domains(config)
+    roles = ("source", "target")
+    named = {f"{domain.name} ({role})": domain for domain, role in zip(domains, roles, strict=True)}
+    print(describe(named), flush=True)
+    for name, domain in named.items():
+        if len(domain.train.label) < domain_batch_size(config):
+            few = f"{len(domain.train.label)} training clouds, fewer than its {domain_batch_size(config)}"
+            print(f"Warning: {name}: {few} of a step: each is seen more than once in it.", flush=True)
     last = last_checkpoint(workdir)
     if last is not None:
         finished = last.stage == config.stages[-1] and last.step == config[f"stage{last.stage}"].steps

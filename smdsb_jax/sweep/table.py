@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from smdsb_jax.files import whole_file
-from smdsb_jax.report.tables import markdown_table
+from smdsb_jax.markdown import markdown_table
 from smdsb_jax.sweep.differences import Cell, difference_lines
 from smdsb_jax.sweep.grid import Grid, Run, rows_by_encoder
 from smdsb_jax.sweep.measure import MEASURES

@@ -100,9 +100,9 @@ def write_clouds(root, classes):
 
 def test_data_that_are_gone_or_have_other_classes_are_refused_with_the_remedy(run, tmp_path):
     found = find_checkpoints(run)[0]
-    data = {**found.config["data"], "name": "folder", "root": str(tmp_path / "gone")}
+    data = {**found.config["data"], "name": "folder", "y_up": "", "cache": "", "root": str(tmp_path / "gone")}
     moved = found._replace(config={**found.config, "data": data})
-    with pytest.raises(ValueError, match="gone.*have moved, say where with --root") as told:
+    with pytest.raises(ValueError, match="gone, the data of .*, is not found from .*with --root") as told:
         open_subject(moved)
     assert "\n" not in str(told.value)
     write_clouds(tmp_path / "here", ("bottle", "car"))

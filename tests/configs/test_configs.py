@@ -224,7 +224,28 @@ def test_a_folder_needs_no_code(tmp_path):
         folder.get_config("cad,target=scan").to_dict()
         == folder.get_config("source=cad,target=scan").to_dict()
     )
-    assert config.stage1.steps == smdsb_jax.default_config().stage1.steps
+
+
+def test_the_budgets_of_a_folder():
+    given = {b: folder.get_config(f"cad,target=scan{b}") for b in ("", ",budget=published", ",budget=trial")}
+    none, published, trial = given.values()
+    assert none.to_dict() == published.to_dict()
+    assert (none.batch_size, none.stage1.steps, none.stage2.steps) == (64, 40_000, 40_000)
+    pointnet = folder.get_config("cad,target=scan,encoder=pointnet")
+    assert (pointnet.batch_size, pointnet.stage2.steps) == (128, 10_000)
+    assert trial.stage1.steps == 200 and trial.encoder.embedding == 256 and trial.data.points == 512
+    of_embedded = embedded.get_config("c2s")
+    of_embedded.data = trial.data
+    assert trial.to_dict() == of_embedded.to_dict()  # what `make train` takes
+    for config in (none, pointnet, trial):
+        smdsb_jax.resolve(config)
+    with pytest.raises(ValueError, match="config option budget = 'trail' is not known. Did you mean 'trial'"):
+        folder.get_config("cad,target=scan,budget=trail")
+
+
+def test_the_options_of_a_folder():
+    config = folder.get_config("cad,target=scan,y_up=cad+scan,seed=3")
+    assert config.data.y_up == "cad+scan" and config.seed == 3
 
 
 @pytest.mark.parametrize("arg", ["", ":cad", ":source=cad", ":target=scan"])

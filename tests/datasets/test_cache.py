@@ -11,7 +11,9 @@ from smdsb_jax.datasets.domain import collect, normalize
 def ragged():
     rng = np.random.default_rng(0)
     clouds = [normalize(rng.normal(size=(p, 3)).astype(np.float32)) for p in (5, 9, 7)]
-    return collect(clouds, [2, 0, 1], [0, 2, 1], "here")
+    return collect(
+        clouds, [2, 0, 1], [0, 2, 1], "here", [np.array([p, 2, 3.5]) for p in (5, 9, 7)], ["å", "b c", "d"]
+    )
 
 
 SOURCES = {"d/chair/train/a b.npy": (128, 1_700_000_000), "d/chair/train/c.npy": (64, 5)}
@@ -19,13 +21,23 @@ SOURCES = {"d/chair/train/a b.npy": (128, 1_700_000_000), "d/chair/train/c.npy":
 
 def test_round_trip_to_the_bit(tmp_path, ragged):
     path = tmp_path / "new" / "folder" / "d.npz"
-    cache.write(path, ragged, SOURCES)
-    back, sources = cache.read(path, "")
-    assert sources == SOURCES
+    cache.write(path, ragged, SOURCES, ("chair", "wärm"))
+    back, sources, classes = cache.read(path, "")
+    assert sources == SOURCES and classes == ("chair", "wärm")
     for name in ragged._fields:
         mine, its = getattr(back, name), getattr(ragged, name)
         assert mine.dtype == its.dtype
         np.testing.assert_array_equal(mine, its)
+
+
+def test_a_cache_of_before_has_no_classes_extents_and_names(tmp_path, ragged):
+    path = tmp_path / "d.npz"
+    cache.write(path, ragged._replace(extent=None, name=None), SOURCES)
+    with np.load(path) as file:
+        np.savez(path, **{name: file[name] for name in file if name != "classes"})
+    back, _, classes = cache.read(path, "")
+    assert classes == () and back.extent is None and back.name is None
+    np.testing.assert_array_equal(back.points, ragged.points)
 
 
 def test_the_file_is_not_compressed_and_no_other_is_left(tmp_path, ragged):

@@ -73,6 +73,19 @@ def test_the_smallest_spread_that_float32_can_hold_is_kept():
     assert np.linalg.norm(normalize(points), axis=1).max() == pytest.approx(1)
 
 
+def test_y_to_z_up_is_the_published_map_a_rotation_of_order_4():
+    np.testing.assert_array_equal(y_to_z_up(np.array([[1.0, 2, 3]])), [[1, -3, 2]])
+    eye = np.eye(3)
+    assert np.linalg.det(y_to_z_up(eye)) == pytest.approx(1)
+    np.testing.assert_array_equal(y_to_z_up(y_to_z_up(y_to_z_up(y_to_z_up(eye)))), eye)
+    assert not np.array_equal(y_to_z_up(y_to_z_up(eye)), eye)
+    # the loaders' form: row vectors times R, theta = -90 degrees
+    theta = -np.pi / 2
+    r = np.array([[1, 0, 0], [0, np.cos(theta), -np.sin(theta)], [0, np.sin(theta), np.cos(theta)]])
+    points = np.random.default_rng(0).normal(size=(7, 3))
+    np.testing.assert_allclose(y_to_z_up(points), points @ r, atol=1e-12)
+
+
 def test_to_count():
     points = np.arange(30, dtype=np.float32).reshape(10, 3)
     rows = lambda count: to_count(points, count)[:, 0].astype(int) // 3  # noqa: E731
@@ -139,9 +152,9 @@ def ragged(label, split):
 def test_assemble_splits():
     domain = assemble("d", ("a", "b"), ragged([0, 1, 0, 1, 1, 0], [0, 0, 0, 1, 2, 2]), 4)
     assert domain.name == "d" and domain.classes == ("a", "b")
-    assert [part.label.tolist() for part in domain[2:]] == [[0, 1, 0], [1], [1, 0]]
-    assert [part.points.shape for part in domain[2:]] == [(3, 4, 3), (1, 4, 3), (2, 4, 3)]
-    assert all(p.label.dtype == np.int32 and p.points.dtype == np.float32 for p in domain[2:])
+    assert [part.label.tolist() for part in domain.splits] == [[0, 1, 0], [1], [1, 0]]
+    assert [part.points.shape for part in domain.splits] == [(3, 4, 3), (1, 4, 3), (2, 4, 3)]
+    assert all(p.label.dtype == np.int32 and p.points.dtype == np.float32 for p in domain.splits)
     none = assemble("d", (), ragged([-1, -1], [0, 0]), 4)  # nobody has labelled it, and nothing tests it
     assert none.train.label.tolist() == [-1, -1] and none.val.points.shape == none.test.points.shape == (
         0,
@@ -175,19 +188,6 @@ def test_the_labelled_clouds_of_a_split():
     np.testing.assert_array_equal(found.points, points[[0, 2]])
     of_points = labelled(Split(points, np.array([[0, 1], [-1, -1], [0, -1], [1, 1]], np.int32)))
     assert of_points.label.tolist() == [[0, 1], [1, 1]]
-
-
-def test_y_becomes_z_by_the_published_map_a_rotation_of_order_4():
-    np.testing.assert_array_equal(y_to_z_up(np.array([[1.0, 2, 3]])), [[1, -3, 2]])
-    eye = np.eye(3)
-    assert np.linalg.det(y_to_z_up(eye)) == pytest.approx(1)
-    np.testing.assert_array_equal(y_to_z_up(y_to_z_up(y_to_z_up(y_to_z_up(eye)))), eye)
-    assert not np.array_equal(y_to_z_up(y_to_z_up(eye)), eye)
-    # the loaders' form: row vectors times R, theta = -90 degrees
-    theta = -np.pi / 2
-    r = np.array([[1, 0, 0], [0, np.cos(theta), -np.sin(theta)], [0, np.sin(theta), np.cos(theta)]])
-    points = np.random.default_rng(0).normal(size=(7, 3))
-    np.testing.assert_allclose(y_to_z_up(points), points @ r, atol=1e-12)
 
 
 @pytest.mark.parametrize("count", [70, 71, 100, 140, 171, 300])

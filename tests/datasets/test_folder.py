@@ -1,10 +1,11 @@
 import shutil
 
+import h5py
 import numpy as np
 import pytest
 
 from smdsb_jax.datasets.domain import normalize
-from smdsb_jax.datasets.folder import load, train_or_val_by_class, validates
+from smdsb_jax.datasets.folder import load, train_or_val_by_class, validates, write_cache
 
 RNG = np.random.default_rng(0)
 
@@ -71,7 +72,7 @@ def test_hidden_and_foreign_files_do_not_matter(root):
 
 
 def test_missing_folders_name_the_layout_and_the_domains_there(root, tmp_path):
-    layout = r"\{train,test\}/<class>/\*\.npy"
+    layout = r"\{train,test\}/<class>/\*"
     with pytest.raises(ValueError, match=rf"labb has no train folder.*{layout}.*mean 'lab'. Known: lab\."):
         load(str(root), "labb", points=16)
     instead = r"train on the data that comes with the library: --config configs/embedded\.py:c2s"
@@ -133,3 +134,95 @@ def test_empty_splits(tmp_path):
     (tmp_path / "lab" / "test").mkdir()
     with pytest.raises(ValueError, match=r"lab holds no clouds\. Expected .*lab/\{train,test\}/<class>/"):
         load(str(tmp_path), "lab", points=16)
+
+
+def write_h5(path, clouds, label=None):
+    with h5py.File(path, "w") as file:
+        file["data"] = clouds
+        if label is not None:
+            file["label"] = label
+
+
+def test_h5_files_with_labels(tmp_path):
+    (tmp_path / "lab").mkdir()
+    clouds = RNG.normal(size=(12, 20, 3)).astype(np.float32)
+    write_h5(tmp_path / "lab" / "training_objectdataset.h5", clouds[:10], [0] * 5 + [1] * 5)
+    write_h5(tmp_path / "lab" / "test_objectdataset.h5", clouds[10:], [1, 0])
+    with pytest.raises(
+        ValueError, match=r"training_objectdataset\.h5 has labels as numbers: .*lab/classes\.txt"
+    ):
+        load(str(tmp_path), "lab", points=16)
+    (tmp_path / "lab" / "classes.txt").write_text("mug\nbowl\n")
+    domain = load(str(tmp_path), "lab", points=16)
+    assert domain.classes == ("mug", "bowl") and domain.test.label.tolist() == [1, 0]
+    assert domain.train.label.tolist() == [0] * 4 + [1] * 4 and domain.val.label.tolist() == [0, 1]
+    np.testing.assert_array_equal(domain.test.points, normalize(clouds[10:]))
+    assert domain.origin.name[-1] == "test_objectdataset.h5[1]"
+    write_h5(tmp_path / "lab" / "test_objectdataset.h5", clouds[10:], [1, 2])
+    with pytest.raises(
+        ValueError, match=r"test_objectdataset\.h5: label 2 is outside 0\.\.1\. .*classes\.txt has 2 lines"
+    ):
+        load(str(tmp_path), "lab", points=16)
+    write_h5(tmp_path / "lab" / "test_objectdataset.h5", clouds[10:], [1, 0, 1])
+    with pytest.raises(ValueError, match=r"test_objectdataset\.h5: 2 clouds, 3 labels\."):
+        load(str(tmp_path), "lab", points=16)
+    write_h5(tmp_path / "lab" / "test_objectdataset.h5", clouds[10:])
+    assert load(str(tmp_path), "lab", points=16).test.label.tolist() == [-1, -1]
+
+
+def test_several_clouds_in_the_file_of_a_class(root):
+    write_h5(root / "lab" / "test" / "mug" / "more.h5", RNG.normal(size=(3, 9, 3)))
+    domain = load(str(root), "lab", points=16)
+    assert domain.test.label.tolist() == [0, 0, 1, 1, 1, 1, 1]
+    assert domain.origin.count[-3:].tolist() == [9] * 3
+
+
+def test_y_is_turned_up_in_the_domains_named(root):
+    as_it_lies, turned = (load(str(root), "lab", points=16, y_up=name) for name in ("", "lab"))
+    np.testing.assert_array_equal(
+        turned.test.points, as_it_lies.test.points[..., [0, 2, 1]] * np.float32([1, -1, 1])
+    )
+    (root / "other").mkdir()
+    again = load(str(root), "lab", points=16, y_up="other")
+    np.testing.assert_array_equal(again.test.points, as_it_lies.test.points)
+    with pytest.raises(ValueError, match=r"config\.data\.y_up: .* has no domain 'labb'\. Did you mean 'lab'"):
+        load(str(root), "lab", points=16, y_up="other+labb")
+
+
+def test_what_a_domain_came_from(root):
+    np.save(
+        root / "lab" / "test" / "mug" / "wide.npy", np.array([[5e6, 0, 1], [5e6 + 3, 1, 1.5], [5e6, 0, 1]])
+    )
+    (root / "lab" / "test" / "mug" / "notes.doc").touch()
+    origin = load(str(root), "lab", points=16).origin
+    assert origin.name[0] == "train/bowl/000.npy" and origin.name[-1] == "test/mug/wide.npy"
+    assert origin.count.tolist() == [20] * 25 + [3] and origin.skipped == {".doc": 1}
+    np.testing.assert_allclose(origin.extent[-1], [3, 1, 0.5])
+
+
+def test_a_cache_gives_the_same_and_tells_what_has_changed(root, tmp_path):
+    (root / "lab" / "test" / "mug" / "notes.doc").touch()
+    before = load(str(root), "lab", points=16)
+    write_cache(str(root), "lab")
+    write_cache(str(root), "lab", str(tmp_path / "fast"))
+    for cache in ("", str(tmp_path / "fast")):
+        after = load(str(root), "lab", points=16, cache=cache)
+        assert after.classes == before.classes and after.origin.skipped == {".doc": 1}
+        assert after.origin.name == before.origin.name
+        for a, b in zip(after.splits, before.splits, strict=True):
+            np.testing.assert_array_equal(a.points, b.points)
+            np.testing.assert_array_equal(a.label, b.label)
+    add(root, "test", "mug", 3)
+    with pytest.raises(
+        ValueError, match=r"lab\.npz is not of the files .*1 file added.*prepare_data\.py --data "
+    ):
+        load(str(root), "lab", points=16)
+    shutil.rmtree(root / "lab")  # to save space
+    np.testing.assert_array_equal(load(str(root), "lab", points=16).val.points, before.val.points)
+
+
+def test_all_bad_files_are_counted(root):
+    for name in ("000", "001"):
+        (root / "lab" / "test" / "mug" / f"{name}.npy").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"mug/000\.npy: is empty.*\(1 more bad files in .*lab\.\)$"):
+        load(str(root), "lab", points=16)

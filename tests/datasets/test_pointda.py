@@ -8,7 +8,7 @@ import pytest
 from smdsb_jax.datasets import cache as caches
 from smdsb_jax.datasets import pointda
 from smdsb_jax.datasets.domain import normalize, y_to_z_up
-from smdsb_jax.datasets.pointda import CLASSES, DOMAINS, PLANT, cache_path, load, write_cache
+from smdsb_jax.datasets.pointda import CLASSES, DOMAINS, PLANT, load, write_cache
 from tests.datasets.pointda_tree import write_tree
 
 
@@ -26,7 +26,9 @@ def small(tmp_path):
 
 def same(a, b):
     return all(
-        np.array_equal(x, y) for p, q in zip(a[2:], b[2:], strict=True) for x, y in zip(p, q, strict=True)
+        np.array_equal(x, y)
+        for p, q in zip(a.splits, b.splits, strict=True)
+        for x, y in zip(p, q, strict=True)
     )
 
 
@@ -39,8 +41,12 @@ def test_shapes_and_types(tree, domain, stored):
     result = load(str(tree), domain, points=1024)
     assert result.name == domain and result.classes == CLASSES
     # 50 training objects: 10 of them validate; 1 per class for the test
-    assert [part.points.shape for part in result[2:]] == [(40, stored, 3), (10, stored, 3), (10, stored, 3)]
-    for part in result[2:]:
+    assert [part.points.shape for part in result.splits] == [
+        (40, stored, 3),
+        (10, stored, 3),
+        (10, stored, 3),
+    ]
+    for part in result.splits:
         assert part.points.dtype == np.float32 and part.label.dtype == np.int32
         points = part.points.astype(np.float64)
         np.testing.assert_allclose(np.linalg.norm(points, axis=2).max(1), 1, atol=1e-6)
@@ -121,7 +127,7 @@ def test_h5_files_in_lexical_order_and_both_label_shapes(small):
 def test_plant_exception(tree):
     kept = load(str(tree), "shapenet", points=64)
     turned = load(str(tree), "shapenet", points=64, plant_exception=False)
-    for a, b in zip(kept[2:], turned[2:], strict=True):
+    for a, b in zip(kept.splits, turned.splits, strict=True):
         plant = a.label == PLANT
         np.testing.assert_array_equal(a.points[~plant], b.points[~plant])
         np.testing.assert_array_equal(y_to_z_up(a.points[plant]), b.points[plant])
@@ -235,7 +241,7 @@ def test_a_file_that_changes_while_the_cache_is_written_makes_it_stale(small, mo
 
     monkeypatch.setattr(pointda, "read", read_slowly)
     write_cache(str(small), "modelnet")
-    _, sources = caches.read(cache_path(str(small), "modelnet"), "")
+    sources = caches.read(caches.path_of(str(small), "modelnet"), "").sources
     assert sources["modelnet/bed/train/bed_0001.npy"][1] < 2e9
 
 

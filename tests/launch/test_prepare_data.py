@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from smdsb_jax.datasets import pointda, pointda_counts
+from smdsb_jax.datasets import folder, pointda, pointda_counts
 from tests.datasets.pointda_tree import write_tree
 
 SCRIPT = Path(__file__).parents[2] / "launch" / "prepare_data.py"
@@ -45,7 +45,7 @@ def test_a_complete_folder_is_prepared(tree, main, capsys):
     for domain, expected in before.items():
         assert f"; {tree}/cache/{domain}.npz, " in said
         shutil.rmtree(tree / domain)  # only the cache is left
-        for a, b in zip(pointda.load(str(tree), domain, points=64)[2:], expected[2:], strict=True):
+        for a, b in zip(pointda.load(str(tree), domain, points=64).splits, expected.splits, strict=True):
             np.testing.assert_array_equal(a.points, b.points)
             np.testing.assert_array_equal(a.label, b.label)
 
@@ -117,4 +117,60 @@ def test_the_command_runs_uninstalled_from_anywhere(tmp_path):
         [sys.executable, "-I", str(SCRIPT), "--data", "nowhere"], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("nowhere/modelnet is missing. Expected nowhere/")
+    assert done.stderr.splitlines()[-1].startswith("nowhere is missing. Expected nowhere/DOMAIN/{train")
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Two domains: `cad` with classes, `scan` without."""
+    rng = np.random.default_rng(0)
+    names = [f"cad/{split}/{name}" for split in ("train", "test") for name in ("jug", "mug")]
+    for place in (*names, "scan/train"):
+        folder = tmp_path / "my clouds" / place
+        folder.mkdir(parents=True)
+        for k in range(5):
+            np.save(folder / f"{k}.npy", rng.normal(size=(30 + k, 3)))
+    (tmp_path / "my clouds" / "scan" / "train" / "notes.doc").touch()
+    (tmp_path / "my clouds" / "papers").mkdir()  # no domain
+    return tmp_path / "my clouds"
+
+
+def test_clouds_of_your_own_are_summed_up_and_cached(own, main, capsys):
+    expected = {name: folder.load(str(own), name, points=8) for name in ("cad", "scan")}
+    assert main("--data", own) == 0
+    said = capsys.readouterr().out
+    assert f"cad: {own}/cache/cad.npz, 0.0 MB" in said and "| all of 2 classes |" in said
+    assert "scan: 30 to 34 (median 32) points a cloud; " in said and "1 file passed over: 1 .doc." in said
+    assert sorted(p.name for p in (own / "cache").iterdir()) == ["cad.npz", "scan.npz"]
+    for name, domain in expected.items():
+        shutil.rmtree(own / name)  # only the cache is left
+        for a, b in zip(folder.load(str(own), name, points=8).splits, domain.splits, strict=True):
+            np.testing.assert_array_equal(a.points, b.points)
+            np.testing.assert_array_equal(a.label, b.label)
+
+
+def test_clouds_of_your_own_are_verified_and_bad_ones_named(own, main, capsys):
+    assert main("--data", own, "--verify") == 0
+    assert "| unlabelled" in capsys.readouterr().out and not (own / "cache").exists()
+    (own / "cad" / "test" / "mug" / "3.npy").write_bytes(b"")
+    assert main("--data", own) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith(f"{own}/cad/test/mug/3.npy: is empty.") and said.err.count("\n") == 1
+    assert said.out.endswith(f"{own}: not readable or not written: cad.\n")
+    assert sorted(p.name for p in (own / "cache").iterdir()) == ["scan.npz"]
+
+
+def test_meshes_are_sampled_by_the_seed_given(own, main):
+    triangle = "OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 1\n3 0 1 2\n"
+    (own / "scan" / "train" / "mesh.off").write_text(triangle)
+    found = []
+    for flags in ((), ("--seed", 1), ("--mesh_points", 50), ()):
+        assert main("--data", own, "--cache", own / "fast", *flags) == 0
+        found.append(folder.load(str(own), "scan", points=8, cache=str(own / "fast")))
+    assert [int(domain.origin.count[-1]) for domain in found] == [2048, 2048, 50, 2048]
+    meshes = [domain.train.points[-1] for domain in found]
+    np.testing.assert_array_equal(meshes[0], meshes[3])
+    assert not np.array_equal(meshes[0], meshes[1])
+    with pytest.raises(SystemExit) as told:
+        main("--data", own, "--mesh_points", 0)
+    assert told.value.code == 2

@@ -298,9 +298,12 @@ def test_a_non_finite_loss_stops_the_run_and_keeps_the_checkpoint_before(tmp_pat
     assert saved(tmp_path)[2].total_step == 3
 
 
-def test_a_batch_larger_than_a_domain_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="lower config.batch_size"):
-        train_and_evaluate(tiny_config(batch_size=1024), tmp_path)
+def test_a_batch_larger_than_a_domain_is_warned_of(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(loop, "train_step", step_without_network)
+    config = tiny_config(batch_size=1024, stages=(1,), stage1__steps=1)
+    assert train_and_evaluate(config, tmp_path).finished
+    said = capsys.readouterr().out
+    assert "Warning: catalog (source): 430 training clouds, fewer than its 512 of a step: each is" in said
 
 
 def test_a_threshold_that_leaves_nothing_is_refused(tmp_path, monkeypatch):

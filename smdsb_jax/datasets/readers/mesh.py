@@ -31,7 +31,9 @@ def mesh_or_cloud(
     faces = triangulate_quads(polygons).reshape(-1, 3)
     wrong = faces[(faces < 0) | (faces >= len(vertices))]
     if len(wrong):
-        raise Unreadable(f"a face has corner {wrong[0]}, outside vertices 0..{len(vertices) - 1}")
+        raise Unreadable(
+            f"a face has corner {wrong[0]}, outside vertices 0..{len(vertices) - 1}, counted from 0"
+        )
     return Mesh(vertices, faces)
 
 
@@ -48,5 +50,5 @@ def sample(mesh: Mesh, count: int, seed: int) -> Float[np.ndarray, "count 3"]:
 
     surface = Trimesh(mesh.vertices, mesh.faces, process=False)
     if not surface.area > 0:
-        raise Unreadable(f"its {len(mesh.faces)} faces have no area")
+        raise Unreadable("its faces have no area")
     return sample_surface(surface, count, seed=seed)[0]

@@ -29,15 +29,11 @@ def read_obj(path: Path) -> Mesh | np.ndarray:
                 x, y, z = values[:3]
                 vertices.append([float(x), float(y), float(z)])
             elif word == "f":
-                polygons.append([_row(value, len(vertices)) for value in values])
+                corners = [int(value.partition("/")[0]) for value in values]  # vertex/texture/normal
+                # counted from 1; negative, backwards from the latest vertex
+                polygons.append([n - 1 if n > 0 else len(vertices) + n for n in corners])
         except ValueError:
             raise Unreadable(f"the line {line.strip()[:40]!r} is not understood") from None
     if not vertices:
         raise Unreadable("holds no vertices")
     return mesh_or_cloud(np.array(vertices), polygons)
-
-
-def _row(corner: str, vertices: int) -> int:
-    """Of `vertex/texture/normal`, counted from 1; negative, backwards from the latest vertex."""
-    number = int(corner.partition("/")[0])
-    return number - 1 if number > 0 else vertices + number

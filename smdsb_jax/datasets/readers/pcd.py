@@ -26,7 +26,7 @@ def read_pcd(path: Path) -> np.ndarray:
     _check_sizes(content)
     cloud = pypcd4.PointCloud.from_fileobj(io.BytesIO(content))
     if cloud.pc_data.size != cloud.points:
-        raise Unreadable(f"declares {cloud.points} points and holds {cloud.pc_data.size}: truncated")
+        raise Unreadable(f"declares {cloud.points} points and holds {cloud.pc_data.size}")
     if not {"x", "y", "z"} <= set(cloud.fields):
         raise Unreadable(f"its fields are {', '.join(cloud.fields)}, not x, y and z")
     return cloud.numpy(("x", "y", "z"))

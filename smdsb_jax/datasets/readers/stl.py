@@ -34,6 +34,6 @@ def read_stl(path: Path) -> Mesh:
             found = load_stl_ascii(io.StringIO(content.decode("utf-8", "replace")))
     solids = [found] if "vertices" in found else list(found["geometry"].values())
     if not solids:
-        raise Unreadable("truncated, or no triangles")
+        raise Unreadable("truncated or without triangles")
     vertices = np.concatenate([solid["vertices"] for solid in solids])
     return Mesh(vertices, np.arange(len(vertices)).reshape(-1, 3))  # three of its own for each triangle

@@ -63,6 +63,22 @@ def test_more_points_than_there_are_is_refused(tmp_path, count):
         read_las(written(tmp_path, las(count=4 * 10**9)))
 
 
+def test_counts_that_no_memory_holds_are_refused(tmp_path):
+    content = bytearray(las())
+    content[100:104] = struct.pack("<I", 2**32 - 1)
+    with pytest.raises(Unreadable, match="declares 4294967295 records and holds fewer: truncated"):
+        read_las(written(tmp_path, content))
+    content = bytearray(laz(tmp_path).read_bytes())
+    (points,) = struct.unpack_from("<I", content, 96)
+    (table,) = struct.unpack_from("<q", content, points)
+    content[table + 4 : table + 8] = struct.pack("<I", 2**32 - 1)
+    with pytest.raises(Unreadable, match="declares 4294967295 chunks and holds fewer: truncated"):
+        read_las(written(tmp_path, content))
+    at_the_end = content[:points] + struct.pack("<q", -1) + content[points + 8 :] + struct.pack("<q", table)
+    with pytest.raises(Unreadable, match="declares 4294967295 chunks and holds fewer: truncated"):
+        read_las(written(tmp_path, at_the_end))
+
+
 def test_each_truncation_is_an_error_and_nothing_is_logged(tmp_path, caplog):
     compressed = laz(tmp_path, np.random.default_rng(0).integers(0, 1000, (50, 3))).read_bytes()
     for content in (las(), compressed):

@@ -54,7 +54,7 @@ def test_triangles(tmp_path, content):
 )
 def test_what_is_none_is_refused(tmp_path, content):
     (tmp_path / "a.stl").write_bytes(content)
-    with pytest.raises(Unreadable, match="truncated, or no triangles"):
+    with pytest.raises(Unreadable, match="truncated or without triangles"):
         read_stl(tmp_path / "a.stl")
 
 
