@@ -17,7 +17,7 @@ from smdsb_jax.datasets.domain import UNLABELLED, Split
 from smdsb_jax.given import given_clouds, of_equal_size, stored_cloud, stored_labels, stored_split
 from smdsb_jax.network import Network, loss_of_one
 from smdsb_jax.run import checkpoint
-from smdsb_jax.run.evaluation import as_evaluated, eval_program, predict_split
+from smdsb_jax.run.evaluation import Evaluated, as_evaluated, eval_program, predict_split
 from smdsb_jax.saliency import measure_per_sample
 from smdsb_jax.selection import checked_scores, score_samples
 from smdsb_jax.state import Sample, Variables
@@ -82,8 +82,8 @@ def predict(model: Model, clouds: Any, *, y_up: bool = False) -> Float[np.ndarra
       model: of a run.
       clouds: an array [p, C >= 3] of one cloud or [n, p, C >= 3] of several; a file of one or of several; or
         a list of arrays [p, C >= 3] and files of one each. The first three columns count. Clouds may have
-        any numbers of points: they are filled up to `config.data.points` times a power of two, with a
-        program for each.
+        any numbers of points: they are filled up to `config.data.points` times a power of two, for each of
+        which drawing the network's points is compiled; the network is compiled once.
       y_up: they have y up, not z: turn them.
 
     Returns:
@@ -96,8 +96,12 @@ def predict(model: Model, clouds: Any, *, y_up: bool = False) -> Float[np.ndarra
     given, is_one = given_clouds(clouds, size, y_up)
     found = [np.zeros(0)] * len(given)
     step = eval_program(model.network, model.config)
+
+    def draw_first(variables: Variables, clouds: Array) -> Evaluated:
+        return step(variables, taken_points(model, clouds).points)  # of these it takes all
+
     for rows, stored in of_equal_size([stored_cloud(cloud, size) for cloud in given]):
-        logits = predict_split(step, model.variables, stored, AT_A_TIME).predictions.logits
+        logits = predict_split(draw_first, model.variables, stored, AT_A_TIME).predictions.logits
         for row, probability in zip(rows, np.asarray(jax.nn.softmax(logits, axis=-1)), strict=True):
             found[row] = probability
     if is_one:
@@ -238,7 +242,7 @@ def _parts(model: Model, split: Split) -> Iterator[Part]:
         yield Part(rows, min(AT_A_TIME, count - start), np.asarray(taken.points), label)
 
 
-def taken_points(model: Model, stored: Float[np.ndarray, "n stored 3"]) -> Taken:
+def taken_points(model: Model, stored: Float[np.ndarray, "n stored 3"] | Float[Array, "n stored 3"]) -> Taken:
     """The points of stored clouds, and their rows, that the model's network gets in inference."""
     data = model.config.data
     return _compiled(as_evaluated, model.config.matmul_precision, data.points, data.subsample)(stored)

@@ -121,6 +121,7 @@ def test_the_answer_of_a_cloud_depends_on_the_cloud_alone_and_compiles_once(mode
     copies = smdsb_jax.predict(model, np.repeat(split.points[:1], 40, axis=0))
     np.testing.assert_allclose(copies, np.repeat(found[:1], 40, axis=0), rtol=1e-5)
     np.testing.assert_allclose(smdsb_jax.predict(model, split.points[:1])[0], found[0], rtol=1e-5)
+    smdsb_jax.predict(model, [split.points[0][:100], split.points[1][:700], split.points[2][:32]])
     assert eval_program(model.network, model.config)._cache_size() == before
 
 
