@@ -61,6 +61,28 @@ def self_distillation(config: ConfigDict) -> None:
     )
 
 
+def reconstructing_space(config: ConfigDict) -> None:
+    """The jigsaw in DefRec's framework, its baseline: the target alone, or both domains under a selection.
+
+    DefRec's authors tuned its weight per method; 0.2 is DefRec's own. [Sauder & Sievers, NeurIPS 2019,
+    arXiv:1901.08396; Achituve et al., arXiv:2003.12641]
+    """
+    defrec(config)
+    choose(config, "pretext", "reconstructing_space")
+    config.pretext.weight = 0.2
+    config.pretext.on_source = config.selection.statistic != "none"
+
+
+def puzzle(config: ConfigDict) -> None:
+    """The jigsaw beside the classification, on both domains [Alliegro et al., arXiv:2004.07392].
+
+    Its weight was not found: half of the classification's, a mean per domain.
+    """
+    reconstructing_space(config)
+    config.pretext.on_source = True
+    config.pretext.weight, config.classification.weight = 0.5, 1.0
+
+
 def source_only(config: ConfigDict) -> None:
     """No adaptation: classification on the source, stage 1 alone; the lower bound of every table."""
     defrec(config)
@@ -81,6 +103,8 @@ METHODS: dict[str, Callable[[ConfigDict], None]] = {
     "defrec_pcm": defrec_pcm,  # with mixed source clouds
     "gast": gast,  # rotations and distortions, self-paced labels
     "self_distillation": self_distillation,  # averaged teacher, labels refined on a graph
+    "reconstructing_space": reconstructing_space,  # a jigsaw of cells, as DefRec's baseline
+    "puzzle": puzzle,  # the same on both domains with equal rights
     "source_only": source_only,  # the lower bound
     "oracle": oracle,  # the upper bound: trained with target labels
 }

@@ -29,6 +29,19 @@ def cell_center(cell: Int[Array, ""]) -> Float[Array, " 3"]:
     return (2 * index + 1) / CELLS - 1.0
 
 
+def permute_cells(
+    permutation: Int[Array, " 27"], points: Float[Array, "n 3"]
+) -> tuple[Float[Array, "n 3"], Int[Array, " n"]]:
+    """Move each cell as it is to the place of another: cell v to that of `permutation[v]`.
+
+    Returns the moved points, in their order, and the cell that each was in. A point beyond the grid moves
+    with the cell nearest to it.
+    """
+    cell = cell_of(points)
+    centers = jax.vmap(cell_center)(jnp.arange(CELLS**3)).astype(points.dtype)
+    return points + (centers[permutation] - centers)[cell], cell
+
+
 def deform_voxel(
     order: Int[Array, " 27"], key: jax.Array, points: Float[Array, "n 3"], min_points: int, variance: float
 ) -> Deformed:

@@ -27,19 +27,20 @@ class ClassificationHead(nn.Module):
         return Dense(self.classes, name="out")(h)
 
 
-class ReconstructionHead(nn.Module):
-    """Per-point features and the embedding -> a point [3] per point; ReLU, no biases.
+class PointwiseHead(nn.Module):
+    """Per-point features and the embedding -> a vector per point, as a rebuilt point; ReLU, no biases.
 
     The first layer's input is [local features, embedding] of every point; its product is taken as local
     part + embedding part, the latter once per cloud.
     [Achituve et al., WACV 2021, arXiv:2003.12641; dropout after all but the last hidden layer]
     """
 
+    outputs: int = 3
     dropout: float = 0.5
 
     @nn.compact
-    def __call__(self, features: Features, *, train: bool) -> Float[Array, "batch n 3"]:
-        """Reconstruct; `train` turns dropout on and normalizes by the batch's own statistics."""
+    def __call__(self, features: Features, *, train: bool) -> Float[Array, "batch n outputs"]:
+        """Map every point; `train` turns dropout on and normalizes by the batch's own statistics."""
         local, embedding = features.per_point, features.embedding.shape[-1]
         width = embedding // 4  # 256, 256 and 128 after an embedding of 1024; narrow after a narrow one
         inputs = local.shape[-1] + embedding
@@ -50,4 +51,4 @@ class ReconstructionHead(nn.Module):
         for i, width in enumerate((embedding // 4, embedding // 8), start=2):
             h = Dropout(self.dropout)(h, train=train)
             h = DenseBlock(width, negative_slope=0.0, name=f"conv{i}")(h, train=train)
-        return Dense(3, use_bias=False, name="out")(h)
+        return Dense(self.outputs, use_bias=False, name="out")(h)

@@ -6,6 +6,7 @@ from smdsb_jax.pretext.base import Losses, Pretext, View, build_view, prepare
 from smdsb_jax.pretext.defrec import defrec, defrec_radius
 from smdsb_jax.pretext.gast import gast
 from smdsb_jax.pretext.none import none
+from smdsb_jax.pretext.reconstructing_space import reconstructing_space
 from smdsb_jax.pretext.self_distillation import self_distillation
 
 PRETEXT: dict[str, Callable[..., Pretext]] = {
@@ -13,6 +14,7 @@ PRETEXT: dict[str, Callable[..., Pretext]] = {
     "defrec_radius": defrec_radius,  # the region is a ball instead of a cell: its PointSegDA variant
     "self_distillation": self_distillation,  # agree with an averaged teacher: host of its best row
     "gast": gast,  # tell the rotations of a mixed cloud and which cell was distorted
+    "reconstructing_space": reconstructing_space,  # a jigsaw of cells, as an example the paper names
     "none": none,  # source_only: no self-supervision
 }
 

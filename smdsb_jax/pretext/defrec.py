@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from smdsb_jax.geometry.chamfer import chamfer_distance
 from smdsb_jax.geometry.regions import CELLS, Deformed, deform_ball, deform_voxel, least_points
-from smdsb_jax.layers.heads import ReconstructionHead
+from smdsb_jax.layers.heads import PointwiseHead
 from smdsb_jax.network import Passes, Train, run
 from smdsb_jax.pretext.base import Losses, Pretext, View
 from smdsb_jax.registry import check_range
@@ -88,7 +88,7 @@ def _reconstruction(
     check_range("pretext.noise_variance", noise_variance, 0, 1)
     check_range("pretext.scale", scale, 0, 1e6)
     check_range("pretext.dropout", dropout, 0, 0.99)
-    head = ReconstructionHead(dropout=dropout)
+    head = PointwiseHead(dropout=dropout)
 
     def init(key: jax.Array, features: Features, variables: Variables) -> tuple[dict[str, Tree], Tree]:
         del variables

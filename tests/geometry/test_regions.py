@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from smdsb_jax.geometry.regions import cell_center, cell_of, deform_ball, deform_voxel
+from smdsb_jax.geometry.regions import cell_center, cell_of, deform_ball, deform_voxel, permute_cells
 
 CENTERS = {
     0: (-2 / 3, -2 / 3, -2 / 3),
@@ -68,3 +68,41 @@ def test_ball_collapses_what_lies_within_the_radius_inclusive():
     inside = np.abs(np.asarray(line[:, 0]) - float(center[0])) <= 0.25 + 1e-6
     assert (np.asarray(mask) == inside).all() and (deformed[mask] == center[None]).all()
     assert not deform_ball(0.05, jax.random.key(0), line, 20, 0.0)[1].any()  # 11 points: too few
+
+
+def swapped(a, b):
+    return jnp.arange(27).at[jnp.array([a, b])].set(jnp.array([b, a]))
+
+
+@pytest.mark.parametrize(
+    "cells, point, moved",
+    [
+        ((0, 26), (-0.9, -0.9, -0.9), (0.43333333, 0.43333333, 0.43333333)),
+        ((0, 26), (0.9, 0.9, 0.9), (-0.43333333, -0.43333333, -0.43333333)),
+        ((0, 26), (0, 0, 0), (0, 0, 0)),
+        ((0, 13), (-0.9, -0.9, -0.9), (-0.23333333, -0.23333333, -0.23333333)),
+        ((0, 13), (0, 0, 0), (-2 / 3, -2 / 3, -2 / 3)),
+        ((0, 3), (-0.9, -0.9, -0.9), (-0.9, -0.23333333, -0.9)),
+    ],
+)
+def test_cells_that_change_places(cells, point, moved):
+    points, cell = permute_cells(swapped(*cells), jnp.array([point], jnp.float32))
+    np.testing.assert_allclose(points[0], moved, atol=1e-6)
+    assert cell[0] == cell_of(jnp.array([point], jnp.float32))[0]
+
+
+def test_a_permutation_of_cells_moves_each_as_it_is():
+    points = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (600, 3)), jnp.float32)
+    same, cell = permute_cells(jnp.arange(27), points)
+    np.testing.assert_array_equal(same, points)  # to the bit
+    permutation = jax.random.permutation(jax.random.key(0), 27)
+    moved, before = permute_cells(permutation, points)
+    after = cell_of(moved)
+    np.testing.assert_array_equal(before, cell)
+    np.testing.assert_array_equal(after, permutation[before])
+    centers = jax.vmap(cell_center)
+    np.testing.assert_allclose(moved - centers(after), points - centers(before), atol=1e-6)
+    back, _ = permute_cells(jnp.argsort(permutation), moved)
+    np.testing.assert_allclose(back, points, atol=1e-6)
+    beyond, _ = permute_cells(swapped(26, 0), jnp.array([[1.2, 0.9, 0.9]]))
+    np.testing.assert_allclose(beyond, [[1.2 - 4 / 3, 0.9 - 4 / 3, 0.9 - 4 / 3]], atol=1e-6)

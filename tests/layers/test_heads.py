@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from smdsb_jax.encoders import DGCNN, PointNet
-from smdsb_jax.layers.heads import ClassificationHead, ReconstructionHead
+from smdsb_jax.layers.heads import ClassificationHead, PointwiseHead
 from smdsb_jax.state import Features
 from tests.random_variables import random_variables
 
@@ -38,7 +38,7 @@ def test_reconstruction_head_has_the_published_size(encoder, inputs, count):
     points = jax.ShapeDtypeStruct((2, 32, 3), jnp.float32)
     key = jax.random.key(0)
     features, _ = jax.eval_shape(functools.partial(encoder.init_with_output, train=False), key, points)
-    head = functools.partial(ReconstructionHead().init_with_output, train=False)
+    head = functools.partial(PointwiseHead().init_with_output, train=False)
     cloud, variables = jax.eval_shape(head, key, features)
     assert cloud.shape == (2, 32, 3)
     assert variables["params"]["kernel"].shape == (inputs, 256)
@@ -49,7 +49,7 @@ def test_reconstruction_head_has_the_published_size(encoder, inputs, count):
 
 
 def test_reconstruction_equals_the_product_of_concatenated_features():
-    features, head = small_features(), ReconstructionHead()
+    features, head = small_features(), PointwiseHead()
     variables = random_variables(head, features)
 
     p = jax.device_get(variables["params"])
@@ -85,7 +85,7 @@ def test_classification_equals_its_formula(slope, biases):
     ("head", "inputs"),
     [
         (ClassificationHead(5, (64, 64)), Features(jnp.asarray(values(3, 6)), ())),
-        (ReconstructionHead(), small_features()),
+        (PointwiseHead(), small_features()),
     ],
 )
 def test_dropout_acts_in_training_only_and_by_its_key(head, inputs):
