@@ -83,6 +83,17 @@ def puzzle(config: ConfigDict) -> None:
     config.pretext.weight, config.classification.weight = 0.5, 1.0
 
 
+def implicit(config: ConfigDict) -> None:
+    """Distance fields beside the classes, as GAST trains [Shen et al., CVPR 2022, arXiv:2112.09343].
+
+    Its release has the task alone, and names GAST for what follows: optimizer, schedule and the rounds of
+    self-paced labels are that one's. The weight was not found: 1, a mean per domain.
+    """
+    gast(config)
+    choose(config, "pretext", "implicit")
+    config.pretext.weight = config.classification.weight = 1.0
+
+
 def source_only(config: ConfigDict) -> None:
     """No adaptation: classification on the source, stage 1 alone; the lower bound of every table."""
     defrec(config)
@@ -105,6 +116,7 @@ METHODS: dict[str, Callable[[ConfigDict], None]] = {
     "self_distillation": self_distillation,  # averaged teacher, labels refined on a graph
     "reconstructing_space": reconstructing_space,  # a jigsaw of cells, as DefRec's baseline
     "puzzle": puzzle,  # the same on both domains with equal rights
+    "implicit": implicit,  # distance fields, self-paced labels
     "source_only": source_only,  # the lower bound
     "oracle": oracle,  # the upper bound: trained with target labels
 }

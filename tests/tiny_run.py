@@ -18,6 +18,8 @@ def tiny_config(method="defrec", **fields):
     config.batch_size, config.eval_batch_size = 16, 64
     if "min_share" in config.pretext:
         config.pretext.min_share = 3 / 32
+    if "queries" in config.pretext:
+        config.pretext.queries = 64
     if config.pseudo_labels.name == "graph":
         config.pseudo_labels.iterations, config.pseudo_labels.refinements = 3, 2
     if config.pseudo_labels.name == "self_paced":  # after so few steps no cloud is sure
@@ -35,6 +37,8 @@ def step_config(encoder="pointnet", pretext="defrec", **fields):
     with_fields(config, fields)
     if "min_share" in config.pretext and "pretext__min_share" not in fields:
         config.pretext.min_share = 3 / config.data.points
+    if "queries" in config.pretext and "pretext__queries" not in fields:
+        config.pretext.queries = 64
     return config
 
 

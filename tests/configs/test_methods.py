@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import pointda
 from configs.methods import METHODS
 from smdsb_jax import resolve
 from smdsb_jax.build import build_parts, init_state
@@ -53,6 +54,15 @@ def test_a_method_lowers_its_own_loss_and_stays_finite(method):
         losses.append(metrics["loss/pretext"])
     chex.assert_tree_all_finite((state.variables, metrics))
     assert np.mean(losses[-10:]) < 0.9 * np.mean(losses[:10])
+
+
+def test_implicit_trains_by_gasts_protocol_with_weights_of_one():
+    alone, gast = (pointda.get_config(f"m2s,method={m},selection=none") for m in ("implicit", "gast"))
+    assert alone.pretext.name == "implicit" and alone.pretext.on_source
+    assert alone.pretext.weight == alone.classification.weight == 1
+    for section in ("optimizer", "stage2", "pseudo_labels"):
+        assert alone[section] == gast[section]
+    assert not alone.stage2.pretext and pointda.get_config("m2s,method=implicit").stage2.pretext
 
 
 @pytest.mark.parametrize("method", METHODS)
