@@ -36,6 +36,9 @@ SMALL = {  # what is smaller than published; an entry that is not here keeps its
     "pointnet": {
         "layers": (32, 32, 32, 64), "input_tnet": False, "feature_tnet": False, "embedding": 256,
     },
+    "node_pointnet": {
+        "layers": (32, 32, 64), "input_tnet": False, "feature_tnet": False, "embedding": 256,
+    },
     "graph": {"iterations": 100, "refinements": 4},  # a second each, not a minute
 }  # fmt: skip
 

@@ -19,7 +19,11 @@ from smdsb_jax.registry import lookup
 
 DOMAINS = {"m": "modelnet", "s": "shapenet", "r": "scannet"}
 DIRECTIONS = {f"{a}2{b}": (DOMAINS[a], DOMAINS[b]) for a in DOMAINS for b in DOMAINS if a != b}
-BUDGETS = {"dgcnn": (64, 40_000), "pointnet": (128, 10_000)}  # clouds a step over both domains, steps a stage
+BUDGETS = {  # clouds a step over both domains, steps a stage
+    "dgcnn": (64, 40_000),
+    "pointnet": (128, 10_000),
+    "node_pointnet": (128, 10_000),  # 64 + 64 are PointDAN's, the steps PointNet's
+}
 
 
 def get_config(arg: str = "m2s") -> ConfigDict:

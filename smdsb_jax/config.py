@@ -223,12 +223,17 @@ def _check_encoder(config: Config) -> None:
 
 def _combinations_of_entries(config: Config) -> list[str]:
     """What the entries say of themselves, against other fields."""
-    problems = []
-    adapts = bool(make(config, "pretext").names) or tuple(config.stages) != (1,)
+    problems, pretext = [], make(config, "pretext")
+    adapts = bool(pretext.names) or tuple(config.stages) != (1,)
     if config.data.source == config.data.target and adapts:
         problems.append(
             f"config.data.source and config.data.target are both {config.data.source!r}: give two domains, "
             "or method=oracle to train on the target's own labels."
+        )
+    if pretext.joint is not None and not config.pretext.on_source:
+        problems.append(
+            f"config.pretext.on_source = False: {config.pretext.name!r} compares both domains. Set it to "
+            "True."
         )
     if make(config, "pseudo_labels").may_leave_out and config.saliency.mode == "shared":
         problems.append(

@@ -17,6 +17,7 @@ class Features(NamedTuple):
 
     embedding: Float[Array, "batch d"]
     layers: tuple[Float[Array, "batch n c"], ...]  # per-point features, shallow to deep
+    nodes: Float[Array, "batch nodes c"] | None = None  # of the parts of a cloud, where the encoder has such
 
     @property
     def per_point(self) -> Float[Array, "batch n c"]:

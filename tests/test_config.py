@@ -169,6 +169,16 @@ def test_a_users_own_entry_refuses_what_is_impossible_for_it():
         resolve(changed([("pretext", "defrec_radius")], pretext__radius=-0.1))
 
 
+@pytest.mark.parametrize("name", [name for name in PRETEXT if PRETEXT[name]().joint is not None])
+def test_a_loss_of_both_domains_needs_the_source(name):
+    assert resolve(changed([("pretext", name)])).pretext.on_source
+    with pytest.raises(ValueError) as error:
+        resolve(changed([("pretext", name)], pretext__on_source=False))
+    assert str(error.value) == (
+        f"config.pretext.on_source = False: {name!r} compares both domains. Set it to True."
+    )
+
+
 def test_what_is_not_an_entry_is_refused_without_a_call(tmp_path):
     config, marker = default_config(), tmp_path / "called"
     config.combine = ConfigDict({"name": "os:system", "command": f"touch {marker}"})

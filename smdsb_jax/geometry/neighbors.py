@@ -40,23 +40,70 @@ def knn(points: Float[Array, "n c"], k: int) -> Int[Array, "n k"]:
     packs = n <= PACKED_POINTS and points.dtype == jnp.float32
 
     def knn_search(points: Array) -> Array:
-        return _by_queries(functools.partial(_nearest_packed if packs else _nearest_sorted, k), points)
+        search = functools.partial(_nearest_packed if packs else _nearest_sorted, k)
+        return _by_queries(search, points, points)
 
     def knn_top_k(points: Array) -> Array:
-        return _by_queries(functools.partial(_nearest_sorted, k), points)
+        return _by_queries(functools.partial(_nearest_sorted, k), points, points)
 
     return per_sample(knn_search, knn_top_k)(points)
 
 
-def _by_queries(search: Callable[[Array, Array], Array], points: Array) -> Array:
-    """`search(points, queries)` with so many queries at a time that their distances fill a fixed memory."""
+def nearest(points: Float[Array, "n c"], queries: Float[Array, "m c"], k: int) -> Int[Array, "m k"]:
+    """Indices of the k points nearest to each query, in no order to rely on; as `knn` otherwise.
+
+    Raises:
+      ValueError: k < 1 or k > n.
+    """
     n = points.shape[0]
-    queries = min(n, max(PAIRS // n, QUERIES))
-    blocks = -(-n // queries)
-    padded = points[jnp.arange(blocks * queries) % n].reshape(blocks, queries, -1)
+    if not 1 <= k <= n:
+        raise ValueError(
+            f"nearest: {k} of {n} points asked; needs 1 <= k <= n. Ask for fewer or raise data.points."
+        )
+
+    def nearest_search(points: Array, queries: Array) -> Array:
+        return _by_queries(functools.partial(_nearest_sorted, k), points, queries)
+
+    return per_sample(nearest_search)(*jax.lax.stop_gradient((points, queries)))
+
+
+def within_radius(
+    points: Float[Array, "n c"], queries: Float[Array, "m c"], radius: float, members: int, order: str
+) -> Int[Array, "m members"]:
+    """Indices of up to `members` points within a radius (boundary included) of each query.
+
+    Args:
+      points: of a cloud.
+      queries: where to look; one without any point around it gets point 0.
+      radius: in units of the coordinates.
+      members: how many; where there are fewer, the first one is repeated.
+      order: which are the first: `index`, those of the lowest index, as a ball query of PointNet++ has it
+        [arXiv:1706.02413], or `nearest`, whatever the order of the points.
+    """
+    n = points.shape[0]
+
+    def ball_query(points: Array, queries: Array) -> Array:
+        # by differences: a query that is a point itself has the distance 0
+        squared = jnp.sum((queries[:, None, :] - points[None, :, :]) ** 2, axis=-1)
+        inside = squared <= radius**2
+        rank = -jnp.arange(n, dtype=points.dtype)[None, :] if order == "index" else -squared
+        found = jax.lax.top_k(jnp.where(inside, rank, -jnp.inf), min(members, n))[1]
+        slot = jnp.arange(members)[None, :]
+        there = slot < jnp.sum(inside, axis=1, keepdims=True)
+        return jnp.where(there, found[:, jnp.minimum(slot[0], n - 1)], found[:, :1])
+
+    return per_sample(ball_query)(*jax.lax.stop_gradient((points, queries)))
+
+
+def _by_queries(search: Callable[[Array, Array], Array], points: Array, queries: Array) -> Array:
+    """`search(points, queries)` with so many queries at a time that their distances fill a fixed memory."""
+    n, m = points.shape[0], queries.shape[0]
+    size = min(m, max(PAIRS // n, QUERIES))
+    blocks = -(-m // size)
+    padded = queries[jnp.arange(blocks * size) % m].reshape(blocks, size, -1)
     if blocks == 1:
         return search(points, padded[0])
-    return jax.lax.map(functools.partial(search, points), padded).reshape(blocks * queries, -1)[:n]
+    return jax.lax.map(functools.partial(search, points), padded).reshape(blocks * size, -1)[:m]
 
 
 def _nearness(points: Array, queries: Array) -> Array:

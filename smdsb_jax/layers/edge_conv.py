@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from smdsb_jax.geometry.neighbors import knn
-from smdsb_jax.geometry.per_sample import linear, per_sample
+from smdsb_jax.geometry.per_sample import Kernel, linear, per_sample
 from smdsb_jax.layers.basic import BatchNorm, Moments, leaky_relu, product, torch_uniform
 
 POINT_BLOCK = 256  # points gathered at a time: [256, k, d] stays in a CPU's cache
@@ -86,15 +86,15 @@ def _add_rows(out: Array, indices: Array, rows: Array) -> Array:
 
 
 @jax.custom_jvp
-def neighbor_max(b: Float[Array, "n d"], neighbors: Int[Array, "n k"]) -> Float[Array, "n d"]:
-    """Per point and channel the maximum of b over the neighbors; its gradient goes to one of equals."""
+def neighbor_max(b: Float[Array, "n d"], neighbors: Int[Array, "m k"]) -> Float[Array, "m d"]:
+    """Per row and channel the maximum of b over the neighbors; its gradient goes to one of equals."""
     return max_over_neighbors(b, neighbors)[0]
 
 
 @neighbor_max.defjvp
 def _neighbor_max_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
     largest, winner = max_over_neighbors(*primals)
-    return largest, linear(entries_of_winners, add_to_winners)(tangents[0], winner)
+    return largest, linear(entries_of_winners, _to_winners(primals[0].shape[0]))(tangents[0], winner)
 
 
 def neighbor_sum(b: Float[Array, "n d"], neighbors: Int[Array, "n k"]) -> Float[Array, "n d"]:
@@ -127,11 +127,14 @@ def entries_of_winners(b: Array, winner: Array) -> Array:
     return _rows(b.reshape(-1), _entries(winner)).reshape(winner.shape)
 
 
-@per_sample
-def add_to_winners(gradient: Array, winner: Array) -> Array:
-    """Kernel: add [i, c] to entry [winner[i, c], c]."""
-    flat = jnp.zeros(gradient.size, gradient.dtype)
-    return _add_rows(flat, _entries(winner), gradient.reshape(-1)).reshape(gradient.shape)
+def _to_winners(n: int) -> Kernel:
+    @per_sample
+    def add_to_winners(gradient: Array, winner: Array) -> Array:
+        """Kernel: add [i, c] to entry [winner[i, c], c]."""
+        flat = jnp.zeros(n * gradient.shape[1], gradient.dtype)
+        return _add_rows(flat, _entries(winner), gradient.reshape(-1)).reshape(n, -1)
+
+    return add_to_winners
 
 
 def _entries(winner: Array) -> Array:

@@ -20,16 +20,17 @@ class PointTNet(nn.Module):
     """
 
     width: int = 1024
+    negative_slope: float = 0.0  # of the dense layers after the maximum; PointDAN: 0.01
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch n c"], *, train: bool) -> Float[Array, "batch c c"]:
         """A matrix for each cloud."""
-        block = functools.partial(DenseBlock, negative_slope=0.0, use_bias=True)
-        h = block(self.width // 16, name="conv1")(x, train=train)
-        h = block(self.width // 8, name="conv2")(h, train=train)
+        block = functools.partial(DenseBlock, use_bias=True)
+        h = block(self.width // 16, 0.0, name="conv1")(x, train=train)
+        h = block(self.width // 8, 0.0, name="conv2")(h, train=train)
         h = PooledDense(self.width, negative_slope=0.0, use_bias=True, name="conv3")(h, train=train)
-        h = block(self.width // 2, name="fc1")(h, train=train)
-        h = block(self.width // 4, name="fc2")(h, train=train)
+        h = block(self.width // 2, self.negative_slope, name="fc1")(h, train=train)
+        h = block(self.width // 4, self.negative_slope, name="fc2")(h, train=train)
         return _matrix(Dense(x.shape[-1] ** 2, name="out")(h), x.shape[-1])
 
 

@@ -1,12 +1,14 @@
-"""Self-supervised tasks trained beside the classification: a head, its variables and a loss per sample."""
+"""Tasks trained beside the classification, self-supervised or of alignment: heads, variables, losses."""
 
 from collections.abc import Callable
 
 from smdsb_jax.pretext.base import Losses, Pretext, View, build_view, prepare
 from smdsb_jax.pretext.defrec import defrec, defrec_radius
+from smdsb_jax.pretext.dfan import dfan
 from smdsb_jax.pretext.gast import gast
 from smdsb_jax.pretext.implicit import implicit
 from smdsb_jax.pretext.none import none
+from smdsb_jax.pretext.pointdan import pointdan
 from smdsb_jax.pretext.reconstructing_space import reconstructing_space
 from smdsb_jax.pretext.self_distillation import self_distillation
 
@@ -17,6 +19,8 @@ PRETEXT: dict[str, Callable[..., Pretext]] = {
     "gast": gast,  # tell the rotations of a mixed cloud and which cell was distorted
     "reconstructing_space": reconstructing_space,  # a jigsaw of cells, as an example the paper names
     "implicit": implicit,  # tell the distances of random places to the cloud's surface
+    "pointdan": pointdan,  # heads that disagree, nodes that agree: alignment instead of self-supervision
+    "dfan": dfan,  # DFAN-like: distances of embeddings and of every layer's nodes, a reconstruction
     "none": none,  # source_only: no self-supervision
 }
 

@@ -50,9 +50,9 @@ def setup(task, train, encoder="pointnet"):
 
 
 KEY = jax.random.key(2)
-TASKS = [
-    name for name in PRETEXT if name not in ("none", "defrec_radius")
-]  # the latter: defrec, another region
+TASKS = [  # with losses per sample; defrec_radius is defrec with another region
+    name for name in PRETEXT if name not in ("none", "defrec_radius") and PRETEXT[name]().loss is not None
+]
 
 
 def flat(tree):

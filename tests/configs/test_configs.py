@@ -149,6 +149,27 @@ def test_options_reach_their_fields():
     assert pointda.get_config().to_dict() == pointda.get_config("m2s").to_dict()
 
 
+def test_pointdan_as_published():
+    configs = {
+        d: pointda.get_config(f"{d},method=pointdan,encoder=node_pointnet") for d in pointda.DIRECTIONS
+    }
+    for direction, config in configs.items():
+        weight = 0.5 if direction in ("m2r", "s2r", "r2s") else 1.0
+        assert config.classification.weight == config.pretext.class_weight == weight
+        assert (config.pretext.name, config.pretext.weight, config.batch_size) == ("pointdan", 1.0, 128)
+        assert config.optimizer.to_dict() == {
+            "name": "adam", "learning_rate": 1e-4, "weight_decay": 5e-4, "schedule": "cosine",
+        }  # fmt: skip
+        assert config.pretext.on_source and config.augment.jitter_clip == 0.05
+
+
+def test_dfan_has_the_protocol_of_defrec():
+    dfan, defrec = (pointda.get_config(f"m2s,method={m}") for m in ("dfan", "defrec"))
+    assert dfan.optimizer.to_dict() == defrec.optimizer.to_dict()
+    assert (dfan.pretext.name, dfan.pretext.align, dfan.pretext.on_source) == ("dfan", "mmd", True)
+    assert dfan.pretext.weight == dfan.classification.weight == 1.0
+
+
 @pytest.mark.parametrize(
     "arg, words",
     [

@@ -12,11 +12,29 @@ from tests.random_variables import random_variables
 SMALL = {
     "dgcnn": {"k": 4, "layers": (8,), "embedding": 32},
     "pointnet": {"feature_tnet": False, "layers": (8, 8, 8), "embedding": 32},
+    # by the order of points its published ball query goes
+    "node_pointnet": {
+        "input_tnet": False,
+        "feature_tnet": False,
+        "layers": (8, 8, 8),
+        "embedding": 32,
+        "nodes": 5,
+        "members": 4,
+        "order": "nearest",
+    },
 }
 POOLED = ("max_over_points", "to_points", "to_columns")
 KERNELS = {
     "dgcnn": ("knn_search", "max_over_neighbors", "add_to_winners", "sum_over_neighbors", *POOLED),
     "pointnet": POOLED,
+    "node_pointnet": (
+        "farthest_points",
+        "ball_query",
+        "nearest_search",
+        "max_over_neighbors",
+        "add_to_winners",
+        *POOLED,
+    ),
 }
 every_encoder = pytest.mark.parametrize("name", ENCODERS)
 

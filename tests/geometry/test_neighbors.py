@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 from smdsb_jax.geometry import neighbors
 from smdsb_jax.geometry.chamfer import chamfer_distance
 from smdsb_jax.geometry.farthest_points import farthest_point_sampling
-from smdsb_jax.geometry.neighbors import knn
+from smdsb_jax.geometry.neighbors import knn, nearest, within_radius
 
 
 def cloud(*shape, seed=0):
@@ -33,7 +33,7 @@ def test_knn_equals_brute_force(channels):
 def test_packed_search_finds_the_neighbors_of_the_plain_one(n, scale):
     points = (scale * cloud(n, 5)).astype(np.float32)
     packed, plain = (
-        jax.jit(lambda p, s=search: neighbors._by_queries(functools.partial(s, 20), p))(points)
+        jax.jit(lambda p, s=search: neighbors._by_queries(functools.partial(s, 20), p, p))(points)
         for search in (neighbors._nearest_packed, neighbors._nearest_sorted)
     )
     np.testing.assert_array_equal(np.sort(packed, -1), np.sort(plain, -1))
@@ -110,3 +110,39 @@ def test_accelerators_get_the_batched_kernel(name, platform):
     traced = jax.jit(KERNELS[name]).trace(jnp.ones((2, 8, 3)))
     text = traced.lower(lowering_platforms=(platform,)).as_text(debug_info=True)
     assert (f"{name}/batched" in text) == (platform != "cpu")
+
+
+def test_nearest_points_of_other_queries_equal_brute_force():
+    points, queries = cloud(2, 50, 3).astype(np.float32), cloud(2, 7, 3, seed=1).astype(np.float32)
+    found = jax.jit(jax.vmap(functools.partial(nearest, k=5)))(points, queries)
+    expected = np.stack(
+        [np.argsort(cdist(q, p), axis=1)[:, :5] for p, q in zip(points, queries, strict=True)]
+    )
+    np.testing.assert_array_equal(np.sort(found, -1), np.sort(expected, -1))
+    with pytest.raises(ValueError, match="nearest: 51 of 50 points asked"):
+        jax.eval_shape(lambda p: nearest(p, p, 51), points[0])
+
+
+@pytest.mark.parametrize(
+    ("order", "members", "expected"),
+    [
+        ("index", 3, [0, 1, 2]),
+        ("index", 5, [0, 1, 2, 4, 0]),
+        ("index", 7, [0, 1, 2, 4, 0, 0, 0]),  # more than there are points
+        ("nearest", 3, [0, 4, 1]),
+        ("nearest", 5, [0, 4, 1, 2, 0]),
+    ],
+)
+def test_a_ball_query_takes_the_first_and_repeats_the_first_of_all(order, members, expected):
+    line = jnp.array([0.0, 0.1, 0.2, 0.5, 0.05])[:, None] * jnp.array([[1.0, 0, 0]])
+    found = jax.jit(lambda p: within_radius(p, p[:1], 0.3, members, order))(line)
+    assert found.tolist() == [expected]
+
+
+def test_a_ball_query_equals_brute_force():
+    points, queries = cloud(2, 60, 3).astype(np.float32), cloud(2, 5, 3, seed=1).astype(np.float32)
+    find = jax.jit(jax.vmap(lambda p, q: within_radius(p, q, 1.0, 8, "index")))
+    for found, p, q in zip(find(points, queries), points, queries, strict=True):
+        for row, distance in zip(found.tolist(), cdist(q, p), strict=True):
+            inside = np.flatnonzero(distance <= 1.0)[:8].tolist() or [0]
+            assert row == inside + [inside[0]] * (8 - len(inside))
