@@ -144,7 +144,8 @@ def load_domains(config: Config) -> tuple[Domain, Domain]:
     The source needs labels and a validation split; the target needs training clouds, and nothing else.
 
     Raises:
-      ValueError: data that cannot be read, or that lack what a run needs.
+      ValueError: data that cannot be read, or that lack what a run needs, or pseudo-labels that cannot be of
+        so many classes.
     """
     source = load_domain(config, "source")
     if not source.classes or (source.train.label == UNLABELLED).any():
@@ -161,6 +162,8 @@ def load_domains(config: Config) -> tuple[Domain, Domain]:
                     f"Domain {domain.name!r}: the {split} split is empty{rule}. Add objects to it."
                 )
     check_select_by(config.select_by, source, target)
+    if 2 in config.stages:
+        make(config, "pseudo_labels").check(len(source.classes))
     return source, target
 
 

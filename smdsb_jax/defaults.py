@@ -104,7 +104,7 @@ def default_config() -> ConfigDict:
     config.optimizer.name = "adam"  # adam: decay added to the gradient (DefRec); adamw: decoupled
     config.optimizer.learning_rate = 1e-3
     config.optimizer.weight_decay = 5e-5
-    config.optimizer.schedule = "cosine"  # to 0 over the stage; one_cycle, waves or constant
+    config.optimizer.schedule = "cosine"  # to 0 over the stage; one_cycle, waves, wave or constant
 
     config.batch_size = 64  # clouds per step
     config.batch_is_total = True  # over both domains, as Self-dist's 32 + 32; False: per domain

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-SCHEDULES = ("cosine", "one_cycle", "waves", "constant")
-WAVES = 5  # of GAST's ten rounds, in two of which the rate goes down and up once
+SCHEDULES = ("cosine", "one_cycle", "waves", "wave", "constant")
+# how often the rate goes down and up: once in two rounds, of which GAST has ten and MLSP two
+WAVES = {"waves": 5, "wave": 1}
 
 
 def build_optimizer(
@@ -40,7 +41,7 @@ def learning_rate_schedule(name: str, peak: float, steps: int) -> optax.Schedule
     """Step → learning rate.
 
     `cosine` to 0; `one_cycle` from 1/25 of the peak up at 30 % and down to 1/250,000; `waves`: a cosine that
-    goes to 0 and back `WAVES` times, as GAST's second stage; `constant`.
+    goes to 0 and back five times, as GAST's second stage, `wave`: once, as MLSP's; `constant`.
 
     Raises:
       ValueError: an unknown schedule.
@@ -49,8 +50,8 @@ def learning_rate_schedule(name: str, peak: float, steps: int) -> optax.Schedule
         return optax.cosine_decay_schedule(peak, steps)
     if name == "one_cycle":
         return optax.cosine_onecycle_schedule(steps, peak, pct_start=0.3, div_factor=25, final_div_factor=1e4)
-    if name == "waves":
-        return lambda step: peak * (1 + jnp.cos(2 * jnp.pi * WAVES * step / steps)) / 2
+    if name in WAVES:
+        return lambda step: peak * (1 + jnp.cos(2 * jnp.pi * WAVES[name] * step / steps)) / 2
     if name == "constant":
         return optax.constant_schedule(peak)
     known = ", ".join(map(repr, SCHEDULES))

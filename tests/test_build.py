@@ -110,6 +110,10 @@ def test_the_rule_of_pseudo_labels_has_its_options():
 
 
 def test_both_domains_and_what_they_may_not_differ_in(tmp_path):
+    impossible = {"pseudo_labels__threshold": 1.0}  # of 7 classes
+    with pytest.raises(ValueError, match="the double_softmax of 7 classes is at least 1.1654"):
+        load_domains(resolve(tiny_config("mlsp", **impossible)))
+    assert load_domains(resolve(tiny_config("mlsp", stages=(1,), **impossible)))
     source, target = load_domains(resolve(tiny_config()))
     assert (source.name, target.name) == ("catalog", "scan") and source.classes == target.classes
     rng = np.random.default_rng(0)

@@ -34,6 +34,9 @@ def test_schedules():
     np.testing.assert_allclose([cycle(0), cycle(300), cycle(1000)], [4e-5, 1e-3, 4e-9], rtol=1e-4)
     waves = learning_rate_schedule("waves", 1e-3, 100)  # of 100 epochs: 0, 5, 10, 15, 20
     np.testing.assert_allclose([waves(e) for e in (0, 5, 10, 15, 20)], [1e-3, 5e-4, 0, 5e-4, 1e-3], atol=1e-9)
+    wave = learning_rate_schedule("wave", 1e-3, 40)  # of 2 rounds of 20 epochs
+    expected = [1e-3, 5e-4, 0, 5e-4, 9.938e-4]
+    np.testing.assert_allclose([wave(e) for e in (0, 10, 20, 30, 39)], expected, atol=1e-7)
     assert learning_rate_schedule("constant", 1e-3, 100)(77) == 1e-3
 
 

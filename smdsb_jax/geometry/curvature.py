@@ -10,6 +10,9 @@ from smdsb_jax.geometry.per_sample import per_sample
 
 SWEEPS = 5  # in float32 four leave nothing; the fifth serves float64
 ROUNDEST = 1 / 3  # no curvature is larger; the least is 0
+LINE = (
+    1e-6  # share of the largest eigenvalue: a second one below it is float32's rounding of points on a line
+)
 
 
 def normals_and_curvature(
@@ -31,25 +34,60 @@ def normals_and_curvature(
     Raises:
       ValueError: neighbors < 2 or neighbors > n.
     """
+    points = jax.lax.stop_gradient(points)
+    return per_sample(curvature_of_neighborhoods)(points, _neighborhoods(points, neighbors))
+
+
+def normals(points: Float[Array, "n 3"], neighbors: int = 20) -> Float[Array, "n 3"]:
+    """Of each point: the unit normal of its neighborhood as above, 0 where the k points have none.
+
+    They have none where they coincide or lie on a line: every direction across it is as good as another.
+    Constants to differentiation.
+
+    Args:
+      points: of one cloud.
+      neighbors: k, the point itself included.
+
+    Raises:
+      ValueError: neighbors < 2 or neighbors > n.
+    """
+    points = jax.lax.stop_gradient(points)
+    return per_sample(normals_of_neighborhoods)(points, _neighborhoods(points, neighbors))
+
+
+def _neighborhoods(points: Array, neighbors: int) -> Array:
+    """The nearest points of each [n, k]."""
     n = points.shape[0]
     if not 2 <= neighbors <= n:
         raise ValueError(
-            f"normals_and_curvature: neighbors = {neighbors} of {n} points; needs 2 <= neighbors <= points. "
-            "Ask for fewer neighbors or raise data.points."
+            f"Normals: neighbors = {neighbors} of {n} points; needs 2 <= neighbors <= points. Ask for fewer "
+            "neighbors or raise data.points."
         )
-    points = jax.lax.stop_gradient(points)
-    return per_sample(curvature_of_neighborhoods)(points, knn(points, neighbors))
+    return knn(points, neighbors)
 
 
 def curvature_of_neighborhoods(points: Array, index: Array) -> tuple[Array, Array]:
     """Normal [n, 3] and curvature [n] of the neighborhoods `points[index]`, index [n, k]."""
+    values, normal = _spectrum(points, index)
+    smallest, total = jnp.min(values, axis=0), jnp.sum(values, axis=0)
+    return normal.T, smallest / jnp.where(total > 0, total, 1)
+
+
+def normals_of_neighborhoods(points: Array, index: Array) -> Array:
+    """Normal [n, 3], or 0, of the neighborhoods `points[index]`, index [n, k]."""
+    (a, b, c), normal = _spectrum(points, index)
+    low, high = jnp.minimum(a, b), jnp.maximum(a, b)
+    largest, middle = jnp.maximum(high, c), jnp.maximum(low, jnp.minimum(high, c))
+    return jnp.where((middle > LINE * largest)[None], normal, 0).T
+
+
+def _spectrum(points: Array, index: Array) -> tuple[Array, Array]:
+    """Of each neighborhood: the eigenvalues' absolute values [3, n], and the smallest one's vector [3, n]."""
     rows = points.T[:, index.T]  # [3, k, n]: the points lie side by side, so that every step is a vector's
     x = rows - jnp.mean(rows, axis=1, keepdims=True)
     values, vectors = eigen_3x3(jnp.sum(x[:, None] * x[None, :], axis=2) / (index.shape[1] - 1))
     values = jnp.abs(values)
-    smallest, total = jnp.min(values, axis=0), jnp.sum(values, axis=0)
-    normal = jnp.take_along_axis(vectors, jnp.argmin(values, axis=0)[None, None], axis=1)[:, 0]
-    return normal.T, smallest / jnp.where(total > 0, total, 1)
+    return values, jnp.take_along_axis(vectors, jnp.argmin(values, axis=0)[None, None], axis=1)[:, 0]
 
 
 def eigen_3x3(symmetric: Float[Array, "3 3 n"]) -> tuple[Float[Array, "3 n"], Float[Array, "3 3 n"]]:

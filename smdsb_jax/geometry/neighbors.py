@@ -49,6 +49,24 @@ def knn(points: Float[Array, "n c"], k: int) -> Int[Array, "n k"]:
     return per_sample(knn_search, knn_top_k)(points)
 
 
+def count_within(points: Float[Array, "n 3"], radius: float) -> Int[Array, " n"]:
+    """Of each point: how many points are at most `radius` away (unit: coordinate), itself included.
+
+    Memory grows with n, not with n^2. The counts are constants to differentiation.
+    """
+    squared_radius = radius**2
+
+    def of_queries(points: Array, queries: Array) -> Array:
+        # by differences: |p|^2 + |q|^2 - 2pq rounds where points are near each other
+        x, y, z = ((queries[:, i, None] - points[None, :, i]) ** 2 for i in range(3))
+        return jnp.sum(x + y + z <= squared_radius, axis=1, keepdims=True, dtype=jnp.int32)
+
+    def count_search(points: Array) -> Array:
+        return _by_queries(of_queries, points, points)[:, 0]
+
+    return per_sample(count_search)(jax.lax.stop_gradient(points))
+
+
 def nearest(points: Float[Array, "n c"], queries: Float[Array, "m c"], k: int) -> Int[Array, "m k"]:
     """Indices of the k points nearest to each query, in no order to rely on; as `knn` otherwise.
 

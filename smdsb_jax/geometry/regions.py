@@ -57,6 +57,17 @@ def deform_voxel(
     return _collapse(key, points, mask, cell_center(cell).astype(points.dtype), variance)
 
 
+def deform_voxels(
+    key: jax.Array, points: Float[Array, "clouds n 3"], min_share: float, variance: float
+) -> Deformed:
+    """`deform_voxel` of several clouds, whose cells are tried in one order, as DefRec has it."""
+    order_key, noise_key = jax.random.split(key)
+    order = jax.random.permutation(order_key, CELLS**3)
+    keys = jax.random.split(noise_key, points.shape[0])
+    least = least_points(min_share, points.shape[1])
+    return jax.vmap(lambda k, p: deform_voxel(order, k, p, least, variance))(keys, points)
+
+
 def deform_ball(
     radius: float, key: jax.Array, points: Float[Array, "n 3"], min_points: int, variance: float
 ) -> Deformed:

@@ -30,8 +30,6 @@ class ClassificationHead(nn.Module):
 class PointwiseHead(nn.Module):
     """Per-point features and the embedding -> a vector per point, as a rebuilt point; ReLU, no biases.
 
-    The first layer's input is [local features, embedding] of every point; its product is taken as local
-    part + embedding part, the latter once per cloud.
     [Achituve et al., WACV 2021, arXiv:2003.12641; dropout after all but the last hidden layer]
     """
 
@@ -41,14 +39,65 @@ class PointwiseHead(nn.Module):
     @nn.compact
     def __call__(self, features: Features, *, train: bool) -> Float[Array, "batch n outputs"]:
         """Map every point; `train` turns dropout on and normalizes by the batch's own statistics."""
-        local, embedding = features.per_point, features.embedding.shape[-1]
-        width = embedding // 4  # 256, 256 and 128 after an embedding of 1024; narrow after a narrow one
-        inputs = local.shape[-1] + embedding
-        kernel = self.param("kernel", torch_uniform, (inputs, width))
-        of_local, of_embedding = jnp.split(kernel, [local.shape[-1]])
-        h = product(local, of_local) + (features.embedding @ of_embedding)[:, None, :]
-        h = leaky_relu(BatchNorm(width, name="norm")(h, train=train), 0.0)
+        embedding = features.embedding.shape[-1]
+        # 256, 256 and 128 after an embedding of 1024; narrow after a narrow one
+        h = _first_layer(self, features, embedding // 4, train=train)
         for i, width in enumerate((embedding // 4, embedding // 8), start=2):
             h = Dropout(self.dropout)(h, train=train)
             h = DenseBlock(width, negative_slope=0.0, name=f"conv{i}")(h, train=train)
         return Dense(self.outputs, use_bias=False, name="out")(h)
+
+
+class CountHead(nn.Module):
+    """Per-point features and the embedding -> logits of the bins of a count, for every point.
+
+    Wider than `PointwiseHead`; after the first layer biases and leaky ReLU; dropout after all hidden layers.
+    [MLSP; Liang et al., ECCV 2022]
+    """
+
+    bins: int
+    dropout: float = 0.5
+
+    @nn.compact
+    def __call__(self, features: Features, *, train: bool) -> Float[Array, "batch n bins"]:
+        """Map every point; `train` turns dropout on and normalizes by the batch's own statistics."""
+        embedding = features.embedding.shape[-1]  # 512, 256 and 256 after an embedding of 1024
+        h = Dropout(self.dropout)(_first_layer(self, features, embedding // 2, train=train), train=train)
+        for i in (2, 3):
+            h = DenseBlock(embedding // 4, use_bias=True, name=f"conv{i}")(h, train=train)
+            h = Dropout(self.dropout)(h, train=train)
+        return Dense(self.bins, name="out")(h)
+
+
+class StructureHeads(nn.Module):
+    """What is told of every point of a cloud, each by a head of its own; MLSP's."""
+
+    names: tuple[str, ...]  # of what is told: position, normal, cardinality
+    bins: int  # of the cardinality
+    dropout: float = 0.5
+
+    @nn.compact
+    def __call__(self, features: Features, *, train: bool) -> dict[str, Float[Array, "batch n _"]]:
+        """Positions [3], normals [3], of any length, and logits [bins], so far as they are named."""
+        told = {}
+        for name in self.names:
+            if name == "cardinality":
+                told[name] = CountHead(self.bins, self.dropout, name=name)(features, train=train)
+            else:
+                told[name] = PointwiseHead(3, self.dropout, name=name)(features, train=train)
+        return told
+
+
+def _first_layer(
+    head: nn.Module, features: Features, width: int, *, train: bool
+) -> Float[Array, "batch n width"]:
+    """Of a head of every point: dense without bias, BatchNorm, ReLU of [local features, embedding].
+
+    The product is taken as local part + embedding part, the latter once per cloud.
+    """
+    local = features.per_point
+    inputs = local.shape[-1] + features.embedding.shape[-1]
+    kernel = head.param("kernel", torch_uniform, (inputs, width))
+    of_local, of_embedding = jnp.split(kernel, [local.shape[-1]])
+    h = product(local, of_local) + (features.embedding @ of_embedding)[:, None, :]
+    return leaky_relu(BatchNorm(width, name="norm")(h, train=train), 0.0)

@@ -7,6 +7,7 @@ from smdsb_jax.pretext.defrec import defrec, defrec_radius
 from smdsb_jax.pretext.dfan import dfan
 from smdsb_jax.pretext.gast import gast
 from smdsb_jax.pretext.implicit import implicit
+from smdsb_jax.pretext.mlsp import mlsp
 from smdsb_jax.pretext.none import none
 from smdsb_jax.pretext.pointdan import pointdan
 from smdsb_jax.pretext.reconstructing_space import reconstructing_space
@@ -17,6 +18,7 @@ PRETEXT: dict[str, Callable[..., Pretext]] = {
     "defrec_radius": defrec_radius,  # the region is a ball instead of a cell: its PointSegDA variant
     "self_distillation": self_distillation,  # agree with an averaged teacher: host of its best row
     "gast": gast,  # tell the rotations of a mixed cloud and which cell was distorted
+    "mlsp": mlsp,  # rebuild a cell, and count neighbors and tell normals everywhere: a method of Table I
     "reconstructing_space": reconstructing_space,  # a jigsaw of cells, as an example the paper names
     "implicit": implicit,  # tell the distances of random places to the cloud's surface
     "pointdan": pointdan,  # heads that disagree, nodes that agree: alignment instead of self-supervision

@@ -7,7 +7,7 @@ import jax
 from jaxtyping import Array, Bool, Float
 
 from smdsb_jax.geometry.chamfer import chamfer_distance
-from smdsb_jax.geometry.regions import CELLS, Deformed, deform_ball, deform_voxel, least_points
+from smdsb_jax.geometry.regions import Deformed, deform_ball, deform_voxels, least_points
 from smdsb_jax.layers.heads import PointwiseHead
 from smdsb_jax.network import Passes, Train, run
 from smdsb_jax.pretext.base import Losses, Pretext, View
@@ -38,10 +38,8 @@ def defrec(
       ValueError: an option out of its range.
     """
 
-    def deform(key: jax.Array, keys: jax.Array, points: Float[Array, "batch n 3"]) -> Deformed:
-        order = jax.random.permutation(key, CELLS**3)  # one for the batch, as released
-        least = least_points(min_share, points.shape[1])
-        return jax.vmap(lambda k, p: deform_voxel(order, k, p, least, noise_variance))(keys, points)
+    def deform(key: jax.Array, points: Float[Array, "batch n 3"]) -> Deformed:
+        return deform_voxels(key, points, min_share, noise_variance)
 
     return _reconstruction(deform, min_share, noise_variance, scale, dropout)
 
@@ -68,8 +66,9 @@ def defrec_radius(
     """
     check_range("pretext.radius", radius, 0, 2)
 
-    def deform(key: jax.Array, keys: jax.Array, points: Float[Array, "batch n 3"]) -> Deformed:
-        del key
+    def deform(key: jax.Array, points: Float[Array, "batch n 3"]) -> Deformed:
+        _, noise_key = jax.random.split(key)  # the first is that of `deform_voxels`' order
+        keys = jax.random.split(noise_key, points.shape[0])
         least = least_points(min_share, points.shape[1])
         return jax.vmap(lambda k, p: deform_ball(radius, k, p, least, noise_variance))(keys, points)
 
@@ -77,13 +76,13 @@ def defrec_radius(
 
 
 def _reconstruction(
-    deform: Callable[[jax.Array, jax.Array, Float[Array, "batch n 3"]], Deformed],
+    deform: Callable[[jax.Array, Float[Array, "batch n 3"]], Deformed],
     min_share: float,
     noise_variance: float,
     scale: float,
     dropout: float,
 ) -> Pretext:
-    """The task of rebuilding what `deform(key of the batch, key of each cloud, points)` replaced."""
+    """The task of rebuilding what `deform(key, points)` replaced."""
     check_range("pretext.min_share", min_share, 0, 1)
     check_range("pretext.noise_variance", noise_variance, 0, 1)
     check_range("pretext.scale", scale, 0, 1e6)
@@ -95,9 +94,7 @@ def _reconstruction(
         return dict(head.lazy_init(key, features, train=False)), ()
 
     def prepare(view: View, key: jax.Array) -> Prepared:
-        region_key, noise_key = jax.random.split(key)
-        keys = jax.random.split(noise_key, view.points.shape[0])
-        return Prepared(view.points, *deform(region_key, keys, view.points))
+        return Prepared(view.points, *deform(key, view.points))
 
     def loss(
         passes: Passes,

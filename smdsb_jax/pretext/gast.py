@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from smdsb_jax.augment import join, spread_order
 from smdsb_jax.geometry.curvature import ROUNDEST, normals_and_curvature
-from smdsb_jax.geometry.regions import CELLS, cell_of, deform_voxel, least_points
+from smdsb_jax.geometry.regions import CELLS, cell_of, deform_voxels
 from smdsb_jax.layers.basic import Dense
 from smdsb_jax.network import Passes, Train
 from smdsb_jax.pretext.base import Losses, Pretext, View
@@ -103,13 +103,7 @@ def gast(
         return out
 
     def distort(points: Float[Array, "batch n 3"], key: jax.Array) -> Distorted:
-        order_key, noise_key = jax.random.split(key)
-        order = jax.random.permutation(order_key, CELLS**3)  # one for the batch, as released
-        keys = jax.random.split(noise_key, points.shape[0])
-        least = least_points(min_share, points.shape[1])
-        distorted, mask = jax.vmap(lambda k, p: deform_voxel(order, k, p, least, noise_variance))(
-            keys, points
-        )
+        distorted, mask = deform_voxels(key, points, min_share, noise_variance)
         weight = jnp.where(jnp.any(mask, axis=1), distortion_weight, 0.0)
         if curvature_factor:
             curvature = jax.vmap(normals_and_curvature)(points)[1]

@@ -33,6 +33,11 @@ def unchanged(
     return labels
 
 
+def any_classes(classes: int) -> None:
+    """The check of a rule that serves any number of classes."""
+    del classes
+
+
 class PseudoLabelRule(NamedTuple):
     """Pure functions; options are bound when it is made.
 
@@ -41,6 +46,7 @@ class PseudoLabelRule(NamedTuple):
       evenly spaced within stage 2; `progress` is the share of the stage that is done, above 0 and below 1.
     - `needs_source`: whether the evidence must have the source.
     - `may_leave_out`: whether a label may weigh 0.
+    - `check(classes)`: raises ValueError where the options cannot serve so many classes, before any work.
     """
 
     assign: Callable[[jax.Array, Evidence], PseudoLabels]
@@ -48,3 +54,4 @@ class PseudoLabelRule(NamedTuple):
     refinements: int = 0
     needs_source: bool = False
     may_leave_out: bool = False
+    check: Callable[[int], None] = any_classes

@@ -122,6 +122,23 @@ def test_gast_as_published_keeps_its_tasks_in_stage_2_only_to_select_for_them():
         assert (parts.selection is not None) == (config is selected)
 
 
+def test_mlsp_as_published_has_its_tasks_on_the_target_in_stage_1():
+    alone, selected = (pointda.get_config(f"m2r,method=mlsp,selection={s}") for s in ("none", "skewness"))
+    assert (alone.stage2.pretext, selected.stage2.pretext) == (False, True)
+    assert (alone.pretext.on_source, selected.pretext.on_source) == (False, True)
+    task = alone.pretext
+    assert (task.position_weight, task.normal_weight, task.cardinality_weight) == (0.5, 0.5, 0.05)
+    assert (task.weight, alone.classification.weight, alone.classification.mixup) == (1.0, 0.5, "pcm")
+    rule = {"name": "adam", "learning_rate": 1e-3, "weight_decay": 5e-5, "schedule": "cosine"}
+    assert alone.optimizer.to_dict() == rule and alone.stage2.schedule == "wave"
+    rounds = alone.pseudo_labels
+    assert (rounds.name, rounds.score, rounds.threshold) == ("self_paced", "double_softmax", 1.5492)
+    assert (rounds.step, rounds.rounds, alone.stage2.init) == (0.0, 2, "stage1")
+    radii = {d: pointda.get_config(f"{d},method=mlsp").pretext.count_radius for d in ("s2m", "m2s", "m2r")}
+    assert radii == {"s2m": 0.13, "m2s": 0.12, "m2r": 0.135}
+    assert embedded.get_config("c2s,method=mlsp").pretext.count_radius == 0.13
+
+
 def test_the_pilot_is_random_selection_of_half_of_each_domain():
     config = embedded.get_config("c2s,selection=pilot").selection
     assert (config.statistic, config.keep_ratio, config.scope) == ("random", 0.5, "per_domain")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from smdsb_jax.geometry.curvature import eigen_3x3, normals_and_curvature
+from smdsb_jax.geometry.curvature import eigen_3x3, normals, normals_and_curvature
 
 of_one = jax.jit(normals_and_curvature, static_argnums=1)
 
@@ -98,6 +98,33 @@ def test_points_without_a_surface_have_finite_values_and_no_gradient(points):
     assert (gradient == 0).all()
     np.testing.assert_allclose(curvature, 0, atol=2e-7)
     np.testing.assert_allclose(np.linalg.norm(normal, axis=1), 1, atol=1e-6)
+
+
+def test_normals_are_those_of_the_curvature_and_of_a_plane():
+    points = sphere(300).astype(np.float32)
+    of_cloud = jax.jit(functools.partial(normals, neighbors=20))
+    np.testing.assert_array_equal(of_cloud(points), of_one(points, 20)[0])
+    points[:, 2] = 0.3 * points[:, 0]
+    cosine = np.abs(of_cloud(points) @ np.array([-0.3, 0, 1]) / np.sqrt(1.09))
+    np.testing.assert_allclose(cosine, 1, atol=1e-5)
+
+
+def test_without_a_plane_the_normal_is_zero():
+    direction = ball(8, seed=2)[:, None, None]
+    places = [np.full((40, 3), 0.3), np.repeat(ball(3), [15, 15, 10], axis=0)]  # of two places at most
+    places += list(0.5 + direction[:, 0] * np.linspace(-0.2, 0.2, 40)[:, None])  # lines beside the origin
+    clouds = np.stack(places).astype(np.float32)
+
+    def total(clouds):
+        found = jax.vmap(functools.partial(normals, neighbors=20))(clouds)
+        return jnp.sum(found), found
+
+    of_clouds = jax.jit(jax.grad(total, has_aux=True))
+    gradient, found = of_clouds(clouds)
+    assert (found == 0).all() and (gradient == 0).all()
+    clouds[2, 3] += [0.01, 0.02, -0.01]  # beside the line: those that it is near to have a plane
+    near = (np.argsort(cdist(clouds[2], clouds[2]), axis=1)[:, :20] == 3).any(axis=1)
+    np.testing.assert_array_equal(np.abs(of_clouds(clouds)[1][2]).max(axis=1) > 0, near)
 
 
 def test_eigenvectors_are_orthonormal_and_diagonalize_also_indefinite_matrices():

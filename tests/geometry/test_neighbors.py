@@ -6,12 +6,13 @@ import jax.numpy as jnp
 import jax.test_util
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
 from smdsb_jax.geometry import neighbors
 from smdsb_jax.geometry.chamfer import chamfer_distance
 from smdsb_jax.geometry.farthest_points import farthest_point_sampling
-from smdsb_jax.geometry.neighbors import knn, nearest, within_radius
+from smdsb_jax.geometry.neighbors import count_within, knn, nearest, within_radius
 
 
 def cloud(*shape, seed=0):
@@ -97,7 +98,25 @@ def test_knn_refuses_impossible_k_by_the_names_of_the_fields(k):
         jax.eval_shape(functools.partial(knn, k=k), jnp.zeros((5, 3)))
 
 
+@pytest.mark.parametrize("n", [50, 700])  # 700: two blocks of queries, the last one filled up
+def test_counts_equal_those_of_a_tree(n):
+    points = cloud(n, 3).astype(np.float32)
+    points[10:13] = points[9]  # coincident points count each other
+    found = jax.jit(functools.partial(count_within, radius=0.5))(points)
+    expected = cKDTree(points).query_ball_point(points, 0.5, return_length=True)
+    np.testing.assert_array_equal(found, expected)
+    assert found.min() == 1 and found[9] >= 4
+
+
+def test_counts_on_a_line_and_no_gradient_through_them():
+    points = jnp.zeros((4, 3)).at[:, 0].set(jnp.array([0, 0.1, 0.2, 0.3]))
+    assert count_within(points, 0.15).tolist() == [2, 3, 3, 2]
+    gradient = jax.grad(lambda p: jnp.sum(p[:, 0] * count_within(p, 0.15)))(points)
+    np.testing.assert_array_equal(gradient[:, 0], [2, 3, 3, 2])
+
+
 KERNELS = {
+    "count_search": lambda p: jax.vmap(functools.partial(count_within, radius=0.1))(p),
     "knn_search": lambda p: jax.vmap(functools.partial(knn, k=3))(p),
     "farthest_points": lambda p: jax.vmap(lambda q: farthest_point_sampling(q, 3, jnp.array(0)))(p),
     "chamfer_nearest": lambda p: jax.vmap(jax.grad(lambda q: chamfer_distance(p[0], q, p[0, :, 0] > 0)))(p),

@@ -4,7 +4,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from smdsb_jax.geometry.regions import cell_center, cell_of, deform_ball, deform_voxel, permute_cells
+from smdsb_jax.geometry.regions import (
+    cell_center,
+    cell_of,
+    deform_ball,
+    deform_voxel,
+    deform_voxels,
+    permute_cells,
+)
 
 CENTERS = {
     0: (-2 / 3, -2 / 3, -2 / 3),
@@ -52,6 +59,20 @@ def test_the_first_cell_of_the_order_that_qualifies_is_taken_in_every_cloud():
         for seed in range(2):
             _, mask = deform_voxel(order, jax.random.key(seed), points, 40, 0.001)
             assert (cell_of(points)[mask] == cell).all() and mask.sum() >= 40
+
+
+def test_several_clouds_share_the_order_of_cells_and_have_noise_of_their_own():
+    both = jnp.concatenate([clustered(20, 50, 60), clustered(7, 50, 60)])
+    clouds, cell = jnp.stack([both] * 3), np.asarray(cell_of(both))
+    of_key = jax.jit(lambda key: deform_voxels(key, clouds, 45 / 120, 0.001))
+    taken = set()
+    for seed in range(6):
+        deformed, mask = map(np.asarray, of_key(jax.random.key(seed)))
+        (region,) = np.unique(cell[mask[0]])
+        np.testing.assert_array_equal(mask, np.tile(cell == region, (3, 1)))
+        assert (deformed[0][mask[0]] != deformed[1][mask[0]]).all()
+        taken.add(int(region))
+    assert taken == {7, 20}
 
 
 def test_no_cell_qualifies():

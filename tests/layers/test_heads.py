@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from smdsb_jax.encoders import DGCNN, PointNet
-from smdsb_jax.layers.heads import ClassificationHead, PointwiseHead
+from smdsb_jax.layers.heads import ClassificationHead, CountHead, PointwiseHead, StructureHeads
 from smdsb_jax.state import Features
 from tests.random_variables import random_variables
 
@@ -65,6 +65,38 @@ def test_reconstruction_equals_the_product_of_concatenated_features():
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(("encoder", "count"), [(DGCNN(), 989_712), (PointNet(), 989_712 - 192 * 512)])
+def test_the_head_of_counts_has_the_published_size(encoder, count):
+    points = jax.ShapeDtypeStruct((2, 32, 3), jnp.float32)
+    key = jax.random.key(0)
+    features, _ = jax.eval_shape(functools.partial(encoder.init_with_output, train=False), key, points)
+    logits, variables = jax.eval_shape(
+        functools.partial(CountHead(16).init_with_output, train=False), key, features
+    )
+    assert logits.shape == (2, 32, 16)
+    assert size(variables["params"]) == count
+    if count == 989_712:
+        parts = {name: size(tree) for name, tree in variables["params"].items()}
+        assert parts == {
+            "kernel": 786_432, "norm": 1_024, "conv2": 131_840, "conv3": 66_304, "out": 4_112,
+        }  # fmt: skip
+
+
+def test_the_head_of_counts_equals_its_formula():
+    features, head = small_features(), CountHead(5)
+    variables = random_variables(head, features)
+    p = jax.device_get(variables["params"])
+    everywhere = np.repeat(features.embedding[:, None, :], 10, axis=1)
+    h = np.concatenate([*features.layers, everywhere], axis=-1)
+    h = np.maximum(normalized(h @ p["kernel"], p["norm"]), 0)
+    for name in ("conv2", "conv3"):
+        h = normalized(h @ p[name]["dense"]["kernel"] + p[name]["dense"]["bias"], p[name]["norm"])
+        h = np.where(h > 0, h, 0.2 * h)
+    expected = h @ p["out"]["kernel"] + p["out"]["bias"]
+    found = jax.jit(functools.partial(head.apply, train=False))(variables, features)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(("slope", "biases"), [(0.2, (True, True)), (0.0, (False, True))])
 def test_classification_equals_its_formula(slope, biases):
     head = ClassificationHead(5, hidden=(8, 4), negative_slope=slope, hidden_bias=biases)
@@ -86,6 +118,7 @@ def test_classification_equals_its_formula(slope, biases):
     [
         (ClassificationHead(5, (64, 64)), Features(jnp.asarray(values(3, 6)), ())),
         (PointwiseHead(), small_features()),
+        (CountHead(4), small_features()),
     ],
 )
 def test_dropout_acts_in_training_only_and_by_its_key(head, inputs):
@@ -104,3 +137,19 @@ def test_dropout_acts_in_training_only_and_by_its_key(head, inputs):
     without = head.clone(dropout=0.0)
     same, _ = without.apply(variables, inputs, train=True, mutable=["batch_stats"])  # needs no key
     assert np.abs(same - first).max() > 1e-3
+
+
+def test_only_the_named_structures_have_a_head():
+    features = small_features()
+    heads = StructureHeads(("normal", "cardinality"), bins=7)
+    variables = random_variables(heads, features)
+    assert set(variables["params"]) == {"normal", "cardinality"}
+    told = heads.apply(variables, features, train=False)
+    assert {name: value.shape for name, value in told.items()} == {
+        "normal": (3, 10, 3),
+        "cardinality": (3, 10, 7),
+    }
+    alone = PointwiseHead(3).apply(
+        {kind: trees["normal"] for kind, trees in variables.items()}, features, train=False
+    )
+    np.testing.assert_allclose(told["normal"], alone, rtol=1e-6)
