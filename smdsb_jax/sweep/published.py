@@ -16,8 +16,8 @@ TOLERANCE = 0.06  # half of a last digit, and a little: beyond it a printed aver
 class Published(NamedTuple):
     """One printed row, in %."""
 
-    values: dict[str, float]  # direction → target test accuracy
-    average: float  # as printed
+    values: dict[str, float]  # direction → target test accuracy; some rows of the text have one alone
+    average: float | None  # as printed
 
     @property
     def recomputed(self) -> float:
@@ -32,13 +32,15 @@ def published(table: str) -> dict[str, Published]:
     rows = {}
     for line in csv.DictReader(lines):
         name = ", ".join(line[key] for key in ("method", "backbone") if key in line)
-        values = {direction: float(line[column]) for column, direction in DIRECTIONS.items()}
-        rows[name] = Published(values, float(line["avg_printed"]))
+        values = {d: float(line[column]) for column, d in DIRECTIONS.items() if line[column]}
+        rows[name] = Published(values, float(line["avg_printed"]) if line["avg_printed"] else None)
     return rows
 
 
 def average_text(row: Published) -> str:
-    """The printed average, with the recomputed one beside it where they differ by more than rounding."""
+    """The printed average, if any, with the recomputed one beside it where they differ beyond rounding."""
+    if row.average is None:
+        return ""
     if abs(row.average - row.recomputed) <= TOLERANCE:
         return f"{row.average:.1f}"
     return f"{row.average:.1f} (recomputed {row.recomputed:.2f})"

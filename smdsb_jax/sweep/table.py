@@ -151,6 +151,7 @@ def csv_text(grid: Grid, found: Results, rows: Sequence[str]) -> str:
                 writer.writerow([row, stage or "", selection, column, mean, spread, len(values)])
     for row, printed in grid.published.items():
         averages = {AVERAGE: printed.average, f"{AVERAGE}_recomputed": round(printed.recomputed, 4)}
+        averages = averages if printed.average is not None else {}
         for column, value in (printed.values | averages).items():
             writer.writerow([row, "", "published", column, value, "", ""])
     return text.getvalue()

@@ -34,19 +34,39 @@ def test_table1_at_the_published_protocol(tmp_path):
     found = configs("table1", tmp_path)
     assert [(c.pretext.name, c.selection.statistic, c.encoder.name) for c in reversed(found.values())] == [
         ("none", "none", "dgcnn"),
+        ("pointdan", "none", "dgcnn"),
+        ("implicit", "none", "dgcnn"),
         ("defrec", "none", "dgcnn"),
+        ("dfan", "none", "dgcnn"),
+        ("mlsp", "none", "dgcnn"),
         ("gast", "none", "pointnet"),
         ("gast", "skewness", "pointnet"),
         ("self_distillation", "none", "dgcnn"),
         ("self_distillation", "skewness", "dgcnn"),
         ("none", "none", "dgcnn"),
+        ("defrec", "none", "pointnet"),
+        ("defrec", "skewness", "pointnet"),
     ]
     oracle = found["oracle (trained with target labels)"]
     assert oracle.data.source == oracle.data.target == "shapenet"
-    assert found["DefRec+PCM"].classification.mixup == "pcm" and found["GAST"].stage1.steps == 10_000
+    assert found["DefRec+PCM, quoted"].classification.mixup == "pcm" and found["GAST"].stage1.steps == 10_000
     grid = get_grid("table1")
     assert set(grid.rows) - set(grid.published) == {"oracle (trained with target labels)"}
-    assert set(grid.published) - set(grid.rows) == {"PointDAN", "ImplicitPCDA", "DFAN", "MLSP"}
+    assert set(grid.published) <= set(grid.rows)  # every row of the paper
+    assert sum("quoted" in name for name in grid.rows) == 5
+    assert get_grid("table1").published["DefRec+PCM+SM-DSB, PointNet"].values == {"m2r": 49.2}
+
+
+def test_every_method_stands_with_and_without_the_selection(tmp_path):
+    found = configs("methods,data=embedded", tmp_path)
+    assert set(METHODS) - {"oracle"} == {name for name in found if name in METHODS}
+    hosts = set(METHODS) - {"oracle", "source_only"}
+    assert {name.removesuffix(" + SM-DSB") for name in found if name.endswith(" + SM-DSB")} == hosts
+    for name in hosts:
+        assert found[name].selection.statistic == "none"
+        assert found[f"{name} + SM-DSB"].selection.statistic == "skewness"
+    contrasts = get_grid("methods").contrasts
+    assert len(contrasts["all: SM-DSB minus none"]) == len(hosts) == len(contrasts) - 1
 
 
 def test_table3_is_stage_1_alone_with_the_papers_values_for_pointnet(tmp_path):
