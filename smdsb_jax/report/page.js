@@ -63,13 +63,13 @@ function ballOf({ x, y, z }) {
   return middle.map((m) => [m - 1.05 * radius, m + 1.05 * radius]);
 }
 
-// a cloud, z up; `text` stands in for one that is not there
+// a cloud, z up, above its scale or legend; `text` stands in for one that is not there
 function plotCloud(id, cloud, traces, text, more) {
   const ranges = cloud ? ballOf(cloud) : [[0, 1], [0, 1], [0, 1]];
   const [xaxis, yaxis, zaxis] = ranges.map((range) => ({ visible: false, range }));
   const camera = { eye: { x: 1.2, y: 1.2, z: 0.62 } }; // azimuth 45°, elevation 20°
   plot(id, traces, {
-    scene: { aspectmode: "manual", aspectratio: { x: 1.45, y: 1.45, z: 1.45 }, xaxis, yaxis, zaxis, camera },
+    scene: { domain: { y: [Math.min(0.3, 64 / $(id).clientHeight), 1] }, aspectmode: "manual", aspectratio: { x: 1.45, y: 1.45, z: 1.45 }, xaxis, yaxis, zaxis, camera },
     annotations: cloud ? [] : [{ text, showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5 }],
     xaxis: { visible: false }, yaxis: { visible: false }, margin: { l: 0, r: 0, t: 0, b: 8 },
     uirevision: "one", // the view stays when the cloud changes
