@@ -5,6 +5,7 @@ from collections.abc import Callable
 from smdsb_jax.pretext.base import Losses, Pretext, View, build_view, prepare
 from smdsb_jax.pretext.defrec import defrec, defrec_radius
 from smdsb_jax.pretext.gast import gast
+from smdsb_jax.pretext.glrv import glrv
 from smdsb_jax.pretext.none import none
 from smdsb_jax.pretext.reconstructing_space import reconstructing_space
 from smdsb_jax.pretext.self_distillation import self_distillation
@@ -15,6 +16,7 @@ PRETEXT: dict[str, Callable[..., Pretext]] = {
     "self_distillation": self_distillation,  # agree with an averaged teacher: host of its best row
     "gast": gast,  # tell the rotations of a mixed cloud and which cell was distorted
     "reconstructing_space": reconstructing_space,  # a jigsaw of cells, as an example the paper names
+    "glrv": glrv,  # tell a scale, rebuild what was squeezed onto a plane; after an abstract
     "none": none,  # source_only: no self-supervision
 }
 
