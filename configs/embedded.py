@@ -40,6 +40,7 @@ SMALL = {  # what is smaller than published; an entry that is not here keeps its
         "layers": (32, 32, 64), "input_tnet": False, "feature_tnet": False, "embedding": 256,
     },
     "graph": {"iterations": 100, "refinements": 4},  # a second each, not a minute
+    "voted": {"refinements": 4},
 }  # fmt: skip
 
 

@@ -82,6 +82,21 @@ def mlsp(config: ConfigDict) -> None:
     config.stage2.schedule = "wave"
 
 
+def glrv(config: ConfigDict) -> None:
+    """GLRV-like: scales, squeezed regions, voted labels, all weights ours [after Fan et al., CVPR 2022].
+
+    Stage 1 is the warm-up without votes, stage 2 goes on from it, with new votes in every epoch. What was
+    meant as one cosine over both is one for each. The tasks are the target's, or both domains' under a
+    selection.
+    """
+    defrec(config)
+    choose(config, "pretext", "glrv")  # its two weights are its own options
+    config.pretext.weight = config.classification.weight = 1.0
+    config.pretext.on_source = config.selection.statistic != "none"
+    choose(config, "pseudo_labels", "voted")
+    config.stage2.update({"init": "stage1", "pretext": True})
+
+
 def reconstructing_space(config: ConfigDict) -> None:
     """The jigsaw in DefRec's framework, its baseline: the target alone, or both domains under a selection.
 
@@ -166,6 +181,7 @@ METHODS: dict[str, Callable[[ConfigDict], None]] = {
     "gast": gast,  # rotations and distortions, self-paced labels
     "self_distillation": self_distillation,  # averaged teacher, labels refined on a graph
     "mlsp": mlsp,  # positions, counts and normals of a masked cell, self-paced labels
+    "glrv": glrv,  # scales and squeezed regions, voted labels: after an abstract
     "reconstructing_space": reconstructing_space,  # a jigsaw of cells, as DefRec's baseline
     "puzzle": puzzle,  # the same on both domains with equal rights
     "implicit": implicit,  # distance fields, self-paced labels

@@ -71,6 +71,15 @@ def run(
     return output, put(variables, part, dict(new))
 
 
+def run_own(
+    module: nn.Module, variables: Variables, name: str, *args: Any, train: Train, key: jax.Array | None = None
+) -> tuple[Any, Variables]:
+    """As `run`, one of several heads of the pretext task: on `variables[…]["pretext"][name]`."""
+    heads = {kind: parts["pretext"] for kind, parts in variables.items()}
+    output, heads = run(module, heads, name, *args, train=train, key=key)
+    return output, put(variables, "pretext", heads)
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _apply_in_training(
     module: nn.Module, constant: bool, own: Variables, args: tuple[Any, ...], rngs: dict[str, Any]

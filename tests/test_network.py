@@ -7,7 +7,7 @@ import pytest
 
 from smdsb_jax.encoders import ENCODERS
 from smdsb_jax.layers.basic import BatchNorm, Dropout
-from smdsb_jax.network import Network, encode, init_network, per_sample_mean, predict, put, run
+from smdsb_jax.network import Network, encode, init_network, per_sample_mean, predict, put, run, run_own
 from smdsb_jax.tasks.classification import classification
 
 BATCH, POINTS, CLASSES = 4, 16, 3
@@ -75,6 +75,19 @@ def test_constant_statistics_give_the_values_of_training_and_gradients_that_do_n
     own = jax.grad(lambda x: jnp.sum(weight * run(layer, variables, "encoder", x, train="constant")[0]))(x)
     other = jax.grad(lambda x: jnp.sum(weight * layer.apply(apart, x, train=False)))(x)
     np.testing.assert_allclose(own, other, rtol=1e-4)
+
+
+def test_one_of_several_heads_of_a_pretext_task_runs_on_its_own_variables():
+    layer, x = BatchNorm(3), jnp.arange(12.0).reshape(4, 3)
+    fresh = layer.init(jax.random.key(0), x, train=True)
+    variables = {kind: {"pretext": {"a": tree, "b": tree}, "head": {}} for kind, tree in fresh.items()}
+    found, after = run_own(layer, variables, "b", x, train=True)
+    expected, stats = layer.apply(fresh, x, train=True, mutable=["batch_stats"])
+    np.testing.assert_array_equal(found, expected)
+    chex.assert_trees_all_equal(after["batch_stats"]["pretext"]["b"], stats["batch_stats"])
+    after["batch_stats"]["pretext"]["b"] = fresh["batch_stats"]
+    chex.assert_trees_all_equal(after, variables)
+    chex.assert_trees_all_equal(run_own(layer, variables, "b", x, train=False)[1], variables)
 
 
 def test_inference_changes_nothing_and_does_not_see_the_other_clouds(made, points):

@@ -25,6 +25,8 @@ def tiny_config(method="defrec", **fields):
     if config.pseudo_labels.name == "self_paced":  # after so few steps no cloud is sure
         config.pseudo_labels.threshold = 0.0 if config.pseudo_labels.score == "confidence" else 2.0
         config.pseudo_labels.rounds = 3
+    if config.pseudo_labels.name == "voted":  # nor do ten agree
+        config.pseudo_labels.threshold, config.pseudo_labels.refinements = 0.5, 2
     config.stage1.steps = config.stage2.steps = 6
     config.log_every, config.eval_every = 2, 3
     return with_fields(config, fields)

@@ -1,4 +1,4 @@
-"""The distance of two clouds; `jax.vmap` outside for a batch.
+"""Distances of two clouds; `jax.vmap` outside for a batch.
 
 The search for the nearest points carries no gradient; what is computed from the found points does.
 """
@@ -28,6 +28,17 @@ def chamfer_distance(
     # by differences of the found pairs, since |y|^2 + |z|^2 - 2yz rounds where points nearly coincide
     squared = jnp.sum((original - prediction[of_original]) ** 2, axis=-1)
     squared += jnp.sum((prediction - original[of_prediction]) ** 2, axis=-1)
+    return jnp.sum(jnp.where(mask, squared, 0)) / jnp.maximum(jnp.sum(mask), 1)
+
+
+def pointwise_distance(
+    original: Float[Array, "n 3"], prediction: Float[Array, "n 3"], mask: Bool[Array, " n"]
+) -> Float[Array, ""]:
+    """Mean squared distance of each masked point to the prediction in its row; unit: coordinate squared.
+
+    (1/v) sum_{i in V} |y_i - z_i|^2, as `chamfer_distance` has them; 0 when V is empty.
+    """
+    squared = jnp.sum((original - prediction) ** 2, axis=-1)
     return jnp.sum(jnp.where(mask, squared, 0)) / jnp.maximum(jnp.sum(mask), 1)
 
 

@@ -1,4 +1,4 @@
-"""Regions of one cloud, and their replacement by noise; `jax.vmap` outside for a batch."""
+"""Regions of one cloud: replaced by noise, moved or squeezed flat; `jax.vmap` outside for a batch."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 CELLS = 3  # per axis, on [-1, 1]
 
-Deformed = tuple[Float[Array, "*clouds n 3"], Bool[Array, "*clouds n"]]  # the cloud, where it was replaced
+Deformed = tuple[Float[Array, "*clouds n 3"], Bool[Array, "*clouds n"]]  # the cloud, where it was changed
 
 
 def least_points(share: float, points: int) -> int:
@@ -78,6 +78,35 @@ def deform_ball(
     qualifies = jnp.sum(inside, axis=1) >= min_points
     pick = jnp.argmax(jnp.where(qualifies, jax.random.uniform(pick_key, qualifies.shape), -1.0))
     return _collapse(noise_key, points, inside[pick] & jnp.any(qualifies), points[pick], variance)
+
+
+def squeeze_region(key: jax.Array, points: Float[Array, "n 3"], count: int) -> Deformed:
+    """Project the `count` points nearest to a random one onto a plane through their mean, its normal random.
+
+    Returns the cloud and the mask of the region, which has exactly `count` points; the others stay.
+    """
+    pick_key, normal_key = jax.random.split(key)
+    mask = nearest_points(points, points[jax.random.randint(pick_key, (), 0, points.shape[0])], count)
+    normal = jax.random.normal(normal_key, (3,), points.dtype)  # its direction is uniform on the sphere
+    return project(points, mask, normal / jnp.linalg.norm(normal)), mask
+
+
+def nearest_points(points: Float[Array, "n 3"], point: Float[Array, " 3"], count: int) -> Bool[Array, " n"]:
+    """Mask of exactly `count` points, those nearest to `point`; of equally near ones the first."""
+    squared = jnp.sum((points - point[None, :]) ** 2, axis=-1)
+    return jnp.zeros(points.shape[0], bool).at[jax.lax.top_k(-squared, count)[1]].set(True)
+
+
+def project(
+    points: Float[Array, "n 3"], mask: Bool[Array, " n"], normal: Float[Array, " 3"]
+) -> Float[Array, "n 3"]:
+    """The masked points without their height over the plane through their mean; the others as they are.
+
+    x - ((x - g) . u) u with the mean g of the masked points and the unit normal u.
+    """
+    mean = jnp.sum(jnp.where(mask[:, None], points, 0), axis=0) / jnp.maximum(jnp.sum(mask), 1)
+    height = jnp.sum((points - mean[None, :]) * normal[None, :], axis=-1)
+    return jnp.where(mask[:, None], points - height[:, None] * normal[None, :], points)
 
 
 def _collapse(

@@ -6,6 +6,7 @@ from smdsb_jax.pretext.base import Losses, Pretext, View, build_view, prepare
 from smdsb_jax.pretext.defrec import defrec, defrec_radius
 from smdsb_jax.pretext.dfan import dfan
 from smdsb_jax.pretext.gast import gast
+from smdsb_jax.pretext.glrv import glrv
 from smdsb_jax.pretext.implicit import implicit
 from smdsb_jax.pretext.mlsp import mlsp
 from smdsb_jax.pretext.none import none
@@ -23,6 +24,7 @@ PRETEXT: dict[str, Callable[..., Pretext]] = {
     "implicit": implicit,  # tell the distances of random places to the cloud's surface
     "pointdan": pointdan,  # heads that disagree, nodes that agree: alignment instead of self-supervision
     "dfan": dfan,  # DFAN-like: distances of embeddings and of every layer's nodes, a reconstruction
+    "glrv": glrv,  # tell a scale, rebuild what was squeezed onto a plane; after an abstract
     "none": none,  # source_only: no self-supervision
 }
 

@@ -139,6 +139,20 @@ def test_mlsp_as_published_has_its_tasks_on_the_target_in_stage_1():
     assert embedded.get_config("c2s,method=mlsp").pretext.count_radius == 0.13
 
 
+def test_glrv_warms_up_in_stage_1_and_votes_in_stage_2():
+    alone, selected = (pointda.get_config(f"m2s,method=glrv,selection={s}") for s in ("none", "skewness"))
+    assert (alone.pretext.on_source, selected.pretext.on_source) == (False, True)
+    for config in (alone, selected):
+        weights = (config.pretext.weight, config.pretext.scale_weight, config.pretext.projection_weight)
+        assert weights == (1.0, 0.2, 0.2)
+        assert (config.classification.weight, config.classification.mixup) == (1.0, "none")
+        assert config.optimizer == pointda.get_config("m2s,method=defrec").optimizer
+        assert (config.stages, config.stage2.init, config.stage2.pretext) == ((1, 2), "stage1", True)
+        votes = config.pseudo_labels
+        assert (votes.name, votes.neighbors, votes.threshold, votes.refinements) == ("voted", 10, 1.0, 139)
+        assert build_parts(smdsb_jax.resolve(config), 2, 10).pretext.names == ("scale", "projection")
+
+
 def test_the_pilot_is_random_selection_of_half_of_each_domain():
     config = embedded.get_config("c2s,selection=pilot").selection
     assert (config.statistic, config.keep_ratio, config.scope) == ("random", 0.5, "per_domain")

@@ -18,6 +18,7 @@ from smdsb_jax.train_step import train_step
 from tests.tiny_run import tiny_config
 
 BATCH = 8
+LEFT_OUT = "clouds that config.pseudo_labels leaves out"
 
 
 def started(method, stage, **changes):
@@ -72,7 +73,9 @@ def test_what_contradicts_a_method_is_refused(method):
     if config.classification.mixup == "pcm":
         words = "would score mixed clouds"
     elif config.pseudo_labels.name == "self_paced":
-        config.pseudo_labels.threshold, words = 0.8, "clouds that config.pseudo_labels leaves out"
+        config.pseudo_labels.threshold, words = 0.8, LEFT_OUT
+    elif config.pseudo_labels.name == "voted":
+        words = LEFT_OUT
     else:
         resolve(config)
         return

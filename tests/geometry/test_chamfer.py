@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from smdsb_jax.geometry.chamfer import chamfer_distance
+from smdsb_jax.geometry.chamfer import chamfer_distance, pointwise_distance
 
 chamfer = jax.jit(chamfer_distance)  # op by op, most of the time would be compilation
 
@@ -65,3 +65,25 @@ def test_chamfer_of_an_empty_mask_is_zero_with_zero_gradients():
 
 def test_chamfer_of_a_prediction_that_is_nan_is_nan():
     assert np.isnan(chamfer(cloud(5, 3), np.full((5, 3), np.nan), np.ones(5, bool)))
+
+
+def test_a_squeezed_pair_by_hand():
+    original = jnp.array([[0.0, 0, 1], [0, 0, -1], [5, 5, 5]])
+    flat, swapped = original.at[:, 2].set(0), original[jnp.array([1, 0, 2])]
+    mask = jnp.array([True, True, False])
+    pointwise = jax.jit(pointwise_distance)
+    for distance, of_flat, of_swapped in ((chamfer, 2, 0), (pointwise, 1, 4)):
+        assert distance(original, flat, mask) == of_flat
+        assert distance(original, swapped, mask) == of_swapped
+        assert distance(original, original.at[2].set(7.0), mask) == 0
+
+
+def test_pointwise_gradient_is_exact_zero_outside_the_mask_and_of_an_empty_mask():
+    original, prediction, mask = cloud(12, 3), cloud(12, 3, seed=1), np.arange(12) < 7
+    both = jax.jit(jax.value_and_grad(pointwise_distance, 1))
+    value, gradient = both(original, prediction, mask)
+    difference = np.where(mask[:, None], prediction - original, 0)
+    np.testing.assert_allclose(value, (difference**2).sum() / 7, rtol=1e-5)
+    np.testing.assert_allclose(gradient, 2 * difference / 7, rtol=1e-5)
+    value, gradient = both(original, prediction, np.zeros(12, bool))
+    assert value == 0 and not gradient.any()

@@ -3,6 +3,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.spatial import KDTree
+from scipy.spatial.distance import pdist
 
 from smdsb_jax.geometry.regions import (
     cell_center,
@@ -10,9 +12,13 @@ from smdsb_jax.geometry.regions import (
     deform_ball,
     deform_voxel,
     deform_voxels,
+    nearest_points,
     permute_cells,
+    project,
+    squeeze_region,
 )
 
+squeeze = jax.jit(squeeze_region, static_argnums=2)  # op by op, most of the time would be compilation
 CENTERS = {
     0: (-2 / 3, -2 / 3, -2 / 3),
     1: (-2 / 3, -2 / 3, 0),
@@ -127,3 +133,54 @@ def test_a_permutation_of_cells_moves_each_as_it_is():
     np.testing.assert_allclose(back, points, atol=1e-6)
     beyond, _ = permute_cells(swapped(26, 0), jnp.array([[1.2, 0.9, 0.9]]))
     np.testing.assert_allclose(beyond, [[1.2 - 4 / 3, 0.9 - 4 / 3, 0.9 - 4 / 3]], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "normal, flat",
+    [((0, 0, 1), (1, 2, 0)), ((2**-0.5, 2**-0.5, 0), (-0.5, 0.5, 3)), ((1, 0, 0), (0, 2, 3))],
+)
+def test_a_projection_by_hand(normal, flat):
+    points = jnp.array([[1.0, 2, 3], [-1, -2, -3], [9, 9, 9]])  # the mean of the first two is 0
+    found = project(points, jnp.arange(3) < 2, jnp.array(normal, jnp.float32))
+    np.testing.assert_allclose(found[:2], [flat, np.negative(flat)], atol=1e-6)
+    np.testing.assert_array_equal(found[2], points[2])
+
+
+def test_a_squeezed_region_is_flat_and_the_rest_stays():
+    points = np.random.default_rng(0).uniform(-1, 1, (300, 3)).astype(np.float32)
+    flat, mask = map(np.asarray, squeeze(jax.random.key(0), points, 40))
+    assert mask.sum() == 40 and np.any(flat != points, axis=1)[mask].all()
+    np.testing.assert_array_equal(flat[~mask], points[~mask])
+    inside, before = (np.asarray(cloud, np.float64)[mask] for cloud in (flat, points))
+    np.testing.assert_allclose(inside.mean(axis=0), before.mean(axis=0), atol=1e-6)
+    spread, axes = np.linalg.eigh(np.cov(inside.T))
+    assert spread[0] < 1e-10 and spread[1] > 1e-2
+    moved = before - inside
+    np.testing.assert_allclose(moved, (moved @ axes[:, :1]) * axes[:, 0], atol=1e-5)  # along the normal
+    assert (pdist(inside) <= pdist(before) + 1e-6).all()
+    again = jax.jit(project)(flat, mask, axes[:, 0].astype(np.float32))
+    np.testing.assert_allclose(again, flat, atol=1e-6)
+    centers = [set(KDTree(points).query(point, 40)[1]) for point in points]
+    assert set(np.flatnonzero(mask)) in centers
+
+
+def test_the_nearest_points_are_as_many_as_asked_also_among_duplicates():
+    points = np.random.default_rng(1).normal(size=(300, 3)).astype(np.float32)
+    found = jax.jit(nearest_points, static_argnums=2)(points, points[3], 9)
+    np.testing.assert_array_equal(np.flatnonzero(found), np.sort(KDTree(points).query(points[3], 9)[1]))
+    for same in (np.repeat(points[:2], 150, axis=0), 0 * points):
+        flat, mask = squeeze(jax.random.key(1), same, 40)
+        assert mask.sum() == 40 and np.isfinite(flat).all()
+
+
+def test_all_regions_and_all_normals_are_as_likely():
+    points = jnp.asarray(np.random.default_rng(2).normal(size=(10, 3)), jnp.float32)
+    keys = jax.random.split(jax.random.key(0), 4000)
+    squeeze = jax.jit(
+        lambda count: jax.vmap(lambda key: squeeze_region(key, points, count))(keys), static_argnums=0
+    )
+    np.testing.assert_allclose(np.mean(squeeze(1)[1], axis=0), 0.1, atol=0.02)  # 4 standard deviations
+    moved = np.asarray(squeeze(10)[0][:, 0] - points[:1])
+    size = np.abs(moved) / np.linalg.norm(moved, axis=1, keepdims=True)
+    for coordinate in size.T:  # of a uniform direction, uniform on [0, 1]
+        np.testing.assert_allclose(np.histogram(coordinate, 5, (0, 1))[0] / 4000, 0.2, atol=0.026)

@@ -10,10 +10,11 @@ from smdsb_jax.pseudo_labels.base import unchanged
 from smdsb_jax.state import Predictions
 
 KEY = jax.random.key(0)
-LABEL = np.arange(24) % 3
+CLOUDS = 36  # twelve of each class: more than vote
+LABEL = np.arange(CLOUDS) % 3
 PREDICTIONS = Predictions(
     4.0 * jax.nn.one_hot(LABEL, 3),
-    jax.random.normal(KEY, (3, 8))[LABEL] + 0.1 * jax.random.normal(KEY, (24, 8)),
+    jax.random.normal(KEY, (3, 8))[LABEL] + 0.1 * jax.random.normal(KEY, (CLOUDS, 8)),
 )
 EVIDENCE = Evidence(PREDICTIONS, PREDICTIONS, jnp.asarray(LABEL))
 
