@@ -194,10 +194,10 @@ def assemble(
     """
     edges = np.searchsorted(ragged.split, range(len(SPLITS) + 1))
     stacked = stack(ragged, points)
-    parts = [Split(stacked[a:b], ragged.label[a:b]) for a, b in itertools.pairwise(edges)]
+    train, val, test = (Split(stacked[a:b], ragged.label[a:b]) for a, b in itertools.pairwise(edges))
     names = () if ragged.name is None else ragged.name.tolist()
     origin = Origin(ragged.count, ragged.extent, names, skipped)
-    domain = Domain(name, classes, *parts, origin)
+    domain = Domain(name, classes, train, val, test, origin)
     present = np.bincount(labelled(domain.train).label, minlength=len(classes))
     empty = [c for c, objects in zip(classes, present, strict=True) if objects == 0]
     if empty and present.any():

@@ -75,8 +75,10 @@ def pointdan(
         head_key, *keys = jax.random.split(key, 3)
         points = jax.ShapeDtypeStruct((*features.layers[0].shape[:2], 3), features.embedding.dtype)
         width = jax.eval_shape(of_nodes, features, points)
-        own = dict(zip(Pair._fields, (attention.lazy_init(k, width, train=False) for k in keys), strict=True))
-        own["second"] = init_second_head(head_key, variables)
+        of_domains = [dict(attention.lazy_init(k, width, train=False)) for k in keys]
+        own = dict(zip(Pair._fields, of_domains, strict=True)) | {
+            "second": init_second_head(head_key, variables)
+        }
         kinds = ("params", "batch_stats")
         return {kind: {name: tree.get(kind, {}) for name, tree in own.items()} for kind in kinds}, ()
 

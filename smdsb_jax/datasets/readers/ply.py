@@ -29,7 +29,7 @@ def read_ply(path: Path) -> Mesh | np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of an empty list in text
-            data = PlyData.read(io.BytesIO(content), mmap=False)
+            data = PlyData.read(io.BytesIO(content), mmap="")  # into memory
     except PlyParseError as error:
         raise Unreadable(f"truncated or not a PLY file ({error})") from None
     elements = {element.name: element for element in data.elements}
