@@ -108,7 +108,7 @@ def of_equal_size(
     sizes = np.array([len(cloud) for cloud in clouds], int)
     for size in np.unique(sizes):
         rows = np.flatnonzero(sizes == size)
-        yield rows, np.stack([clouds[row] for row in rows])
+        yield rows, np.stack([clouds[row] for row in rows.tolist()])
 
 
 def _one(cloud: Any, number: int, points: int) -> Float[np.ndarray, "p 3"]:
