@@ -87,9 +87,9 @@ def pointdan(config: ConfigDict) -> None:
     """PointDAN with one update per step [Qin et al., NeurIPS 2019, arXiv:1911.02744].
 
     Published with `encoder=node_pointnet`, 64 clouds per domain, and twice this rate for the heads. The
-    cross-entropies of both heads weigh half where the target is of scans, and from ScanNet to ShapeNet. Clouds
-    are cut, lie and turn as the other methods': its release takes their first points as the files have them,
-    turned about x, which makes its numbers another benchmark's.
+    cross-entropies of both heads weigh half on targets of scans, and from ScanNet to ShapeNet. Clouds
+    are cut and turned as the other methods': its release takes their first points as the files have them, and
+    turns them about x, which makes its numbers another benchmark's.
     """
     choose(config, "pretext", "pointdan")
     halved = config.data.target in ("scannet", "scan") or (
