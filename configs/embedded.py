@@ -39,6 +39,7 @@ SMALL = {  # what is smaller than published; an entry that is not here keeps its
     "node_pointnet": {
         "layers": (32, 32, 64), "input_tnet": False, "feature_tnet": False, "embedding": 256,
     },
+    "dfan": {"nodes": 16},  # the time of a step grows with the square
     "graph": {"iterations": 100, "refinements": 4},  # a second each, not a minute
     "voted": {"refinements": 4},
 }  # fmt: skip
@@ -67,6 +68,6 @@ def _small(config: ConfigDict, steps: int) -> None:
     )
     config.eval_every, config.log_every = steps // 2, 25
     config.eval_batch_size = 32
-    for section in (config.encoder, config.pseudo_labels):
+    for section in (config.encoder, config.pretext, config.pseudo_labels):
         section.update(SMALL.get(section.name, {}))
     config.stage2.init = "stage1"  # so few steps train no network from nothing

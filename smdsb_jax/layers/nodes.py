@@ -66,11 +66,11 @@ def node_locations(
 
 
 def pool_at_nodes(
-    x: Float[Array, "batch n c"], points: Float[Array, "batch n 3"], nodes: int, members: int
-) -> Float[Array, "batch nodes c"]:
-    """The maximum of the features over the points nearest to each farthest point (`node_members`)."""
+    layers: tuple[Float[Array, "batch n _"], ...], points: Float[Array, "batch n 3"], nodes: int, members: int
+) -> list[Float[Array, "batch nodes _"]]:
+    """Of each layer the maximum over the points nearest to each farthest point (`node_members`)."""
     around = jax.vmap(functools.partial(node_members, count=nodes, members=members))(points)
-    return jax.vmap(neighbor_max)(x, around)
+    return [jax.vmap(neighbor_max)(x, around) for x in layers]
 
 
 class NodeAttention(nn.Module):

@@ -86,7 +86,7 @@ def dfan(
         for clouds, mask, k in zip(prepared, keep, jax.random.split(key), strict=True):
             features, variables = passes.encode(variables, clouds.points, k, train=train)
             embeddings.append(features.embedding)
-            pooled.append([pool_at_nodes(x, clouds.points, nodes, members) for x in features.layers])
+            pooled.append(pool_at_nodes(features.layers, clouds.points, nodes, members))
             weights.append(mask.astype(features.embedding.dtype))
         of_layers = [distance(*of_all_nodes(layer, weights)) for layer in zip(*pooled, strict=True)]
         ramp = adaptation_ramp(prepared.target.progress[0])

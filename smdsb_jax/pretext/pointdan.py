@@ -75,10 +75,9 @@ def pointdan(
         head_key, *keys = jax.random.split(key, 3)
         points = jax.ShapeDtypeStruct((*features.layers[0].shape[:2], 3), features.embedding.dtype)
         width = jax.eval_shape(of_nodes, features, points)
-        of_domains = [dict(attention.lazy_init(k, width, train=False)) for k in keys]
-        own = dict(zip(Pair._fields, of_domains, strict=True)) | {
-            "second": init_second_head(head_key, variables)
-        }
+        own: Tree = {"second": init_second_head(head_key, variables)}
+        for domain, k in zip(Pair._fields, keys, strict=True):
+            own[domain] = attention.lazy_init(k, width, train=False)
         kinds = ("params", "batch_stats")
         return {kind: {name: tree.get(kind, {}) for name, tree in own.items()} for kind in kinds}, ()
 
@@ -86,7 +85,7 @@ def pointdan(
         """Node features side by side, those of a channel together."""
         found = features.nodes
         if found is None:
-            found = pool_at_nodes(features.layers[:AT_LAYER][-1], points, nodes, members)
+            (found,) = pool_at_nodes(features.layers[:AT_LAYER][-1:], points, nodes, members)
         return jnp.swapaxes(found, 1, 2).reshape(found.shape[0], -1)
 
     def prepare(view: View, key: jax.Array) -> Prepared:

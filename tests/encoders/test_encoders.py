@@ -14,7 +14,6 @@ SMALL = {
     "pointnet": {"feature_tnet": False, "layers": (8, 8, 8), "embedding": 32},
     # by the order of points its published ball query goes
     "node_pointnet": {
-        "input_tnet": False,
         "feature_tnet": False,
         "layers": (8, 8, 8),
         "embedding": 32,

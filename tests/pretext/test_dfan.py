@@ -43,7 +43,7 @@ def joint(align, given, keep=ALL):
     return found, jax.tree.leaves(gradient)
 
 
-pool = jax.jit(lambda x, points: pool_at_nodes(x, points, 5, 3))
+pool = jax.jit(lambda x, points: pool_at_nodes((x,), points, 5, 3)[0])
 
 
 def test_the_ramp():
@@ -78,7 +78,7 @@ def test_the_losses_are_distances_of_embeddings_and_of_all_layers_nodes_of_the_k
     np.testing.assert_allclose(found["global"], 2 * ramp * expected, rtol=1e-3)
     layers = []
     for i in range(2):
-        pooled = of(pool_at_nodes(f.layers[i], c.points, 5, 3) for f, c in zip(features, given, strict=True))
+        pooled = of(pool(f.layers[i], c.points) for f, c in zip(features, given, strict=True))
         layers.append(plain(*(x.reshape(-1, x.shape[-1]) for x in pooled)))
     np.testing.assert_allclose(found["local"], ramp * np.mean(layers), rtol=1e-3)
 

@@ -137,7 +137,7 @@ def both(seed=2):
     return Pair(TASK.prepare(view("source"), KEY), TASK.prepare(view("target", seed=seed), KEY))
 
 
-pool = jax.jit(lambda x, points: pool_at_nodes(x, points, 5, 3))
+pool = jax.jit(lambda x, points: pool_at_nodes((x,), points, 5, 3)[0])
 SIGMAS = (0.01, 0.1, 1.0, 10.0, 100.0)
 ALL = Pair(*(jnp.ones(BATCH, bool),) * 2)
 SOME = Pair(jnp.array([True, False, True, True]), jnp.array([True, True, False, False]))
