@@ -13,12 +13,10 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 import smdsb_jax
-from smdsb_jax.config import Config
 from smdsb_jax.flags import cache_compilation, parse_flags, stop, user_errors
 from smdsb_jax.registry import foreign_names
 from smdsb_jax.report.summary import write_summary
-
-LONG = 1e8  # points in all steps of a training, above which it is no matter of minutes on a few cores
+from smdsb_jax.run.workload import workload
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Configuration file and its argument, as configs/pointda.py:m2s,encoder=pointnet."
@@ -32,26 +30,11 @@ def main(_: list[str]) -> int:
         return stop("Give --config configs/embedded.py:c2s and --workdir runs/c2s (or others).")
     config = smdsb_jax.resolve(CONFIG.value)
     print(config)
-    print(workload(config))
+    print(workload(config, jax.default_backend()))
     result = smdsb_jax.train_and_evaluate(CONFIG.value, WORKDIR.value)
     if result.finished:
         print(write_summary(result.workdir, foreign_names(CONFIG.value).values()))
     return 0
-
-
-def workload(config: Config) -> str:
-    """How much a training is, before it starts."""
-    steps = {stage: config[f"stage{stage}"].steps for stage in config.stages}
-    points = f"{config.batch_size:,} clouds{'' if config.batch_is_total else ' of each domain'}"
-    line = " and ".join(f"{count:,} of stage {stage}" for stage, count in steps.items())
-    line = f"Steps: {line}, each of {points} of {config.data.points:,} points."
-    long = sum(steps.values()) * config.batch_size * config.data.points > LONG
-    if long and jax.default_backend() == "cpu":
-        line += (
-            " Without a GPU that takes hours or days. For a trial of minutes give budget=trial or another of "
-            "the config file's budgets, or fewer steps: --config.stage1.steps=200 --config.stage2.steps=200."
-        )
-    return line
 
 
 if __name__ == "__main__":

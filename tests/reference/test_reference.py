@@ -4,7 +4,6 @@ Dropout is off and nothing is augmented. Both variants of the reference are comp
 """
 
 import functools
-import importlib
 from typing import NamedTuple
 
 import jax
@@ -23,6 +22,7 @@ from reference.step import keep_mask as torch_keep_mask
 from reference.step import learning_rate, momentum
 from smdsb_jax import choose, default_config, resolve, train_step
 from smdsb_jax.build import build_parts, init_state
+from smdsb_jax.geometry import regions
 from smdsb_jax.network import predict
 from smdsb_jax.optimizer import learning_rate_schedule, momentum_cycle
 from smdsb_jax.selection import keep_mask, score_samples
@@ -31,7 +31,6 @@ from smdsb_jax.state import Batch, Clouds, TrainState
 
 QUICK = {"xla_backend_optimization_level": 0}  # compiling costs more than the steps
 BATCH, POINTS, CLASSES, STEPS = 4, 48, 3, 3
-defrec = importlib.import_module("smdsb_jax.pretext.defrec")  # the package has a function of that name
 ORDER = np.random.default_rng(3).permutation(27)
 
 
@@ -177,7 +176,7 @@ class Step(NamedTuple):
 def of_library(name, dtype, steps):
     _, parts, variables = start(name)
     with jax.enable_x64(dtype == np.float64), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(defrec, "deform_voxel", functools.partial(deform_library, defrec.deform_voxel))
+        patch.setattr(regions, "deform_voxel", functools.partial(deform_library, regions.deform_voxel))
         patch.setattr(train_step, "select", recording_select)
         variables = jax.tree.map(jnp.asarray, as_type(variables, dtype))
         state = TrainState(
