@@ -79,19 +79,15 @@ def prepare_own(flags: argparse.Namespace, names: Sequence[str]) -> int:
 
 def prepare_folder(flags: argparse.Namespace, name: str) -> Domain:
     """One domain of clouds of your own, written to its cache unless `--verify` is given."""
-    listing = find(Path(flags.data, name))
-    files = len(listing.sources) if listing else 0
-    print(f"{name}: reading {files} files", flush=True)
+    print(f"{name}: reading {Path(flags.data, name)}", flush=True)
     points, seed = flags.mesh_points, flags.seed
     if flags.verify:
-        ragged, classes = folder.read(flags.data, name, points, bar_of(name), seed=seed)
+        found = folder.read(flags.data, name, points, bar_of(name), seed=seed)
     else:
-        ragged, classes = folder.write_cache(
-            flags.data, name, flags.cache, bar_of(name), mesh_points=points, seed=seed
-        )
+        found = folder.write_cache(flags.data, name, flags.cache, bar_of(name), mesh_points=points, seed=seed)
         path = caches.path_of(flags.data, name, flags.cache)
         print(f"{name}: {path}, {path.stat().st_size / 1e6:.1f} MB", flush=True)
-    return assemble(name, classes, ragged, 1, listing.skipped if listing else {})
+    return assemble(name, found.classes, found.ragged, 1, found.skipped)
 
 
 def prepare_pointda(flags: argparse.Namespace) -> int:

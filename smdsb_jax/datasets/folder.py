@@ -3,8 +3,9 @@
 import functools
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -30,6 +31,14 @@ from smdsb_jax.registry import suggest
 
 INSTEAD = " Without it, train on the data that comes with the library: --config configs/embedded.py:c2s"
 SLOW = 10.0  # seconds of reading after which a cache is recommended
+
+
+class Read(NamedTuple):
+    """What the files of a domain hold."""
+
+    ragged: Ragged  # normalized, in the files' axes
+    classes: tuple[str, ...]
+    skipped: Mapping[str, int]  # files that were passed over, by suffix
 
 
 def load(root: str, domain: str, *, points: int, y_up: str = "", cache: str = "") -> Domain:
@@ -61,26 +70,27 @@ def load(root: str, domain: str, *, points: int, y_up: str = "", cache: str = ""
             f"config.data.root is empty: give the folder that holds {Path(domain, LAYOUT)}.{INSTEAD}"
         )
     turned = _turned(root, y_up)
-    listing = find(Path(root, domain))
     if caches.path_of(root, domain, cache).exists():
+        listing = find(Path(root, domain))
         ragged, _, classes = caches.load(root, domain, cache, files_of(listing) if listing else ())
+        skipped = listing.skipped if listing else {}
     else:
         started = time.perf_counter()
         bar = functools.partial(tqdm, desc=domain, unit="file", disable=not sys.stderr.isatty(), delay=2)
-        ragged, classes = read(root, domain, max(points, MESH_POINTS), bar)
+        ragged, classes, skipped = read(root, domain, max(points, MESH_POINTS), bar)
         seconds = time.perf_counter() - started
         if seconds > SLOW:
             hint = f"launch/prepare_data.py --data {root} writes a cache that is read at once"
             print(f"{domain}: {seconds:.0f} s to read {len(ragged.count)} clouds; {hint}.", file=sys.stderr)
     if domain in turned:
         ragged = ragged._replace(points=y_to_z_up(ragged.points))
-    return assemble(domain, classes, ragged, points, listing.skipped if listing else {})
+    return assemble(domain, classes, ragged, points, skipped)
 
 
 def read(
     root: str, domain: str, mesh_points: int = MESH_POINTS, progress: Progress = iter, *, seed: int = 0
-) -> tuple[Ragged, tuple[str, ...]]:
-    """The clouds of a domain's files, normalized, in the files' axes, and its classes.
+) -> Read:
+    """The clouds of a domain's files and its classes.
 
     Args:
       root: folder of the domains.
@@ -92,8 +102,10 @@ def read(
     Raises:
       ValueError: as `load`; the message counts further bad files.
     """
-    folder = Path(root, domain)
-    listing = _listing(root, domain)
+    return _read(Path(root, domain), _listing(root, domain), mesh_points, progress, seed)
+
+
+def _read(folder: Path, listing: Listing, mesh_points: int, progress: Progress, seed: int) -> Read:
     source_of = {source.path: source for source in listing.sources}
 
     def read_one(path: Path) -> tuple[list[Float[np.ndarray, "_ 3"]], list[int]]:
@@ -116,7 +128,7 @@ def read(
         split[:train] = train_or_val_by_class(label[:train])
     extent = [np.ptp(cloud, axis=0) for cloud in clouds]
     ragged = collect([normalize(cloud) for cloud in clouds], label, split, folder, extent, name)
-    return ragged, listing.classes
+    return Read(ragged, listing.classes, listing.skipped)
 
 
 def write_cache(
@@ -127,12 +139,13 @@ def write_cache(
     *,
     mesh_points: int = MESH_POINTS,
     seed: int = 0,
-) -> tuple[Ragged, tuple[str, ...]]:
+) -> Read:
     """What `read` gives, written as the domain's cache, which training reads instead of the files."""
-    before = caches.manifest(Path(root), files_of(_listing(root, domain)))
-    ragged, classes = read(root, domain, mesh_points, progress, seed=seed)
-    caches.write(caches.path_of(root, domain, cache), ragged, before, classes)
-    return ragged, classes
+    listing = _listing(root, domain)
+    before = caches.manifest(Path(root), files_of(listing))
+    found = _read(Path(root, domain), listing, mesh_points, progress, seed)
+    caches.write(caches.path_of(root, domain, cache), found.ragged, before, found.classes)
+    return found
 
 
 def files_of(listing: Listing) -> list[Path]:

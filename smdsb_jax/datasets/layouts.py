@@ -108,9 +108,9 @@ def _by_class(folder: Path) -> Listing:
 def _h5_files(folder: Path) -> Listing:
     """Files of many clouds and their labels, the split in their names."""
     found, skipped = find_clouds(folder)
-    splits = {path: _split_in_name(path) for path in found}
+    splits = {path: _split_in_name(path) for path in found if path.name != CLASS_NAMES}
     skipped += Counter(path.suffix for path, split in splits.items() if not split)
-    sources = [Source(path, name, None) for name in SPLITS for path in found if splits[path] == name]
+    sources = [Source(path, name, None) for name in SPLITS for path, own in splits.items() if own == name]
     return _named(folder, sources, skipped, "val" in splits.values())
 
 
@@ -159,7 +159,6 @@ def _named(folder: Path, sources: list[Source], skipped: Counter[str], has_val: 
     repeated = [name for name, times in Counter(classes).items() if times > 1]
     if repeated:
         raise ValueError(f"{names}: {repeated[0]} has two lines. Give each label its class.")
-    skipped -= Counter({names.suffix: 1})
     return Listing(sources, classes, skipped, (names,), has_val)
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 from smdsb_jax.geometry.distributions import squared_mean_discrepancy
 from smdsb_jax.layers.gradient_reversal import reverse_gradient
 from smdsb_jax.layers.nodes import NodeAttention, pool_at_nodes
-from smdsb_jax.network import Passes, Train, per_sample_mean, put, run
+from smdsb_jax.network import Passes, Train, per_sample_mean, run_own
 from smdsb_jax.pretext.base import Losses, Pretext, View
 from smdsb_jax.pretext.second_head import init_second_head, run_second_head
 from smdsb_jax.registry import check_counts, check_range
@@ -130,9 +130,8 @@ def pointdan(
         found = []
         for domain, clouds, k in zip(Pair._fields, prepared, jax.random.split(key), strict=True):
             features, variables = passes.encode(variables, clouds.points, k, train=train)
-            own = {kind: trees["pretext"] for kind, trees in variables.items()}
-            of_domain, own = run(attention, own, domain, of_nodes(features, clouds.points), train=train)
-            variables = put(variables, "pretext", own)
+            nodes_of_domain = of_nodes(features, clouds.points)
+            of_domain, variables = run_own(attention, variables, domain, nodes_of_domain, train=train)
             found.append(of_domain)
         weights = Pair(*(mask.astype(of.dtype) for mask, of in zip(keep, found, strict=True)))
         distance = squared_mean_discrepancy(Pair(*found), weights, [sigma**2 for sigma in sigmas])
