@@ -1,4 +1,4 @@
-"""Accuracy of predicted classes, overall and per class, all from one confusion matrix (numpy)."""
+"""Accuracy and intersection over union of predicted classes, most from one confusion matrix (numpy)."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -48,3 +48,25 @@ def mean_class_accuracy(confusion: Int[np.ndarray, "classes classes"]) -> float:
     """Mean of `class_accuracy` over the classes that have samples; NaN if none has."""
     present = confusion.sum(axis=1) > 0
     return float(class_accuracy(confusion)[present].mean()) if present.any() else float("nan")
+
+
+def class_iou(confusion: Int[np.ndarray, "*more classes classes"]) -> Float[np.ndarray, "*more classes"]:
+    """Intersection over union of each class, m_ii / (sum_j m_ij + sum_j m_ji - m_ii).
+
+    NaN for a class that is neither among the labels nor among the predictions.
+    """
+    both = np.diagonal(confusion, axis1=-2, axis2=-1)
+    either = confusion.sum(axis=-1) + confusion.sum(axis=-2) - both
+    return np.where(either > 0, both / np.maximum(either, 1), np.nan)
+
+
+def shape_confusions(
+    label: Int[np.ndarray, "n points"], prediction: Int[np.ndarray, "n points"], classes: int
+) -> Int[np.ndarray, "n classes classes"]:
+    """The confusion matrix of the points of each shape."""
+    return np.stack([confusion_matrix(*shape, classes) for shape in zip(label, prediction, strict=True)])
+
+
+def shape_iou(confusions: Int[np.ndarray, "n classes classes"]) -> Float[np.ndarray, " n"]:
+    """Mean of `class_iou` over the parts that a shape's labels or predictions have, for each shape."""
+    return np.nanmean(class_iou(confusions), axis=-1)

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from smdsb_jax.metrics import accuracy, class_accuracy, confusion_matrix, entropy, mean_class_accuracy
+from smdsb_jax.metrics import (
+    accuracy,
+    class_accuracy,
+    class_iou,
+    confusion_matrix,
+    entropy,
+    mean_class_accuracy,
+    shape_confusions,
+    shape_iou,
+)
 
 LABEL = np.array([0, 0, 0, 0, 1, 1, 3], np.int32)
 PREDICTION = np.array([0, 0, 0, 1, 1, 3, 3], np.int32)
@@ -56,3 +65,26 @@ def test_entropy_is_scipys_and_0_where_a_class_is_certain():
     p = np.random.default_rng(4).dirichlet(np.ones(5), size=8)
     np.testing.assert_allclose(entropy(p), scipy.stats.entropy(p, axis=1), rtol=1e-12)
     np.testing.assert_allclose(entropy(np.array([[0.0, 1, 0], [1 / 3] * 3])), [0, np.log(3)], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "label, prediction, expected",
+    [([0, 0, 1, 1], [0, 1, 1, 1], (1 / 2 + 2 / 3) / 2), ([0] * 4, [0] * 4, 1), ([0, 0], [0, 2], 1 / 4)],
+)
+def test_the_iou_of_a_shape_by_hand(label, prediction, expected):
+    confusions = shape_confusions(np.array([label]), np.array([prediction]), 8)
+    np.testing.assert_allclose(shape_iou(confusions), [expected])
+
+
+def test_intersection_over_union_is_that_of_sets():
+    generator = np.random.default_rng(1)
+    label, prediction = generator.integers(0, 5, size=(2, 4, 40))
+    confusions = shape_confusions(label, prediction, 6)
+    for shape in range(4):
+        iou = []
+        for part in range(6):
+            a, b = (set(np.flatnonzero(x[shape] == part)) for x in (label, prediction))
+            iou.append(len(a & b) / len(a | b) if a | b else np.nan)
+        np.testing.assert_allclose(class_iou(confusions[shape]), iou)
+        np.testing.assert_allclose(shape_iou(confusions)[shape], np.nanmean(iou))
+    assert np.isnan(class_iou(confusions)[:, 5]).all()

@@ -52,7 +52,7 @@ class Ragged(NamedTuple):
 
     points: Float[np.ndarray, "total 3"]
     count: Int[np.ndarray, " n"]  # points of each cloud; they sum to `total`
-    label: Int[np.ndarray, " n"]  # or UNLABELLED
+    label: Int[np.ndarray, " labels"]  # of each cloud [n], or of each point [total]; or UNLABELLED
     split: Int[np.ndarray, " n"]  # code of its split, ascending
     extent: Float[np.ndarray, "n 3"] | None = None  # as `Origin` has it
     name: np.ndarray | None = None  # [n] text, as `Origin` has it
@@ -116,11 +116,22 @@ def stack(ragged: Ragged, points: int) -> Float[np.ndarray, "n stored 3"]:
     Shorter clouds repeat theirs. The array takes 12 bytes * clouds * the common count, so one cloud of a
     million points costs a domain of 1,000 clouds 12 GB: thin out such a file beforehand.
     """
-    stored = max(points, int(ragged.count.max()))
-    if (ragged.count == stored).all():
-        return ragged.points.reshape(-1, stored, 3)
-    clouds = np.split(ragged.points, np.cumsum(ragged.count)[:-1])
-    return np.stack([to_count(cloud, stored) for cloud in clouds])
+    return _stacked(ragged.points, ragged.count, points)
+
+
+def stack_labels(ragged: Ragged, points: int) -> Int[np.ndarray, "n *points"]:
+    """The label of each cloud or, where labels are of points, those of the points that `stack` gives."""
+    of_clouds = len(ragged.label) == len(ragged.count)
+    return ragged.label if of_clouds else _stacked(ragged.label, ragged.count, points)
+
+
+def _stacked(
+    of_points: Shaped[np.ndarray, "total *of_each"], count: Int[np.ndarray, " n"], points: int
+) -> Shaped[np.ndarray, "n stored *of_each"]:
+    stored = max(points, int(count.max()))
+    if (count == stored).all():
+        return of_points.reshape(-1, stored, *of_points.shape[1:])
+    return np.stack([to_count(cloud, stored) for cloud in np.split(of_points, np.cumsum(count)[:-1])])
 
 
 def split_validation(n: int) -> Bool[np.ndarray, " n"]:
@@ -155,15 +166,15 @@ def read_all(
 
 def collect(
     clouds: Sequence[Float[np.ndarray, "_ 3"]],
-    label: Sequence[int],
+    label: Sequence[int] | Sequence[Int[np.ndarray, " _"]],
     split: Sequence[int],
     where: object,
     extent: Sequence[Float[np.ndarray, "3"]] | None = None,
     name: Sequence[str] | None = None,
 ) -> Ragged:
-    """Put normalized clouds of all splits, in listing order, into one `Ragged`.
+    """Put clouds of all splits, in listing order, into one `Ragged`.
 
-    `extent` and `name` are what `Origin` has of each, where that is known.
+    `label` has one of each cloud, or an array of those of its points. `extent` and `name` are what `Origin` has of each, where that is known.
 
     Raises:
       ValueError: there is no cloud at all in `where`.
@@ -174,7 +185,7 @@ def collect(
     return Ragged(
         np.concatenate([clouds[i] for i in order]).astype(np.float32, copy=False),
         np.array([len(clouds[i]) for i in order], np.int32),
-        np.asarray(label, np.int32)[order],
+        np.hstack([label[i] for i in order]).astype(np.int32),
         np.asarray(split, np.uint8)[order],
         None if extent is None else np.stack(extent).astype(np.float32)[order],
         None if name is None else np.array(name, np.str_)[order],
@@ -190,22 +201,28 @@ def assemble(
     domains, `build.load_domains` says.
 
     Raises:
-      ValueError: a class without training objects, though others have some, by name.
+      ValueError: a class without training objects, though others have some, by name. (Of parts of objects
+        `absent_classes` is for the summary.)
     """
     edges = np.searchsorted(ragged.split, range(len(SPLITS) + 1))
-    stacked = stack(ragged, points)
-    train, val, test = (Split(stacked[a:b], ragged.label[a:b]) for a, b in itertools.pairwise(edges))
+    stacked, label = stack(ragged, points), stack_labels(ragged, points)
+    train, val, test = (Split(stacked[a:b], label[a:b]) for a, b in itertools.pairwise(edges))
     names = () if ragged.name is None else ragged.name.tolist()
     origin = Origin(ragged.count, ragged.extent, names, skipped)
     domain = Domain(name, classes, train, val, test, origin)
-    present = np.bincount(labelled(domain.train).label, minlength=len(classes))
-    empty = [c for c, objects in zip(classes, present, strict=True) if objects == 0]
-    if empty and present.any():
+    empty = absent_classes(domain)
+    if empty and label.ndim == 1:
         raise ValueError(
             f"Domain {name!r}: no training objects of class {', '.join(empty)}. Add some, or remove the "
             "class from every domain."
         )
     return domain
+
+
+def absent_classes(domain: Domain) -> list[str]:
+    """The classes that no training cloud, or point, has; none where nothing is labelled."""
+    present = np.bincount(labelled(domain.train).label.ravel(), minlength=len(domain.classes))
+    return [name for name, count in zip(domain.classes, present, strict=True) if not count and present.any()]
 
 
 def labelled(split: Split) -> Split:

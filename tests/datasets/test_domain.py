@@ -4,6 +4,7 @@ import pytest
 from smdsb_jax.datasets.domain import (
     Ragged,
     Split,
+    absent_classes,
     assemble,
     collect,
     labelled,
@@ -207,3 +208,26 @@ def test_repeated_points_within_a_cloud_are_no_filling():
 def test_labels_of_points_are_filled_up_as_the_points_are():
     np.testing.assert_array_equal(to_count(np.array([3, 1, 2]), 7), [3, 1, 2, 3, 1, 2, 3])
     np.testing.assert_array_equal(to_count(np.arange(8), 4), [0, 2, 4, 6])
+
+
+def test_labels_of_points_follow_their_points_into_the_splits():
+    sizes = (30, 50, 40)
+    own = clouds(*sizes)
+    label = [np.arange(size) % 3 for size in sizes]
+    ragged = collect(own, label, [2, 0, 1], "here")
+    domain = assemble("bodies", ("head", "hand", "foot", "tail"), ragged, 45)
+    for split, number in zip(domain.splits, (1, 2, 0), strict=True):
+        assert split.points.shape == (1, 50, 3) and split.label.shape == (1, 50)
+        for point, found in zip(split.points[0], split.label[0], strict=True):
+            row = np.flatnonzero((own[number] == point).all(axis=1))[0]
+            assert found == label[number][row]
+    assert absent_classes(domain) == ["tail"]  # of parts, no reason to refuse
+
+
+def test_where_no_class_is_absent_none_is_said_to_be():
+    label = np.array([0, 1, 1, 0], np.int32)
+    split = Split(np.stack(clouds(8, 8, 8, 8)), label)
+    domain = assemble("d", ("a", "b"), collect(list(split.points), label.tolist(), [0, 0, 1, 2], "here"), 8)
+    assert absent_classes(domain) == []
+    unlabelled = domain._replace(train=domain.train._replace(label=np.full(2, -1, np.int32)))
+    assert absent_classes(unlabelled) == []
