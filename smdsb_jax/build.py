@@ -161,6 +161,15 @@ def load_domains(config: Config) -> tuple[Domain, Domain]:
                 raise ValueError(
                     f"Domain {domain.name!r}: the {split} split is empty{rule}. Add objects to it."
                 )
+    task = make(config, "task")
+    for domain in (source, target):
+        if (domain.train.label.ndim > 1) != task.per_point:
+            found, wanted = ("point", "cloud") if domain.train.label.ndim > 1 else ("cloud", "point")
+            raise ValueError(
+                f"Domain {domain.name!r} has a label for each {found}; config.task.name = "
+                f"{config.task.name!r} needs one for each {wanted}. Choose the other task, as with task= in "
+                "the config file's argument, or other data."
+            )
     check_select_by(config.select_by, source, target)
     if 2 in config.stages:
         make(config, "pseudo_labels").check(len(source.classes))

@@ -235,7 +235,19 @@ def _combinations_of_entries(config: Config) -> list[str]:
             f"config.pretext.on_source = False: {config.pretext.name!r} compares both domains. Set it to "
             "True."
         )
-    if make(config, "pseudo_labels").may_leave_out and config.saliency.mode == "shared":
+    rule, statistic = make(config, "pseudo_labels"), config.selection.statistic
+    if make(config, "task").per_point:
+        of_clouds = []
+        if statistic != "none" and find_statistic(statistic).per_cloud:
+            of_clouds.append((f"selection.statistic = {statistic!r}", "skewness"))
+        if rule.per_cloud and 2 in config.stages:
+            of_clouds.append((f"pseudo_labels.name = {config.pseudo_labels.name!r}", "max_confidence"))
+        problems += [
+            f"config.{field} needs one label per cloud; with config.task.name = {config.task.name!r} each "
+            f"point has one. Take another, as {other}."
+            for field, other in of_clouds
+        ]
+    if rule.may_leave_out and config.saliency.mode == "shared":
         problems.append(
             "config.saliency.mode = 'shared' has no gradient of clouds that config.pseudo_labels leaves out, "
             "as below a threshold. Use per_sample."

@@ -51,6 +51,13 @@ def stored_cloud(cloud: Float[np.ndarray, "p 3"], points: int) -> Float[np.ndarr
     return to_count(own, filled_up(len(own), points))
 
 
+def at_given_points(
+    cloud: Float[np.ndarray, "p 3"], of_stored: Float[np.ndarray, "q *of_each"]
+) -> Float[np.ndarray, "p *of_each"]:
+    """What there is of each point of `stored_cloud(cloud, …)`, for the points of the cloud itself."""
+    return to_count(of_stored[: len(without_repeats(cloud))], len(cloud))
+
+
 def filled_up(count: int, points: int) -> int:
     """The least `points` times a power of two that is no less than `count`."""
     return points << max(0, math.ceil(math.log2(count / points)))

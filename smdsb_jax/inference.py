@@ -14,14 +14,27 @@ from smdsb_jax.augment import Taken, follow
 from smdsb_jax.build import build_network, load_domain, load_target
 from smdsb_jax.config import Config, from_checkpoint
 from smdsb_jax.datasets.domain import UNLABELLED, Split
-from smdsb_jax.given import given_clouds, of_equal_size, stored_cloud, stored_labels, stored_split
+from smdsb_jax.given import (
+    at_given_points,
+    given_clouds,
+    of_equal_size,
+    stored_cloud,
+    stored_labels,
+    stored_split,
+)
 from smdsb_jax.network import Network, loss_of_one
 from smdsb_jax.run import checkpoint
-from smdsb_jax.run.evaluation import Evaluated, as_evaluated, eval_program, predict_split
+from smdsb_jax.run.evaluation import (
+    Evaluated,
+    as_evaluated,
+    at_stored_points,
+    eval_program,
+    predict_split,
+)
 from smdsb_jax.saliency import measure_per_sample
 from smdsb_jax.selection import checked_scores, score_samples
 from smdsb_jax.state import Sample, Variables
-from smdsb_jax.statistics import Score, find_statistic
+from smdsb_jax.statistics import Score, Statistic, find_statistic
 
 AT_A_TIME = 16  # clouds in one call of a program, the last ones filled up: one program for any number
 
@@ -73,7 +86,9 @@ def load(
     return Model(config, found.classes, network, variables, found.stage, found.step)
 
 
-def predict(model: Model, clouds: Any, *, y_up: bool = False) -> Float[np.ndarray, "*n_and_points classes"]:
+def predict(
+    model: Model, clouds: Any, *, y_up: bool = False
+) -> Float[np.ndarray, "*n_and_points classes"] | list[Float[np.ndarray, "_ classes"]]:
     """Class probabilities of clouds in any unit; each is centered, scaled and thinned as in training.
 
     The answer of a cloud depends on the cloud alone: not on the others, nor on its place among them.
@@ -87,25 +102,28 @@ def predict(model: Model, clouds: Any, *, y_up: bool = False) -> Float[np.ndarra
       y_up: they have y up, not z: turn them.
 
     Returns:
-      Of one cloud [*points classes], of several [n, *points classes], in the order of `model.classes`.
+      Of one cloud [classes], of several [n, classes], in the order of `model.classes`. Of a task with labels
+      of points [points, classes] and a list of such: of every given point, as of the nearest one that the
+      network got.
 
     Raises:
       ValueError: what is no cloud, by its number or its file; a file of several in a list.
     """
-    size = model.config.data.points
+    size, per_point = model.config.data.points, model.network.task.per_point
     given, is_one = given_clouds(clouds, size, y_up)
     found = [np.zeros(0)] * len(given)
     step = eval_program(model.network, model.config)
 
     def draw_first(variables: Variables, clouds: Array) -> Evaluated:
-        return step(variables, taken_points(model, clouds).points)  # of these it takes all
+        taken = taken_points(model, clouds)
+        return step(variables, taken.points)._replace(rows=taken.rows)  # of these it takes all
 
     for rows, stored in of_equal_size([stored_cloud(cloud, size) for cloud in given]):
-        logits = predict_split(draw_first, model.variables, stored, AT_A_TIME).predictions.logits
+        logits = at_stored_points(predict_split(draw_first, model.variables, stored, AT_A_TIME), stored)
         for row, probability in zip(rows, np.asarray(jax.nn.softmax(logits, axis=-1)), strict=True):
-            found[row] = probability
-    if is_one:
-        return found[0]
+            found[row] = at_given_points(given[row], probability) if per_point else probability
+    if is_one or per_point:
+        return found[0] if is_one else found
     return np.stack(found) if found else np.zeros((0, len(model.classes)), np.float32)
 
 
@@ -163,10 +181,16 @@ def apply_statistic(
     """Score what `samples` gave with a statistic: a name, `module:function` or a function.
 
     Raises:
-      ValueError: an unknown name; a function that raises, or whose scores are not one finite number per
-        sample. Always one line that names the statistic; `where` says whose samples they are.
+      ValueError: an unknown name; one that needs one label per cloud where points have them; a function that
+        raises, or whose scores are not one finite number per sample. Always one line that names the
+        statistic; `where` says whose samples they are.
     """
-    function = find_statistic(statistic).score if isinstance(statistic, str) else statistic
+    found = find_statistic(statistic) if isinstance(statistic, str) else Statistic(statistic)
+    if found.per_cloud and model.network.task.per_point:
+        raise ValueError(
+            f"The statistic {statistic} is of clouds that have one label each, not one per point."
+        )
+    function = found.score
     name = statistic if isinstance(statistic, str) else getattr(statistic, "__name__", repr(statistic))
     try:
         scores = _compiled(score_samples, model.config.matmul_precision, function)(batch)

@@ -85,7 +85,7 @@ def train_step(parts: Parts, state: TrainState, batch: Batch) -> tuple[TrainStat
 def weights(parts: Parts, clouds: Clouds) -> Float[Array, "batch *points"]:
     """Of each label's loss: its own, or their mean over the batch for all."""
     if clouds.weight is None:
-        return jnp.ones(clouds.points.shape[0], clouds.points.dtype)
+        return jnp.ones_like(clouds.label, clouds.points.dtype)
     if parts.label_weights == "batch_mean":
         return jnp.full_like(clouds.weight, jnp.mean(clouds.weight))
     return clouds.weight
@@ -144,7 +144,7 @@ def measure(
             return measure_per_sample(loss, clouds.points, clouds.label, parts.saliency_alpha, keys)
         # From the gradient of the weighted mean back to that of each cloud's own loss. A cloud of weight 0
         # has none: what reaches its points through BatchNorm is of the others' losses. NaN ranks it last.
-        weight = weights(parts, clouds)
+        weight = per_sample_mean(weights(parts, clouds))
         scale = jnp.where(weight > 0, batch / (parts.class_weight * weight), jnp.nan)
         gradient = scale[:, None, None] * getattr(point_grads, domain)
         of = getattr(passed, domain)

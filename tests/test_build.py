@@ -132,6 +132,15 @@ def test_both_domains_and_what_they_may_not_differ_in(tmp_path):
     assert target.classes == ("bed", "sofa") and target.train.label.tolist() == [0, -1]
 
 
+def test_data_with_labels_of_another_kind_than_the_tasks_are_refused():
+    with pytest.raises(ValueError) as told:
+        load_domains(choose(tiny_config(), "task", "segmentation"))
+    assert str(told.value) == (
+        "Domain 'catalog' has a label for each cloud; config.task.name = 'segmentation' needs one for each "
+        "point. Choose the other task, as with task= in the config file's argument, or other data."
+    )
+
+
 def test_what_a_run_needs_of_its_domains(tmp_path):
     def add(path):
         (tmp_path / path).mkdir(parents=True)

@@ -10,6 +10,7 @@ from smdsb_jax.config import CHOICES, RANGES, flatten, modernize, parse_arg, tra
 from smdsb_jax.defaults import SECTIONS
 from smdsb_jax.flags import load_config
 from smdsb_jax.pretext import PRETEXT, Pretext
+from smdsb_jax.statistics import STATISTICS
 from tests.tiny_run import tiny_config
 
 
@@ -177,6 +178,26 @@ def test_a_loss_of_both_domains_needs_the_source(name):
     assert str(error.value) == (
         f"config.pretext.on_source = False: {name!r} compares both domains. Set it to True."
     )
+
+
+@pytest.mark.parametrize(
+    "section, name, other",
+    [("selection", name, "skewness") for name in STATISTICS if STATISTICS[name].per_cloud]
+    + [("pseudo_labels", name, "max_confidence") for name in ("graph", "voted")],
+)
+def test_what_needs_one_label_per_cloud_is_refused_where_points_have_them(section, name, other):
+    parts = [("task", "segmentation"), *([(section, name)] if section == "pseudo_labels" else [])]
+    fields = {"selection__statistic": name} if section == "selection" else {}
+    with pytest.raises(ValueError) as error:
+        resolve(changed(parts, **fields))
+    field = "name" if section == "pseudo_labels" else "statistic"
+    assert str(error.value) == (
+        f"config.{section}.{field} = {name!r} needs one label per cloud; with config.task.name = "
+        f"'segmentation' each point has one. Take another, as {other}."
+    )
+    assert resolve(changed(parts[1:], **fields))
+    if section == "pseudo_labels":  # which stage 1 does not have
+        assert resolve(changed(parts, stages=(1,)))
 
 
 def test_what_is_not_an_entry_is_refused_without_a_call(tmp_path):

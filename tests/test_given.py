@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from smdsb_jax.datasets.domain import Split, assemble, collect, normalize
+from smdsb_jax.datasets.domain import Split, assemble, collect, normalize, without_repeats
 from smdsb_jax.given import (
+    at_given_points,
     filled_up,
     given_clouds,
     mesh_points,
@@ -106,6 +107,15 @@ def test_labels_of_points_go_where_their_points_go():
     np.testing.assert_array_equal(found[0], np.arange(64) % 40)
     np.testing.assert_array_equal(found[1], np.arange(32) % 20)
     assert [each.tolist() for each in stored_labels([3, -1], clouds, stored, 4)] == [3, -1]
+
+
+def test_what_there_is_of_stored_points_comes_back_to_the_given_ones():
+    for cloud in (raw(40), np.tile(raw(20), (3, 1))[:50], raw(64)):
+        stored = stored_cloud(cloud, 32)
+        np.testing.assert_allclose(
+            at_given_points(cloud, stored),
+            normalize(without_repeats(cloud))[np.arange(len(cloud)) % len(without_repeats(cloud))],
+        )
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from smdsb_jax.analysis.subject import Subject
 from smdsb_jax.analysis.views import Rows, augment_all, augment_and_prepare, draw_rows
 from smdsb_jax.config import domain_batch_size
 from smdsb_jax.inference import Model, apply_statistic, measure
+from smdsb_jax.network import per_sample_mean
 from smdsb_jax.selection import keep_mask
 from smdsb_jax.state import Sample
 from smdsb_jax.statistics import Score
@@ -70,7 +71,14 @@ def examine_scores(
     first = tuple(rows[: drawn.measured] for rows in drawn.rows)
     augmented = augment_all(augment_one, subject, (first[0], first[1]), seed)
     true = tuple(np.concatenate([np.asarray(batch.label[half]) for batch in augmented]) for half in (0, 1))
-    pseudo = np.asarray(subject.labels.label)[first[1].ravel()]
+    with_pseudo = subject.target.train._replace(label=np.asarray(subject.labels.label))
+    under_pseudo = subject._replace(target=subject.target._replace(train=with_pseudo))  # the same draws
+    pseudo = np.concatenate(
+        [
+            np.asarray(b.label.target)
+            for b in augment_all(augment_one, under_pseudo, (first[0], first[1]), seed)
+        ]
+    )
     measured = []
     for half, label in ((0, true[0]), (1, pseudo), (1, true[1])):
         of_batches = zip(augmented, np.split(label, drawn.measured), strict=True)
@@ -118,7 +126,10 @@ def _as_examined(
     n, batch = drawn.samples, drawn.rows[0].shape[1]
     without_keys = jax.device_get([s._replace(key=()) for s in measured])  # numpy has no keys
     together = jax.tree.map(lambda *leaves: np.concatenate(leaves), *without_keys)
-    confidence = jax.nn.softmax(together.logits, axis=1).max(axis=1)
+    confidence = per_sample_mean(jax.nn.softmax(together.logits, axis=-1).max(axis=-1))
+    classes, label, predicted = subject.source.classes, together.label, together.logits.argmax(axis=-1)
+    if label.ndim > 1:  # a cloud of parts has no class
+        classes, label, predicted = ("all",), *np.zeros((2, len(label)), np.int32)
     index = [drawn.rows[0].ravel()[:n], drawn.rows[1].ravel()[:n]]
     count = min(n, SHOWN)
     shown = np.concatenate([np.arange(count) + domain * n for domain in range(len(DOMAINS))])
@@ -129,12 +140,12 @@ def _as_examined(
         stage=subject.stage,
         step=subject.step,
         statistic=subject.config.selection.statistic,
-        classes=subject.source.classes,
+        classes=classes,
         domain=np.repeat(np.array(DOMAINS), n),
         index=np.concatenate([*index, index[1]]).astype(np.int32),
         batch=np.tile(np.repeat(np.arange(drawn.measured, dtype=np.int32), batch), len(DOMAINS)),
-        label=together.label,
-        predicted=together.logits.argmax(axis=1).astype(np.int32),
+        label=label,
+        predicted=predicted.astype(np.int32),
         kept=kept,
         scores=scores,
         measures={},

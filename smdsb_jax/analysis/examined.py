@@ -22,7 +22,7 @@ class Examined(NamedTuple):
     stage: int
     step: int
     statistic: str  # by which the run selects, or none
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # ("all",) where labels are of points
     domain: Shaped[np.ndarray, " rows"]  # of strings, one of DOMAINS
     index: Int[np.ndarray, " rows"]  # row of the domain's training split
     batch: Int[np.ndarray, " rows"]  # mini-batch in which it was examined

@@ -64,7 +64,8 @@ def analyze(
     Args:
       workdirs: of runs; runs that differ in the seed only are one group.
       out: folder, made.
-      statistics: by name; each a name, `module:function` or a function. None: all built-in ones.
+      statistics: by name; each a name, `module:function` or a function. None: all built-in ones that the
+        runs' labels allow.
       settings: how many samples.
       every: all checkpoints of each run, not only the last one of each stage.
       pictures: of FIGURES.
@@ -79,6 +80,7 @@ def analyze(
     """
     out = Path(out)
     chosen = {name: name for name in STATISTICS} if statistics is None else dict(statistics)
+    per_cloud = [] if statistics is not None else [name for name in STATISTICS if STATISTICS[name].per_cloud]
     named = [statistic for statistic in chosen.values() if isinstance(statistic, str)]
     for statistic in named:
         find_statistic(statistic)
@@ -97,7 +99,9 @@ def analyze(
             f"[{number}/{len(found)}] {subject.name}: {drawn.samples} + {drawn.samples} samples in "
             f"mini-batches of {drawn.rows[0].shape[1]}, mean gradients of {drawn.rows[0].size} per domain"
         )
-        scored = examine.examine_scores(subject, group, drawn, settings.seed, chosen)
+        left_out = per_cloud if subject.parts.network.task.per_point else []
+        usable = {name: statistic for name, statistic in chosen.items() if name not in left_out}
+        scored = examine.examine_scores(subject, group, drawn, settings.seed, usable)
         about = _about(subject, of, drawn, settings)
         measured = _measured(subject, drawn, settings, _file(out, of), about)
         examined.append(examine.with_measures(scored, measured))

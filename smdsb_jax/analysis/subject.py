@@ -15,7 +15,8 @@ from smdsb_jax.parts import Parts
 from smdsb_jax.pseudo_labels import PseudoLabels
 from smdsb_jax.pseudo_labels.max_confidence import most_probable
 from smdsb_jax.run import checkpoint
-from smdsb_jax.run.evaluation import eval_batch_size, jit_eval_step, predict_split
+from smdsb_jax.run.evaluation import eval_batch_size, jit_eval_step
+from smdsb_jax.run.labelling import evidence_of
 from smdsb_jax.state import TrainState
 
 REMEDY = "Give the workdir of a finished or stopped run."
@@ -115,15 +116,14 @@ def open_subject(found: Located, root: str | None = None, allow: Collection[str]
             )
         parts = build_parts(config, found.stage, len(classes))
         place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        clouds = len(target.train.label) if found.stage == 2 else None
+        shape = target.train.label.shape if found.stage == 2 else None
         state, labels = checkpoint.restore(
-            checkpointer, found.total_step, abstract_state(parts, place), clouds
+            checkpointer, found.total_step, abstract_state(parts, place), shape
         )
     if labels is None:
         step = jit_eval_step(config, len(classes))
         batch = eval_batch_size(config)
-        predictions = predict_split(step, state.variables, target.train.points, batch).predictions
-        labels = most_probable(predictions)
+        labels = most_probable(evidence_of(step, state.variables, target.train, None, batch).target)
     name = f"{found.workdir}, stage {found.stage}, step {found.step}"
     return Subject(
         name, found.workdir, config, found.stage, found.step, parts, state, source, target,

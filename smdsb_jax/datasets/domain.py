@@ -174,7 +174,8 @@ def collect(
 ) -> Ragged:
     """Put clouds of all splits, in listing order, into one `Ragged`.
 
-    `label` has one of each cloud, or an array of those of its points. `extent` and `name` are what `Origin` has of each, where that is known.
+    `label` has one of each cloud, or an array of those of its points. `extent` and `name` are what `Origin`
+    has of each, where that is known.
 
     Raises:
       ValueError: there is no cloud at all in `where`.

@@ -35,17 +35,18 @@ class PointwiseHead(nn.Module):
 
     outputs: int = 3
     dropout: float = 0.5
+    use_bias: bool = False
 
     @nn.compact
     def __call__(self, features: Features, *, train: bool) -> Float[Array, "batch n outputs"]:
         """Map every point; `train` turns dropout on and normalizes by the batch's own statistics."""
         embedding = features.embedding.shape[-1]
         # 256, 256 and 128 after an embedding of 1024; narrow after a narrow one
-        h = _first_layer(self, features, embedding // 4, train=train)
+        h = _first_layer(self, features, embedding // 4, train=train, use_bias=self.use_bias)
         for i, width in enumerate((embedding // 4, embedding // 8), start=2):
             h = Dropout(self.dropout)(h, train=train)
-            h = DenseBlock(width, negative_slope=0.0, name=f"conv{i}")(h, train=train)
-        return Dense(self.outputs, use_bias=False, name="out")(h)
+            h = DenseBlock(width, 0.0, self.use_bias, name=f"conv{i}")(h, train=train)
+        return Dense(self.outputs, use_bias=self.use_bias, name="out")(h)
 
 
 class CountHead(nn.Module):
@@ -89,7 +90,7 @@ class StructureHeads(nn.Module):
 
 
 def _first_layer(
-    head: nn.Module, features: Features, width: int, *, train: bool
+    head: nn.Module, features: Features, width: int, *, train: bool, use_bias: bool = False
 ) -> Float[Array, "batch n width"]:
     """Of a head of every point: dense without bias, BatchNorm, ReLU of [local features, embedding].
 
@@ -100,4 +101,6 @@ def _first_layer(
     kernel = head.param("kernel", torch_uniform, (inputs, width))
     of_local, of_embedding = jnp.split(kernel, [local.shape[-1]])
     h = product(local, of_local) + (features.embedding @ of_embedding)[:, None, :]
+    if use_bias:
+        h = h + head.param("bias", lambda key: torch_uniform(key, (inputs, width))[0])[None, None, :]
     return leaky_relu(BatchNorm(width, name="norm")(h, train=train), 0.0)

@@ -65,7 +65,7 @@ def graph(
             jnp.where(sure, refined.confidence, labels.confidence),
         )
 
-    return PseudoLabelRule(assign, refine, refinements)
+    return PseudoLabelRule(assign, refine, refinements, per_cloud=True)
 
 
 def similar(

@@ -65,7 +65,9 @@ def voted(
         del labels, progress
         return assign(key, evidence)
 
-    return PseudoLabelRule(assign, refine, refinements, needs_source=True, may_leave_out=threshold > 0)
+    return PseudoLabelRule(
+        assign, refine, refinements, needs_source=True, may_leave_out=threshold > 0, per_cloud=True
+    )
 
 
 def most_similar(

@@ -217,7 +217,7 @@ def select(checkpointer: Checkpointer, select_by: str, stage: int | None = None)
 
 
 def restore(
-    checkpointer: Checkpointer, total_step: int, abstract: TrainState, clouds: int | None
+    checkpointer: Checkpointer, total_step: int, abstract: TrainState, labels: tuple[int, ...] | None
 ) -> Restored:
     """The state and pseudo-labels of a checkpoint.
 
@@ -225,17 +225,16 @@ def restore(
       checkpointer: an open run.
       total_step: which one.
       abstract: a TrainState of `jax.ShapeDtypeStruct`, with shardings.
-      clouds: training clouds of the target, where the checkpoint has pseudo-labels.
+      labels: the shape of the target's labels, where the checkpoint has pseudo-labels.
 
     Raises:
       ValueError: other parameters than `abstract`, or an unreadable file; names the path and the remedy.
     """
     wanted: dict[str, Tree] = {"variables": abstract.variables, "training": _training(abstract)}
-    if clouds is not None:
+    if labels is not None:
         place = abstract.step.sharding
         wanted["pseudo_labels"] = {
-            name: jax.ShapeDtypeStruct((clouds,), dtype, sharding=place)
-            for name, dtype in _LABEL_DTYPES.items()
+            name: jax.ShapeDtypeStruct(labels, dtype, sharding=place) for name, dtype in _LABEL_DTYPES.items()
         }
     found = _load(checkpointer, total_step, wanted)
     training = found["training"]
@@ -247,7 +246,7 @@ def restore(
         pretext=training.get("pretext", abstract.pretext),
         combine=training.get("combine", abstract.combine),
     )
-    return Restored(state, PseudoLabels(**found["pseudo_labels"]) if clouds is not None else None)
+    return Restored(state, PseudoLabels(**found["pseudo_labels"]) if labels is not None else None)
 
 
 _LABEL_DTYPES = {"label": "int32", "weight": "float32", "confidence": "float32"}

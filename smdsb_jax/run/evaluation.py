@@ -13,6 +13,7 @@ from smdsb_jax import augment
 from smdsb_jax.build import build_network
 from smdsb_jax.config import Config
 from smdsb_jax.datasets.domain import Split
+from smdsb_jax.geometry.neighbors import nearest
 from smdsb_jax.network import Network, predict
 from smdsb_jax.sampling import padded_chunks
 from smdsb_jax.state import Predictions, Variables
@@ -81,6 +82,25 @@ def predict_split(
         found = step(variables, jnp.asarray(chunk))
         parts.append(jax.tree.map(lambda array: np.asarray(array)[:valid], found))  # noqa: B023
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
+
+
+def at_stored_points(
+    found: Evaluated, stored: Float[np.ndarray, "n stored 3"]
+) -> Float[np.ndarray, "n *stored classes"]:
+    """The logits; of points those of every stored one, each of the nearest that the network got."""
+    logits, rows = np.asarray(found.predictions.logits), np.asarray(found.rows)
+    if logits.ndim == 2 or rows.shape[1] == stored.shape[1]:  # then it got all, in their order
+        return logits
+    got = np.take_along_axis(stored, rows[:, :, None], axis=1)
+    index = np.asarray(_nearest_rows(jnp.asarray(got), jnp.asarray(stored)))
+    return np.take_along_axis(logits, index[:, :, None], axis=1)
+
+
+@jax.jit
+def _nearest_rows(
+    got: Float[Array, "n points 3"], stored: Float[Array, "n stored 3"]
+) -> Int[Array, "n stored"]:
+    return jax.lax.map(lambda pair: nearest(*pair, 1)[:, 0], (got, stored))
 
 
 def labels_and_predictions(

@@ -6,7 +6,7 @@ import numpy as np
 
 from smdsb_jax.datasets.domain import UNLABELLED, Split
 from smdsb_jax.pseudo_labels import Evidence, PseudoLabelRule, PseudoLabels
-from smdsb_jax.run.evaluation import EvalStep, predict_split
+from smdsb_jax.run.evaluation import EvalStep, at_stored_points, predict_split
 from smdsb_jax.state import Predictions, Variables
 
 
@@ -20,10 +20,15 @@ def refinement_steps(rule: PseudoLabelRule, steps: int) -> dict[int, int]:
 def evidence_of(
     eval_step: EvalStep, variables: Variables, target: Split, source: Split | None, batch: int
 ) -> Evidence:
-    """The predictions of all clouds of the target and, if it is given, of the source."""
+    """The predictions of all clouds of the target and, if it is given, of the source.
+
+    Labels of points are of all that are stored, of which each step draws others.
+    """
 
     def predictions(split: Split) -> Predictions:
-        return jax.tree.map(jnp.asarray, predict_split(eval_step, variables, split.points, batch).predictions)
+        found = predict_split(eval_step, variables, split.points, batch)
+        logits = at_stored_points(found, split.points)
+        return Predictions(jnp.asarray(logits), jnp.asarray(found.predictions.embedding))
 
     if source is None:
         return Evidence(predictions(target))
@@ -41,10 +46,11 @@ def refine(
 def describe(labels: PseudoLabels, true: np.ndarray) -> str:
     """How many there are and how good they are; the true labels are read for this line only."""
     used = np.asarray(labels.weight) > 0
+    what = "clouds" if used.ndim == 1 else "points"
     if not used.any():
         surest = float(labels.confidence.max())
         return (
-            f"Pseudo-labels: none yet; of {used.size} target clouds the surest has confidence {surest:.2f}."
+            f"Pseudo-labels: none yet; of {used.size:,} target {what} the surest has confidence {surest:.2f}."
         )
     judged = used & (true != UNLABELLED)
     right = ""
@@ -52,6 +58,6 @@ def describe(labels: PseudoLabels, true: np.ndarray) -> str:
         share = (np.asarray(labels.label) == true)[judged].mean()
         right = f"; {100 * share:.1f} % are right (known to this line only)"
     return (
-        f"Pseudo-labels: {used.sum()} of {used.size} target clouds, mean confidence "
+        f"Pseudo-labels: {used.sum():,} of {used.size:,} target {what}, mean confidence "
         f"{labels.confidence.mean():.2f}{right}."
     )

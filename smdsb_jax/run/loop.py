@@ -295,7 +295,7 @@ def _evidence(run: Run, variables: Variables) -> Evidence:
 
 
 def _restore(run: Run, parts: Parts, last: checkpoint.Info) -> tuple[TrainState, PseudoLabels | None]:
-    clouds = len(run.target.train.label) if last.stage == 2 else None
+    labels = run.target.train.label.shape if last.stage == 2 else None
     return checkpoint.restore(
-        run.checkpointer, last.total_step, abstract_state(parts, run.replicated), clouds
+        run.checkpointer, last.total_step, abstract_state(parts, run.replicated), labels
     )

@@ -29,10 +29,10 @@ STATISTICS: dict[str, Statistic] = {
     "saliency_norm": Statistic(saliency_norm),  # size of the map alone: is it the shape that matters?
     "saliency_maximum": Statistic(saliency_maximum),  # the size of its one largest value
     "loss": Statistic(loss),  # hardness of the sample: does the map tell more?
-    "margin": Statistic(margin, side="high"),  # the same, bounded
-    "prediction_entropy": Statistic(prediction_entropy),  # the same without a label
-    "el2n": Statistic(el2n),  # the same as an error: data pruning's score
-    "grand": Statistic(grand),  # the same as a gradient of the last layer
+    "margin": Statistic(margin, side="high", per_cloud=True),  # the same, bounded
+    "prediction_entropy": Statistic(prediction_entropy, per_cloud=True),  # the same without a label
+    "el2n": Statistic(el2n, per_cloud=True),  # the same as an error: data pruning's score
+    "grand": Statistic(grand, per_cloud=True),  # the same as a gradient of the last layer
     "random": Statistic(random),  # SM-DSB with random scores: the control
 }
 

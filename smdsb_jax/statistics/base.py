@@ -15,8 +15,10 @@ class Statistic(NamedTuple):
 
     `target_shift` is the (mean, standard deviation) of the noise added to target scores in stage 2,
     in the score's own unit: the paper measured 0.1 for skewness, which means nothing for another.
+    `per_cloud`: it reads logits or the label as those of the cloud, and has no meaning for parts of it.
     """
 
     score: Score
     side: str = "low"  # which scores are kept: low or high
     target_shift: tuple[float, float] = (0.0, 0.0)
+    per_cloud: bool = False

@@ -24,6 +24,9 @@ class Task(NamedTuple):
       that they had before.
     - `scores(label, prediction, classes) -> {name: value}`: of a whole split, in numpy; the headline first.
       Higher is better.
+    - `class_score`: name of what a table per class has.
+    - `of_classes(confusion [classes classes]) -> [classes]`: its values; NaN where a class does not occur.
+    - `per_point`: the data must have a label for each point, not one for each cloud.
     """
 
     head: Callable[[Any, int, float], nn.Module]
@@ -31,3 +34,6 @@ class Task(NamedTuple):
     logits: Callable[[Output], Float[Array, "batch *points classes"]]
     mixed_loss: Callable[[Output, Label, Mixed], Float[Array, "batch *points"]]
     scores: Callable[[np.ndarray, np.ndarray, int], dict[str, float]]
+    class_score: str
+    of_classes: Callable[[np.ndarray], np.ndarray]
+    per_point: bool = False

@@ -8,7 +8,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from smdsb_jax.augment import Mixed
-from smdsb_jax.metrics import accuracy, confusion_matrix
+from smdsb_jax.metrics import accuracy, class_accuracy, confusion_matrix
 from smdsb_jax.tasks.base import Task
 
 
@@ -18,7 +18,9 @@ def classification() -> Task:
     The loss of a mixed cloud is its own label's and its partner's, by their shares of the points.
     [SM-DSB, arXiv:2504.15796, III-B; mixing: Achituve et al., arXiv:2003.12641, 3.3]
     """
-    return Task(published_head, cross_entropy, logits, mixed_cross_entropy, scores)
+    return Task(
+        published_head, cross_entropy, logits, mixed_cross_entropy, scores, "accuracy", class_accuracy
+    )
 
 
 def published_head(encoder: Any, classes: int, dropout: float) -> nn.Module:
@@ -26,7 +28,7 @@ def published_head(encoder: Any, classes: int, dropout: float) -> nn.Module:
     return encoder.head(classes, dropout)
 
 
-def logits(output: Float[Array, "batch classes"]) -> Float[Array, "batch classes"]:
+def logits(output: Float[Array, "batch *points classes"]) -> Float[Array, "batch *points classes"]:
     """The output itself."""
     return output
 

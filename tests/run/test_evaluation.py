@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.spatial
 
 from smdsb_jax import augment, resolve
 from smdsb_jax.build import build_network
@@ -12,6 +13,7 @@ from smdsb_jax.encoders import ENCODERS
 from smdsb_jax.network import Network, init_network, predict
 from smdsb_jax.run.evaluation import (
     Evaluated,
+    at_stored_points,
     eval_batch_size,
     eval_step,
     jit_eval_step,
@@ -61,6 +63,21 @@ def test_labels_of_points_are_held_against_the_points_that_the_network_got(made,
     label, _ = labels_and_predictions(step, variables, split._replace(label=of_points), 4)
     rows = augment.subsample(jax.random.key(0), jnp.asarray(split.points[0]), POINTS, "uniform").rows
     np.testing.assert_array_equal(label, of_points[:, rows])
+
+
+def test_points_that_the_network_did_not_get_have_the_logits_of_the_nearest_that_it_got(split):
+    rng = np.random.default_rng(1)
+    rows = np.stack([rng.permutation(24)[:POINTS] for _ in range(CLOUDS)])
+    logits = rng.normal(size=(CLOUDS, POINTS, CLASSES)).astype(np.float32)
+    found = at_stored_points(
+        Evaluated(Predictions(jnp.asarray(logits), jnp.zeros((CLOUDS, 2))), jnp.asarray(rows)), split.points
+    )
+    for cloud, got, own, all_ in zip(split.points, rows, logits, found, strict=True):
+        nearest = scipy.spatial.cKDTree(cloud[got]).query(cloud)[1]
+        np.testing.assert_array_equal(all_, own[nearest])
+        np.testing.assert_array_equal(all_[got], own)
+    of_clouds = Evaluated(Predictions(jnp.asarray(logits[:, 0]), jnp.zeros((CLOUDS, 2))), jnp.asarray(rows))
+    np.testing.assert_array_equal(at_stored_points(of_clouds, split.points), logits[:, 0])
 
 
 @pytest.mark.parametrize("batch", [1, 11, 16])

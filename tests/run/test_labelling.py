@@ -40,3 +40,10 @@ def test_the_line_counts_the_used_labels_alone():
     assert "none yet; of 3 target clouds the surest has confidence 0.90" in describe(
         LABELS._replace(weight=jnp.zeros(3)), np.array([0, 1, 0])
     )
+
+
+def test_labels_of_points_are_told_as_such():
+    labels = PseudoLabels(jnp.zeros((1, 3), jnp.int32), jnp.ones((1, 3)), jnp.full((1, 3), 0.5))
+    assert "3 of 3 target points, mean confidence 0.50; 66.7 % are right" in describe(
+        labels, np.array([[0, 1, 0]])
+    )

@@ -8,6 +8,7 @@ import pytest
 
 from smdsb_jax.augment import Mixed
 from smdsb_jax.encoders import ENCODERS
+from smdsb_jax.metrics import class_accuracy, confusion_matrix
 from smdsb_jax.network import Network, init_network, loss_of_one, predict
 from smdsb_jax.tasks import TASKS, Task, cross_entropy
 
@@ -44,6 +45,9 @@ def two_segmenters():
         logits=lambda output: (output[0] + output[1]) / 2,
         mixed_loss=mixed_loss,
         scores=lambda label, prediction, classes: {"accuracy": float((label == prediction).mean())},
+        class_score="accuracy",
+        of_classes=class_accuracy,
+        per_point=True,
     )
 
 
@@ -56,7 +60,8 @@ def test_a_task_gives_a_network_losses_logits_and_scores(make):
     output, _, _ = predict(network, variables, points)
     logits = task.logits(output)
     label = jnp.argmax(logits, axis=-1).astype(jnp.int32)
-    assert logits.shape == (*label.shape, CLASSES) and label.shape in ((BATCH,), (BATCH, POINTS))
+    assert logits.shape == (*label.shape, CLASSES)
+    assert label.shape == ((BATCH, POINTS) if task.per_point else (BATCH,))
     losses = task.loss(output, label)
     assert losses.shape == label.shape and (losses > 0).all()
     (loss, (embedding, own)), gradient = jax.value_and_grad(
@@ -66,6 +71,8 @@ def test_a_task_gives_a_network_losses_logits_and_scores(make):
     np.testing.assert_allclose(own, logits[1], rtol=1e-5, atol=1e-6)
     assert embedding.shape == (16,) and np.isfinite(gradient).all() and np.abs(gradient).max() > 0
     assert next(iter(task.scores(np.asarray(label), np.asarray(label), CLASSES).values())) == 1.0
+    of_classes = task.of_classes(confusion_matrix(np.ravel(label), np.ravel(label), CLASSES))
+    assert set(of_classes[np.isfinite(of_classes)]) == {1.0} and task.class_score in ("accuracy", "IoU")
     whole = Mixed(points, jnp.arange(BATCH)[::-1], jnp.ones(()), jnp.tile(jnp.arange(POINTS), (BATCH, 1)))
     np.testing.assert_allclose(task.mixed_loss(output, label, whole), losses, rtol=1e-6)
     none = Mixed(points, jnp.arange(BATCH)[::-1], jnp.zeros(()), whole.rows + POINTS)
