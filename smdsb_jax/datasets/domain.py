@@ -18,7 +18,9 @@ Found = TypeVar("Found")
 class Split(NamedTuple):
     """Clouds and labels of one split."""
 
-    points: Float[np.ndarray, "n stored 3"]  # float32; centered, in the unit sphere, z up
+    points: Float[
+        np.ndarray, "n stored 3"
+    ]  # float32; z up; centered, in the unit sphere, if not its files have a scale
     label: Int[np.ndarray, "n *points"]  # int32, index into the domain's classes, or UNLABELLED
 
 
@@ -174,7 +176,8 @@ def collect(
 ) -> Ragged:
     """Put clouds of all splits, in listing order, into one `Ragged`.
 
-    `label` has one of each cloud, or an array of those of its points. `extent` and `name` are what `Origin` has of each, where that is known.
+    `label` has one of each cloud, or an array of those of its points. `extent` and `name` are what `Origin`
+    has of each, where that is known.
 
     Raises:
       ValueError: there is no cloud at all in `where`.
