@@ -6,12 +6,13 @@ A domain comes whole, normalized and checked; drawing points and batches from it
 
 from collections.abc import Callable
 
-from smdsb_jax.datasets import embedded, folder, pointda
+from smdsb_jax.datasets import embedded, folder, pointda, pointsegda
 from smdsb_jax.datasets.domain import Domain, Split
 
 DATASETS: dict[str, Callable[..., Domain]] = {
     "embedded": embedded.load,  # comes with the library: runs without a download
     "pointda": pointda.load,  # PointDA-10, the benchmark of the paper's tables
+    "pointsegda": pointsegda.load,  # PointSegDA, bodies whose points are labelled with their parts
     "folder": folder.load,  # your own: root/domain/split/class/*
 }
 

@@ -18,7 +18,9 @@ Found = TypeVar("Found")
 class Split(NamedTuple):
     """Clouds and labels of one split."""
 
-    points: Float[np.ndarray, "n stored 3"]  # float32; centered, in the unit sphere, z up
+    points: Float[
+        np.ndarray, "n stored 3"
+    ]  # float32; z up; centered, in the unit sphere, if not its files have a scale
     label: Int[np.ndarray, "n *points"]  # int32, index into the domain's classes, or UNLABELLED
 
 

@@ -2,35 +2,14 @@
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from smdsb_jax.datasets import pointda
+from smdsb_jax.datasets.counts import Count
 from smdsb_jax.datasets.pointda import CLASSES
 from smdsb_jax.datasets.read import read_h5_labels
 
 PUBLISHED = Path(__file__).with_name("pointda10_counts.csv")  # from the logs of GAST [arXiv:2108.09169]
-
-
-class Count(NamedTuple):
-    """Objects of one class in one split: published and on disk."""
-
-    domain: str
-    split: str
-    class_name: str
-    expected: int
-    found: int
-
-    @property
-    def missing(self) -> int:
-        """Objects that should be there and are not."""
-        return max(self.expected - self.found, 0)
-
-    @property
-    def extra(self) -> int:
-        """Objects beyond the published number."""
-        return max(self.found - self.expected, 0)
 
 
 def published_counts() -> dict[tuple[str, str, str], int]:
@@ -52,20 +31,10 @@ def verify(root: str, domain: str) -> list[Count]:
     expected = {(split, c): published[domain, split, c] for split, c in keys}
     found = _found_h5(root) if domain == "scannet" else _found_npy(root, domain)
     unknown = sorted(found.keys() - expected.keys())
-    return [Count(domain, *key, expected.get(key, 0), found[key]) for key in keys + unknown]
-
-
-def table(counts: Sequence[Count]) -> str:
-    """The counts as text, with a total per domain and split; rows that differ end in an arrow."""
-    lines = []
-    for domain, split in dict.fromkeys((c.domain, c.split) for c in counts):
-        rows = [c for c in counts if c[:2] == (domain, split)]
-        total = Count(domain, split, "total", sum(c.expected for c in rows), sum(c.found for c in rows))
-        lines.append(f"{domain + ' ' + split:16} {'expected':>9} {'found':>7} {'missing':>8} {'extra':>6}")
-        for c in (*rows, total):
-            arrow = " <--" if c.expected != c.found else ""
-            lines.append(f"  {c.class_name:14} {c.expected:9} {c.found:7} {c.missing:8} {c.extra:6}{arrow}")
-    return "\n".join(lines)
+    return [
+        Count(f"{domain} {split}", name, expected.get((split, name), 0), found[split, name])
+        for split, name in keys + unknown
+    ]
 
 
 def _found_npy(root: str, domain: str) -> Counter[tuple[str, str]]:

@@ -106,6 +106,34 @@ def read_npy(path: Path, remedy: str) -> Float[np.ndarray, "p 3"]:
     return checked_cloud(array, str(path), remedy)
 
 
+def read_labelled_npy(
+    path: Path, classes: int, remedy: str
+) -> tuple[Float[np.ndarray, "p 3"], Int[np.ndarray, " p"]]:
+    """Points and their labels of an npy file's array [P, C >= 4] of x, y, z, label; further columns ignored.
+
+    The labels are 1 to `classes` in the file, and 0 to `classes` - 1, int32, as returned.
+
+    Raises:
+      ValueError: as `read_npy`; fewer columns, labels that are others; one line with the file's name, ending
+        in `remedy`.
+    """
+    array = _content(path, read_npy_array, remedy)
+    assert isinstance(array, np.ndarray)
+    if array.ndim != 2 or array.shape[1] < 4:
+        raise ValueError(
+            f"{path}: shape {array.shape}, not (points, 4 or more columns); the fourth is the label. Shapes "
+            f"without labels are for launch/predict.py. {remedy}"
+        )
+    points, label = checked_cloud(array, str(path), remedy), array[:, 3]
+    wrong = np.flatnonzero(~np.isin(label, np.arange(1, classes + 1)))
+    if len(wrong):
+        raise ValueError(
+            f"{path}: {len(wrong)} of {len(label)} labels are no whole number from 1 to {classes} (first: "
+            f"{label[wrong[0]]:g} in row {wrong[0]}). {remedy}"
+        )
+    return points, label.astype(np.int32) - 1
+
+
 def checked_cloud(array: np.ndarray, name: str, remedy: str) -> Float[np.ndarray, "p 3"]:
     """The coordinates of an array [P, C >= 3], as `read_npy` gives them.
 

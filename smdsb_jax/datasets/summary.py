@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-from smdsb_jax.datasets.domain import SPLITS, UNLABELLED, Domain, Split
+from smdsb_jax.datasets.domain import SPLITS, UNLABELLED, Domain, Split, absent_classes
 from smdsb_jax.markdown import markdown_table
 
 AXES = ("x", "y", "z")
@@ -30,25 +30,31 @@ def describe(domains: Mapping[str, Domain]) -> str:
 
 
 def class_table(domains: Mapping[str, Domain]) -> str:
-    """Markdown table: clouds of each class (rows) in each split of each domain (columns)."""
+    """Markdown table: clouds of each class (rows) in each split of each domain (columns).
+
+    Where points have the labels, the share of a split's points that each class has, above the clouds.
+    """
     classes = list(dict.fromkeys(name for domain in domains.values() for name in domain.classes))
-    columns = [counts_of(domain, split) for domain in domains.values() for split in domain.splits]
+    pairs = [(domain, split) for domain in domains.values() for split in domain.splits]
+    columns = [cells_of(*pair) for pair in pairs]
     rows = classes if len(classes) <= LISTED else []
     if any("unlabelled" in column for column in columns):
         rows = [*rows, "unlabelled"]
-    table = [[name, *(f"{column.get(name, 0):,}" for column in columns)] for name in rows]
-    total = [f"{sum(column.values()):,}" for column in columns]
+    table = [[name, *(column.get(name, "0") for column in columns)] for name in rows]
+    total = [f"{len(split.label):,}" for _, split in pairs]
     head = [f"{name} {SPLITS[0]}" if i == 0 else SPLITS[i] for name in domains for i in range(len(SPLITS))]
-    return markdown_table(["clouds", *head], [*table, [f"all of {len(classes)} classes", *total]])
+    of_points = any(split.label.ndim > 1 for _, split in pairs)
+    what, last = ("points", "clouds") if of_points else ("clouds", f"all of {len(classes)} classes")
+    return markdown_table([what, *head], [*table, [last, *total]])
 
 
-def counts_of(domain: Domain, split: Split) -> dict[str, int]:
-    """How many clouds of a split have each class; where each point has a label, of all together."""
-    if split.label.ndim > 1:
-        return {"all": len(split.label)}
+def cells_of(domain: Domain, split: Split) -> dict[str, str]:
+    """How many clouds of a split have each class, or which share of its points; none of those without."""
     names = [*domain.classes, "unlabelled"]  # UNLABELLED, -1, is the last one
     label, count = np.unique(split.label, return_counts=True)
-    return {names[k]: int(n) for k, n in zip(label, count, strict=True)}
+    of_points = split.label.ndim > 1
+    words = [f"{n / split.label.size:.1%}" if of_points else f"{n:,}" for n in count]
+    return {names[k]: text for k, text in zip(label, words, strict=True)}
 
 
 def shape_of(domain: Domain) -> str:
@@ -76,13 +82,15 @@ def shape_of(domain: Domain) -> str:
 def warnings_of(domain: Domain) -> list[str]:
     """What a user would want to know before training."""
     found = []
-    if domain.val.label.ndim == 1:
-        trained, validated = (
-            set(split.label.tolist()) - {UNLABELLED} for split in (domain.train, domain.val)
-        )
-        missing = [domain.classes[k] for k in sorted(trained - validated)] if validated else []
-        if missing:
-            found.append(f"no validation clouds of {', '.join(missing)}: its accuracy says nothing of them.")
+    of_points = domain.train.label.ndim > 1
+    what = "points" if of_points else "clouds"
+    absent = absent_classes(domain) if of_points else []  # of clouds: refused, or a target that lacks them
+    if absent:
+        found.append(f"no training points of {', '.join(absent)}: they cannot be learned from it.")
+    trained, validated = (set(np.unique(split.label)) - {UNLABELLED} for split in (domain.train, domain.val))
+    missing = [domain.classes[k] for k in sorted(trained - validated)] if validated else []
+    if missing:
+        found.append(f"no validation {what} of {', '.join(missing)}: its scores say nothing of them.")
     up = up_axis(domain.train.points)
     if up not in ("", "z"):
         turn = " Configurations of folder data turn them: y_up=NAME." if up == "y" else ""

@@ -16,6 +16,7 @@ from smdsb_jax.datasets.read import (
     read_clouds,
     read_h5,
     read_h5_labels,
+    read_labelled_npy,
     read_npy,
 )
 from smdsb_jax.datasets.readers import READERS
@@ -64,6 +65,56 @@ def test_a_bad_npy_is_refused_in_one_line_with_its_name(tmp_path, case):
     with pytest.raises(ValueError, match=rf"chair_0011\.npy: {reason}.*\. Do this\.$") as caught:
         read_npy(path, "Do this.")
     assert "\n" not in str(caught.value)
+
+
+PARTS = np.hstack([GOOD[:, :3], np.arange(64)[:, None] % 8 + 1])  # x, y, z, label
+
+
+def with_label(value, rows, kind=np.float64):
+    array = PARTS.astype(kind)
+    array[rows, 3] = value
+    return npy_bytes(array)
+
+
+UNLABELLED = (
+    r"not \(points, 4 or more columns\); the fourth is the label\. Shapes without labels are for launch/p"
+)
+NO_LABEL = "of 64 labels are no whole number from 1 to 8"
+BAD_PARTS = {
+    "unlabelled": (npy_bytes(PARTS[:, :3]), rf"shape \(64, 3\), {UNLABELLED}"),
+    "flat": (npy_bytes(PARTS.ravel()), rf"shape \(256,\), {UNLABELLED}"),
+    "a batch": (npy_bytes(PARTS[None]), rf"shape \(1, 64, 4\), {UNLABELLED}"),
+    "transposed": (npy_bytes(PARTS.T), r"shape \(4, 64\) looks transposed"),
+    "label 0": (with_label(0, [7, 9]), rf"2 {NO_LABEL} \(first: 0 in row 7\)"),
+    "label 9": (with_label(9, [63], np.int64), rf"1 {NO_LABEL} \(first: 9 in row 63\)"),
+    "label -1": (with_label(-1, [0]), rf"1 {NO_LABEL} \(first: -1 in row 0\)"),
+    "between two labels": (with_label(2.5, [1]), rf"1 {NO_LABEL} \(first: 2\.5 in row 1\)"),
+    "label NaN": (with_label(np.nan, [3]), rf"1 {NO_LABEL} \(first: nan in row 3\)"),
+    "no points": (npy_bytes(PARTS[:0]), "holds no points"),
+} | {
+    case: BAD[case]
+    for case in ("empty file", "truncated in the data", "text", "pickle", "objects", "one NaN", "infinite")
+}
+
+
+@pytest.mark.parametrize("case", BAD_PARTS)
+def test_a_bad_labelled_npy_is_refused_in_one_line_with_its_name(tmp_path, case):
+    content, reason = BAD_PARTS[case]
+    path = tmp_path / "000.npy"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"/000\.npy: {reason}.*\. Do this\.$") as caught:
+        read_labelled_npy(path, 8, "Do this.")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int16, np.uint8])
+def test_labels_of_points_count_from_0_and_further_columns_do_not_matter(tmp_path, dtype):
+    array = np.arange(60).reshape(10, 6) % 7 + 1
+    np.save(tmp_path / "a.npy", array.astype(dtype))
+    points, label = read_labelled_npy(tmp_path / "a.npy", 7, "")
+    np.testing.assert_array_equal(points, array[:, :3])
+    np.testing.assert_array_equal(label, array[:, 3] - 1)
+    assert label.dtype == np.int32
 
 
 def test_a_missing_npy_and_a_folder_are_refused_by_name(tmp_path):

@@ -44,9 +44,7 @@ def test_counts_points_extent_and_skipped_files():
 
 
 def test_a_validation_split_that_misses_a_class_is_warned_of():
-    assert warnings_of(made(val=(0, 0))) == [
-        "no validation clouds of bowl: its accuracy says nothing of them."
-    ]
+    assert warnings_of(made(val=(0, 0))) == ["no validation clouds of bowl: its scores say nothing of them."]
     assert warnings_of(made(val=())) == []  # there is no such accuracy
     assert warnings_of(made()) == []
 
@@ -93,3 +91,38 @@ def test_many_classes_have_no_row_each():
         "-" * len("all of 60 classes"),
         "all",
     ]
+
+
+def labelled_points(train, val, test):
+    """Clouds of 4 points with these labels of points."""
+    rng = np.random.default_rng(0)
+    splits = [
+        Split(rng.normal(size=(len(label), 4, 3)).astype(np.float32), np.array(label, np.int32))
+        for label in (train, val, test)
+    ]
+    return Domain("lab", ("head", "hand", "foot"), *splits)
+
+
+def test_labels_of_points_are_told_as_shares():
+    domain = labelled_points([[0, 0, 0, 2], [0, 1, 1, 2]], [[0, 1, 2, 2]], [[1, 1, 1, 1]] * 3)
+    target = labelled_points([[-1] * 4] * 2, [[-1] * 4], [[2, 2, 0, 0]])
+    told = describe({"a": domain, "b": target}).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in told[:7]]
+    assert cells[0] == ["points", "a train", "val", "test", "b train", "val", "test"]
+    assert cells[2:] == [
+        ["head", "50.0%", "25.0%", "0", "0", "0", "50.0%"],
+        ["hand", "25.0%", "25.0%", "100.0%", "0", "0", "0"],
+        ["foot", "25.0%", "50.0%", "0", "0", "0", "50.0%"],
+        ["unlabelled", "0", "0", "0", "100.0%", "100.0%", "0"],
+        ["clouds", "2", "1", "3", "2", "1", "1"],
+    ]
+    assert told[7].startswith("a: 4 points a cloud; ") and len(told) == 9
+
+
+def test_parts_that_training_or_validation_lacks_are_warned_of():
+    assert warnings_of(labelled_points([[0, 0, 2, 2]], [[0, 0, 0, 0]], [[0, 1, 2, 2]])) == [
+        "no training points of hand: they cannot be learned from it.",
+        "no validation points of foot: its scores say nothing of them.",
+    ]
+    assert warnings_of(labelled_points([[0, 1, 2, 2]], [[2, 1, 0, 0]], [[0, 0, 0, 0]])) == []
+    assert warnings_of(labelled_points([[-1] * 4], [[-1] * 4], [[0, 1, 2, 2]])) == []  # nobody knows

@@ -9,7 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
-from smdsb_jax.datasets import folder, pointda, pointda_counts
+from smdsb_jax.datasets import folder, pointda, pointda_counts, pointsegda, pointsegda_counts
+from tests.datasets import pointsegda_tree
 from tests.datasets.pointda_tree import write_tree
 
 SCRIPT = Path(__file__).parents[2] / "launch" / "prepare_data.py"
@@ -118,6 +119,65 @@ def test_the_command_runs_uninstalled_from_anywhere(tmp_path):
     )
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("nowhere is missing. Expected nowhere/DOMAIN/{train")
+
+
+@pytest.fixture
+def bodies(tmp_path, monkeypatch):
+    """All domains of PointSegDA, for a publication with the small tree's counts."""
+    monkeypatch.setattr(pointsegda_counts, "PUBLISHED", dict.fromkeys(pointsegda.DOMAINS, (3, 1, 2)))
+    monkeypatch.setattr(pointsegda_counts, "POINTS", 64)
+    return pointsegda_tree.write_tree(tmp_path)
+
+
+@pytest.mark.parametrize("flags", [(), ("--verify",)])
+def test_pointsegda_is_counted_read_and_summed_up_and_nothing_is_written(bodies, main, capsys, flags):
+    for root in (bodies, bodies.parent):
+        before = sorted(bodies.parent.rglob("*"))
+        assert main("--data", root, *flags) == 0
+        said = capsys.readouterr()
+        assert "<--" not in said.out and "other than" not in said.out and said.err == ""
+        lines = said.out.splitlines()
+        assert lines[-1].startswith(f"{root}: 0 objects missing, 0 extra against the published PointSegDA. ")
+        assert lines[-1].endswith(". Nothing is written: a training reads the files.")
+        assert "scape: reading 6 files" in lines
+        cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line[0] == "|"]
+        assert cells[2] == ["head", *["12.5%"] * 12] and cells[10] == ["clouds", *["3", "1", "2"] * 4]
+        assert sorted(bodies.parent.rglob("*")) == before
+
+
+def test_what_deviates_from_pointsegda_is_said(bodies, main, capsys):
+    train = bodies / "mit" / "train"
+    (bodies / "faust" / "test" / "001.npy").unlink()
+    shutil.copy(train / "000.npy", train / "003.npy")
+    np.save(train / "001.npy", np.load(train / "001.npy")[:60])
+    assert main("--data", bodies) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines if line.endswith("<--")] == [
+        ["test", "2", "1", "1", "0", "<--"],
+        ["total", "6", "5", "1", "0", "<--"],
+        ["train", "3", "4", "0", "1", "<--"],
+        ["total", "6", "7", "0", "1", "<--"],
+    ]
+    assert f"mit: 1 of 7 shapes have other than 64 points (first: {train}/001.npy, 60)." in lines
+    assert lines[-1].startswith(
+        f"{bodies}: 1 objects missing, 1 extra against the published PointSegDA. Nothing"
+    )
+    assert main("--data", bodies, "--allow-incomplete") == 0
+
+
+def test_bad_files_of_pointsegda_are_named_and_one_domain_alone_is_read(bodies, main, capsys):
+    shutil.rmtree(bodies / "adobe")
+    shape = np.load(bodies / "scape" / "val" / "000.npy")
+    np.save(bodies / "scape" / "val" / "000.npy", shape[:, :3])
+    assert main("--data", bodies, "--allow-incomplete") == 1
+    said = capsys.readouterr()
+    assert said.err.startswith(
+        f"{bodies}/scape/val/000.npy: shape (64, 3), not (points, 4 or more columns); "
+    )
+    assert said.err.count("\n") == 1
+    assert "6 objects missing, 0 extra" in said.out and " Not readable: scape. Nothing is written" in said.out
+    np.save(bodies / "scape" / "val" / "000.npy", shape)
+    assert main("--data", bodies, "--allow-incomplete") == 0
 
 
 @pytest.fixture
