@@ -1,7 +1,7 @@
 """What every config file's argument chooses: a host method's published protocol, and parts in its place."""
 
-from collections.abc import Callable
-from types import SimpleNamespace
+from collections.abc import Callable, Mapping
+from types import MappingProxyType, SimpleNamespace
 
 from ml_collections import ConfigDict
 
@@ -198,15 +198,21 @@ PRESETS = {  # selections that are more than a statistic
 OPTIONS = {"method": "defrec", "selection": "", "task": "", "pretext": "", "combine": "", "pseudo_labels": ""}
 
 
-def apply(config: ConfigDict, given: SimpleNamespace) -> ConfigDict:
+def apply(
+    config: ConfigDict,
+    given: SimpleNamespace,
+    known: Mapping[str, Callable[[ConfigDict], None]] = MappingProxyType(METHODS),
+) -> ConfigDict:
     """`config` with the selection, the method's protocol, and the parts that `given` (of `OPTIONS`) names.
+
+    `known` are the methods: those of classification, or another benchmark's.
 
     Raises:
       ValueError: an unknown method or part, or a selection where there is no pretext task to select for.
     """
     if given.selection:  # first, for a method may ask whether there is one
         config.selection.update(PRESETS.get(given.selection, {"statistic": given.selection}))
-    lookup(METHODS, given.method, "config option method")(config)
+    lookup(known, given.method, "config option method")(config)
     for section in ("task", "pretext", "combine", "pseudo_labels"):
         name = getattr(given, section)
         if name:

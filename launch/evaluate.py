@@ -11,19 +11,20 @@ import smdsb_jax
 from smdsb_jax.build import load_target, require_root
 from smdsb_jax.datasets.domain import labelled
 from smdsb_jax.flags import cache_compilation, define_run_flags, parse_flags, stop, user_errors
-from smdsb_jax.report import pictures
-from smdsb_jax.report.summary import confusion_of, draw_saliency
+from smdsb_jax.report.summary import draw_judged, draw_saliency, judge
 from smdsb_jax.report.tables import per_class_table
 
 RUN = define_run_flags()
 DOMAIN = flags.DEFINE_string("domain", None, "Any domain of the run's data set; its target if not given.")
 SPLIT = flags.DEFINE_enum("split", "test", ["train", "val", "test"], "Part of the domain.")
 ROOT = flags.DEFINE_string("root", None, "Folder of the data set, if it has moved.")
-OUT = flags.DEFINE_string("out", None, "Folder for confusion.png and saliency.png; none are written without.")
+OUT = flags.DEFINE_string(
+    "out", None, "Folder for confusion.png, saliency.png and, of parts, parts.png; else none."
+)
 
 
 def main(_: list[str]) -> int:
-    """Print accuracies per class; draw them if asked."""
+    """Print the scores per class; draw them if asked."""
     if RUN.workdir.value is None:
         return stop("Give --workdir, the folder of a run.")
     model = smdsb_jax.load(RUN.workdir.value, RUN.checkpoint.value, RUN.stage.value, allow=RUN.allow.value)
@@ -38,16 +39,16 @@ def main(_: list[str]) -> int:
         return stop(f"The {SPLIT.value} split of {data.target} has no labelled clouds to evaluate on.")
     if len(split.label) < len(whole.label):
         print(f"{len(whole.label) - len(split.label)} clouds are of none of the run's classes: left out.")
-    confusion = confusion_of(model, split)
+    judged = judge(model, split)
     chosen = RUN.checkpoint.value or model.config.select_by
     title = f"{data.target} {SPLIT.value}, {chosen} of stage {model.stage} (step {model.step})"
-    print(f"{title}:\n{per_class_table(model.classes, confusion)}")
+    print(f"{title}:\n{per_class_table(model.classes, *judged, model.network.task)}")
     if OUT.value:
         out = Path(OUT.value)
         out.mkdir(parents=True, exist_ok=True)
-        pictures.confusion(out / "confusion.png", confusion, model.classes, title)
-        draw_saliency(out / "saliency.png", model, split)
-        print(f"Written: {out / 'confusion.png'}, {out / 'saliency.png'}")
+        written = [*draw_judged(out, model, split, judged, title), out / "saliency.png"]
+        draw_saliency(written[-1], model, split)
+        print(f"Written: {', '.join(map(str, written))}")
     return 0
 
 

@@ -45,9 +45,11 @@ def mesh_points(points: int) -> int:
     return max(MESH_POINTS, points)
 
 
-def stored_cloud(cloud: Float[np.ndarray, "p 3"], points: int) -> Float[np.ndarray, "q 3"]:
-    """Normalized, with `filled_up` points. What a data set has stored keeps its bits."""
-    own = normalize_once(without_repeats(cloud))
+def stored_cloud(
+    cloud: Float[np.ndarray, "p 3"], points: int, scales: bool = True
+) -> Float[np.ndarray, "q 3"]:
+    """With `filled_up` points, and normalized if `scales`. What a data set has stored keeps its bits."""
+    own = as_stored(cloud, scales)
     return to_count(own, filled_up(len(own), points))
 
 
@@ -56,6 +58,12 @@ def at_given_points(
 ) -> Float[np.ndarray, "p *of_each"]:
     """What there is of each point of `stored_cloud(cloud, …)`, for the points of the cloud itself."""
     return to_count(of_stored[: len(without_repeats(cloud))], len(cloud))
+
+
+def as_stored(cloud: Float[np.ndarray, "p 3"], scales: bool) -> Float[np.ndarray, "q 3"]:
+    """The cloud without repeats, normalized if `scales`: not for data sets that leave clouds as they are."""
+    own = without_repeats(cloud)
+    return normalize_once(own) if scales else own.astype(np.float32)
 
 
 def filled_up(count: int, points: int) -> int:
@@ -91,8 +99,10 @@ def stored_labels(
     return found
 
 
-def stored_split(split: Split, points: int) -> Split:
+def stored_split(split: Split, points: int, scales: bool = True) -> Split:
     """A split in any unit as a data set would store it, with no fewer points than the network gets.
+
+    Normalized if `scales`.
 
     One that a data set has stored keeps its bits and its size, so that the same points are drawn of it.
 
@@ -103,7 +113,7 @@ def stored_split(split: Split, points: int) -> Split:
         raise ValueError("The split holds no clouds. Give one at least.")
     count = max(split.points.shape[1], points)
     clouds = [_one(cloud, number, points) for number, cloud in enumerate(split.points)]
-    stored = np.stack([to_count(normalize_once(without_repeats(cloud)), count) for cloud in clouds])
+    stored = np.stack([to_count(as_stored(cloud, scales), count) for cloud in clouds])
     of_points = split.label.ndim > 1
     return Split(stored, np.stack([to_count(x, count) for x in split.label]) if of_points else split.label)
 

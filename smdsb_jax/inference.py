@@ -91,6 +91,8 @@ def predict(
 ) -> Float[np.ndarray, "*n_and_points classes"] | list[Float[np.ndarray, "_ classes"]]:
     """Class probabilities of clouds in any unit; each is centered, scaled and thinned as in training.
 
+    (Not scaled where the run's data were not, as with `data.normalize=none`: give them in the same unit.)
+
     The answer of a cloud depends on the cloud alone: not on the others, nor on its place among them.
 
     Args:
@@ -118,7 +120,7 @@ def predict(
         taken = taken_points(model, clouds)
         return step(variables, taken.points)._replace(rows=taken.rows)  # of these it takes all
 
-    for rows, stored in of_equal_size([stored_cloud(cloud, size) for cloud in given]):
+    for rows, stored in of_equal_size([stored_cloud(cloud, size, scales(model)) for cloud in given]):
         logits = at_stored_points(predict_split(draw_first, model.variables, stored, AT_A_TIME), stored)
         for row, probability in zip(rows, np.asarray(jax.nn.softmax(logits, axis=-1)), strict=True):
             found[row] = at_given_points(given[row], probability) if per_point else probability
@@ -148,7 +150,7 @@ def samples(model: Model, clouds: Any, label: Any = None, seed: int = 0, *, y_up
     given, is_one = given_clouds(clouds, size, y_up)
     if not given:
         raise ValueError("samples: there are no clouds. Give one at least.")
-    stored = [stored_cloud(cloud, size) for cloud in given]
+    stored = [stored_cloud(cloud, size, scales(model)) for cloud in given]
     each = [UNLABELLED] * len(given) if label is None else [label] if is_one else list(label)
     labels = stored_labels(each, given, stored, len(model.classes))
     keys = jax.random.split(jax.random.key(seed), len(given))
@@ -228,7 +230,7 @@ def score(
     named = (statistic,) if isinstance(statistic, str) else ()
     model = checkpoint if isinstance(checkpoint, Model) else load(checkpoint, allow=(*allow, *named))
     if isinstance(domain, Split):
-        split, where = stored_split(domain, model.config.data.points), "the given split"
+        split, where = stored_split(domain, model.config.data.points, scales(model)), "the given split"
     else:
         split, where = _labelled(model, domain)
     parts = []
@@ -238,6 +240,11 @@ def score(
         batch = measure(model, part.points, part.label, keys)
         parts.append(apply_statistic(model, statistic, batch, where)[: part.valid])
     return np.concatenate(parts)
+
+
+def scales(model: Model) -> bool:
+    """Whether clouds are normalized first, as those that the network was trained on."""
+    return model.config.data.get("normalize") != "none"
 
 
 class Part(NamedTuple):

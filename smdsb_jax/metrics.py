@@ -44,12 +44,6 @@ def class_accuracy(confusion: Int[np.ndarray, "classes classes"]) -> Float[np.nd
     return np.where(count > 0, np.diag(confusion) / np.maximum(count, 1), np.nan)
 
 
-def mean_class_accuracy(confusion: Int[np.ndarray, "classes classes"]) -> float:
-    """Mean of `class_accuracy` over the classes that have samples; NaN if none has."""
-    present = confusion.sum(axis=1) > 0
-    return float(class_accuracy(confusion)[present].mean()) if present.any() else float("nan")
-
-
 def class_iou(confusion: Int[np.ndarray, "*more classes classes"]) -> Float[np.ndarray, "*more classes"]:
     """Intersection over union of each class, m_ii / (sum_j m_ij + sum_j m_ji - m_ii).
 

@@ -78,6 +78,14 @@ def test_a_split_in_another_unit_becomes_the_one_that_is_stored():
     np.testing.assert_allclose(stored_split(moved, 32).points, split.points, atol=1e-6)
 
 
+def test_clouds_of_data_that_are_not_normalized_stay_as_they_are():
+    cloud = raw(40).astype(np.float32)
+    stored = stored_cloud(cloud, 32, scales=False)
+    np.testing.assert_array_equal(stored, cloud[np.arange(64) % 40])
+    split = Split(cloud[None], np.zeros(1, np.int32))
+    np.testing.assert_array_equal(stored_split(split, 32, scales=False).points, cloud[None])
+
+
 def test_a_split_of_few_points_is_filled_up_with_its_labels():
     points = np.stack([raw(20), raw(20)])
     found = stored_split(Split(points, np.arange(40).reshape(2, 20)), 32)

@@ -10,7 +10,7 @@ from smdsb_jax.augment import subsample
 from smdsb_jax.datasets import embedded
 from smdsb_jax.datasets.domain import UNLABELLED, normalize
 from smdsb_jax.network import predict
-from smdsb_jax.report.summary import confusion_of, write_summary
+from smdsb_jax.report.summary import judge, write_summary
 from smdsb_jax.run import evaluation
 from smdsb_jax.run.evaluation import eval_program, jit_eval_step, predict_split
 from smdsb_jax.saliency import saliency
@@ -361,7 +361,7 @@ def test_a_model_is_used_at_the_precision_of_its_run(model, split, monkeypatch, 
         lambda: smdsb_jax.predict(model, points),
         lambda: smdsb_jax.samples(model, points, split.label),
         lambda: smdsb_jax.score(model, "loss", split._replace(points=points[:5], label=split.label[:5])),
-        lambda: confusion_of(model, split),
+        lambda: judge(model, split),
     ]
     for use in uses:
         inference._compiled.cache_clear()  # what was compiled before would note nothing

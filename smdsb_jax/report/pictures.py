@@ -1,4 +1,4 @@
-"""Pictures of a run: curves, confusion matrix, class accuracies, saliency. Files, never windows."""
+"""Pictures of a run: curves, confusion matrix, scores per class, saliency, parts. Files, never windows."""
 
 import os
 import warnings
@@ -16,11 +16,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from smdsb_jax.files import whole_file
-from smdsb_jax.metrics import class_accuracy as accuracy_of_classes
 from smdsb_jax.run.records import read_records
+from smdsb_jax.scores import ROLES, value_of
 
 # Okabe and Ito's colors, which color-blind readers tell apart; the most legible on white first
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+PART_COLORS = (*COLORS, "#F0E442")  # their yellow too: areas may be pale
 LEVELS = ("#9DB2C7", "#E69F00", "#B3123A")  # low, middle, high saliency: also ordered in gray
 LEVEL_NAMES = ("low", "middle", "high")
 INK, FAINT = "#333333", "#E3E3E3"
@@ -29,7 +30,7 @@ PathLike = str | os.PathLike[str]
 
 
 def curves(path: PathLike, metrics_jsonl: PathLike) -> None:
-    """Losses (keys `loss/…`, logarithmic) and accuracies (`…/accuracy`) of a run against its step.
+    """Losses (keys `loss/…`, logarithmic) and the headline of each score of a run against its step.
 
     A loss is drawn faintly as recorded and boldly as its running mean; a dashed line marks where
     stage 2 begins.
@@ -37,16 +38,17 @@ def curves(path: PathLike, metrics_jsonl: PathLike) -> None:
     records = read_records(metrics_jsonl)
     names = list(dict.fromkeys(name for record in records for name in record))
     losses = [name for name in names if name.startswith("loss/")]
-    accuracies = [name for name in names if name.split("/")[-1].startswith("accuracy")]
+    scores = [found[0] for found in (value_of(dict.fromkeys(names, 0), role) for role in ROLES) if found]
+    metric = (scores[0].partition("/")[2] if scores else "score").replace("_", " ")
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     for name, color in zip(losses, _cycle(losses), strict=True):
         step, value = _series(records, name)
         _line(left, step, value, color, alpha=0.25, linewidth=1)
         _line(left, step, _running_mean(value), color, linewidth=2, label=_words(name.removeprefix("loss/")))
-    for name, color in zip(accuracies, _cycle(accuracies), strict=True):
+    for name, color in zip(scores, _cycle(scores), strict=True):
         step, value = _series(records, name)
-        label = _words(name.removesuffix("/accuracy"))
+        label = _words(name.partition("/")[0])
         _line(right, step, 100 * value, color, linewidth=2, marker="o", markersize=3.5, label=label)
     drawn = [value for name in losses for value in _series(records, name)[1] if np.isfinite(value)]
     if drawn and min(drawn) > 0:
@@ -55,7 +57,10 @@ def curves(path: PathLike, metrics_jsonl: PathLike) -> None:
     right.set_ylim(0, 102)
     stage_1 = [record["step"] for record in records if record["stage"] == 1]
     boundary = max(stage_1) if stage_1 and any(record["stage"] == 2 for record in records) else None
-    for axes, title, unit in ((left, "Losses", "mean loss per sample"), (right, "Accuracies", "accuracy, %")):
+    for axes, title, unit in (
+        (left, "Losses", "mean loss per sample"),
+        (right, f"{metric[0].upper()}{metric[1:]}", f"{metric}, %"),
+    ):
         plain(axes, title, "step (optimizer updates)", unit)
         axes.grid(color=FAINT, linewidth=0.8)
         if boundary is not None:
@@ -93,19 +98,20 @@ def confusion(
     save(figure, path)
 
 
-def class_accuracy(
+def class_scores(
     path: PathLike,
-    confusions: Mapping[str, Int[np.ndarray, "classes classes"]],
+    scores: Mapping[str, Float[np.ndarray, " classes"]],
     classes: Sequence[str],
+    unit: str,
     title: str = "",
 ) -> None:
-    """Bars of the accuracy per class, one color per confusion matrix; its legend tells their names."""
-    figure = Figure(figsize=(2.5 + (0.45 + 0.36 * len(confusions)) * len(classes), 4.2), layout="constrained")
+    """Bars of a score per class, 0 … 1 or NaN without samples; a color for each name, told by the legend."""
+    figure = Figure(figsize=(2.5 + (0.45 + 0.36 * len(scores)) * len(classes), 4.2), layout="constrained")
     axes = figure.subplots()
-    width = 0.84 / max(len(confusions), 1)
-    for k, ((name, matrix), color) in enumerate(zip(confusions.items(), _cycle(confusions), strict=True)):
-        share = 100 * accuracy_of_classes(matrix)
-        x = np.arange(len(classes)) + (k - (len(confusions) - 1) / 2) * width
+    width = 0.84 / max(len(scores), 1)
+    for k, ((name, of_classes), color) in enumerate(zip(scores.items(), _cycle(scores), strict=True)):
+        share = 100 * of_classes
+        x = np.arange(len(classes)) + (k - (len(scores) - 1) / 2) * width
         axes.bar(x, np.nan_to_num(share), 0.92 * width, color=color, label=name)
         for at, value in zip(x, share, strict=True):
             text = "no samples" if np.isnan(value) else f"{value:.0f}"
@@ -114,9 +120,9 @@ def class_accuracy(
     axes.set_xticks(range(len(classes)), classes)
     axes.set_ylim(0, 108)
     axes.set_yticks(range(0, 101, 20))
-    plain(axes, title, "", "accuracy, %")
+    plain(axes, title, "", f"{unit}, %")
     axes.grid(axis="y", color=FAINT, linewidth=0.8)
-    if len(confusions) > 1:
+    if len(scores) > 1:
         _legend(axes)
     save(figure, path)
 
@@ -147,6 +153,48 @@ def saliency(
         scale = ScalarMappable(Normalize(0, 1), colors)
         _color_bar(figure, row, scale, "saliency / its maximum", location="bottom", shrink=1 / len(clouds))
     save(figure, path)
+
+
+def parts(
+    path: PathLike,
+    clouds: Float[np.ndarray, "m n 3"],
+    labels: Mapping[str, Int[np.ndarray, "m n"]],
+    names: Sequence[str],
+    titles: Sequence[str],
+    *,
+    azimuth: float = -60.0,
+) -> None:
+    """Clouds in columns (z up), each point in the color of its part; a row for each of `labels`.
+
+    Args:
+      path: of the picture.
+      clouds: of the columns.
+      labels: name of the row → part of each point, an index into `names`.
+      names: of the parts.
+      titles: of the columns.
+      azimuth: of the view, in degrees.
+    """
+    figure = Figure(figsize=(3.1 * len(clouds), 0.6 + 3.6 * len(labels)), layout="constrained")
+    colors = part_colors(len(names))
+    grid = figure.subplots(len(labels), len(clouds), squeeze=False)
+    for row, (name, of_clouds) in zip(grid, labels.items(), strict=True):
+        for axes, cloud, label in zip(row, clouds, of_clouds, strict=True):
+            share = label / max(len(names) - 1, 1)
+            draw_cloud(axes, cloud, share, colors, azimuth, size=np.full(len(cloud), 9.0))
+        at = {"transform": row[0].transAxes, "rotation": 90, "va": "center"}
+        row[0].text(-0.02, 0.5, name, fontsize=12, color=INK, **at)
+    for axes, title in zip(grid[0], titles, strict=True):
+        axes.set_title(title, fontsize=12, color=INK, parse_math=False)
+    dot = {"marker": "o", "markersize": 7, "linestyle": ""}
+    marks = [Line2D([], [], color=color, **dot) for color in colors(range(len(names)))]
+    place = {"loc": "outside lower center", "ncols": min(len(names), 4)}
+    figure.legend(marks, names, frameon=False, fontsize=11, labelcolor=INK, **place)
+    save(figure, path)
+
+
+def part_colors(count: int) -> ListedColormap:
+    """A color for each of `count` parts; those of `COLORS` first, then repeated."""
+    return ListedColormap([PART_COLORS[k % len(PART_COLORS)] for k in range(count)])
 
 
 def share_of_largest(saliency: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:

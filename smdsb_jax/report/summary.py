@@ -3,15 +3,17 @@
 import contextlib
 from collections.abc import Collection
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Int
 
 from smdsb_jax.augment import follow
 from smdsb_jax.build import load_domain, load_target
 from smdsb_jax.datasets.domain import Split, labelled
 from smdsb_jax.inference import Model, apply_statistic, load, measure, taken_points
-from smdsb_jax.metrics import confusion_matrix
+from smdsb_jax.metrics import confusion_matrix, shape_confusions, shape_iou
 from smdsb_jax.report import pictures
 from smdsb_jax.report.tables import Selected, per_class_table, summary_table
 from smdsb_jax.run import checkpoint
@@ -51,13 +53,15 @@ def write_summary(workdir: str | Path, allow: Collection[str] = ()) -> str:
     names = [f"stage {model.stage}, {chosen}" for model in models]
     title = f"{config.data.source} → {config.data.target}, target test"
     pictures.curves(workdir / "curves.png", workdir / RECORDS)
-    by_class = []
+    by_class, task = [], models[-1].network.task
     if len(test.label):
-        confusions = dict(zip(names, [confusion_of(model, test) for model in models], strict=True))
-        last = confusions[names[-1]]
-        pictures.confusion(workdir / "confusion.png", last, classes, f"{title}, {names[-1]}")
-        pictures.class_accuracy(workdir / "class_accuracy.png", confusions, classes, title)
-        by_class = [f"\n{title}, {names[-1]}:", per_class_table(classes, last)]
+        found = {name: judge(model, test) for name, model in zip(names, models, strict=True)}
+        last = found[names[-1]]
+        draw_judged(workdir, models[-1], test, last, f"{title}, {names[-1]}")
+        of_classes = {name: task.of_classes(judged.confusion(len(classes))) for name, judged in found.items()}
+        path = workdir / f"class_{task.class_score.lower()}.png"
+        pictures.class_scores(path, of_classes, classes, task.class_score, title)
+        by_class = [f"\n{title}, {names[-1]}:", per_class_table(classes, *last, task)]
     draw_saliency(workdir / "saliency.png", models[-1], load_domain(config, "source").val)
     written = (
         "config.json",
@@ -68,7 +72,7 @@ def write_summary(workdir: str | Path, allow: Collection[str] = ()) -> str:
     )
     return "\n".join(
         [
-            f"\nAccuracy in %, {config.data.source} → {config.data.target}:",
+            f"\nScores in %, {config.data.source} → {config.data.target}:",
             summary_table(rows, select_by),
             *by_class,
             "\nWritten:",
@@ -77,12 +81,40 @@ def write_summary(workdir: str | Path, allow: Collection[str] = ()) -> str:
     )
 
 
-def confusion_of(model: Model, split: Split) -> np.ndarray:
-    """Confusion matrix of a model on a split: rows true, columns predicted."""
+class Judged(NamedTuple):
+    """True and predicted classes of a split's clouds, or of those of their points that the network got."""
+
+    label: Int[np.ndarray, "n *points"]
+    prediction: Int[np.ndarray, "n *points"]
+
+    def confusion(self, classes: int) -> Int[np.ndarray, "classes classes"]:
+        """Rows true, columns predicted."""
+        return confusion_matrix(self.label.ravel(), self.prediction.ravel(), classes)
+
+
+def judge(model: Model, split: Split) -> Judged:
+    """A model on a labelled split."""
     step = jit_eval_step(model.config, len(model.classes))
-    batch = eval_batch_size(model.config)
-    label, prediction = labels_and_predictions(step, model.variables, split, batch)
-    return confusion_matrix(label.ravel(), prediction.ravel(), len(model.classes))
+    return Judged(*labels_and_predictions(step, model.variables, split, eval_batch_size(model.config)))
+
+
+def draw_judged(folder: Path, model: Model, split: Split, judged: Judged, title: str) -> list[Path]:
+    """The confusion matrix and, where points have labels, the best, the median and the worst shape."""
+    written = [folder / "confusion.png"]
+    pictures.confusion(written[0], judged.confusion(len(model.classes)), model.classes, title)
+    if judged.label.ndim > 1:
+        written.append(folder / "parts.png")
+        iou = shape_iou(shape_confusions(*judged, len(model.classes)))
+        order = np.argsort(-iou)
+        rows = order[[0, len(order) // 2, -1]]
+        points = np.asarray(taken_points(model, split.points[rows]).points)
+        labels = {"true": judged.label[rows], "predicted": judged.prediction[rows]}
+        titles = [
+            f"{word}, shape {row}\nIoU {100 * iou[row]:.1f} %"
+            for word, row in zip(("best", "median", "worst"), rows, strict=True)
+        ]
+        pictures.parts(written[1], points, labels, model.classes, titles)
+    return written
 
 
 def draw_saliency(path: str | Path, model: Model, split: Split, candidates: int = 48) -> None:
@@ -96,5 +128,6 @@ def draw_saliency(path: str | Path, model: Model, split: Split, candidates: int 
     scores = apply_statistic(model, name, measured)
     order = np.argsort(scores)
     picked = np.concatenate([order[:2], order[-2:]])
-    titles = [f"{model.classes[split.label[rows[i]]]}\n{name} {scores[i]:.1f}" for i in picked]
+    of_class = [f"{model.classes[label[i]]}\n" if label.ndim == 1 else "" for i in picked]
+    titles = [f"{first}{name} {scores[i]:.1f}" for first, i in zip(of_class, picked, strict=True)]
     pictures.saliency(path, points[picked], np.asarray(measured.saliency)[picked], titles)

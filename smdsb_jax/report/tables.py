@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Int
 
 from smdsb_jax.markdown import markdown_table
-from smdsb_jax.metrics import accuracy, class_accuracy, mean_class_accuracy
+from smdsb_jax.metrics import confusion_matrix
 from smdsb_jax.registry import lookup
 from smdsb_jax.scores import SELECT_BY, title_of
+from smdsb_jax.tasks import Task
 
 
 class Selected(NamedTuple):
@@ -50,17 +51,27 @@ def titles(headline: str) -> dict[str, str]:
     return {k: f"{c.title}{' (headline)' if k == headline else ''}" for k, c in SELECT_BY.items()}
 
 
-def per_class_table(classes: Sequence[str], confusion: Int[np.ndarray, "classes classes"]) -> str:
-    """Markdown table of a confusion matrix (rows are true): accuracy and commonest error per class."""
+def per_class_table(
+    classes: Sequence[str],
+    label: Int[np.ndarray, "n *points"],
+    prediction: Int[np.ndarray, "n *points"],
+    task: Task,
+) -> str:
+    """Markdown table of a split: score and commonest error per class, then all scores of the task."""
+    confusion = confusion_matrix(label.ravel(), prediction.ravel(), len(classes))
+    of_classes = task.of_classes(confusion)
     lines = []
-    for i, (name, row, share) in enumerate(zip(classes, confusion, class_accuracy(confusion), strict=True)):
+    for i, (name, row, share) in enumerate(zip(classes, confusion, of_classes, strict=True)):
         errors = np.where(np.arange(len(row)) == i, 0, row)
         worst = int(errors.argmax())
         error = f"{classes[worst]} ({100 * errors[worst] / row.sum():.1f} %)" if errors.any() else "-"
         lines.append([name, str(row.sum()), _percent(share), error])
-    lines.append(["mean over classes", "", _percent(mean_class_accuracy(confusion)), ""])
-    lines.append(["all samples", str(confusion.sum()), _percent(accuracy(confusion)), ""])
-    return markdown_table(["class", "samples", "accuracy, %", "most often taken for"], lines)
+    known = of_classes[~np.isnan(of_classes)]
+    lines.append(["mean over classes", "", _percent(float(known.mean()) if known.size else None), ""])
+    for name, score in task.scores(label, prediction, len(classes)).items():
+        lines.append([f"{name.replace('_', ' ')} of all", str(len(label)), _percent(score), ""])
+    head = ["class", "points" if task.per_point else "samples", f"{task.class_score}, %"]
+    return markdown_table([*head, "most often taken for"], lines)
 
 
 def _percent(share: float | None) -> str:

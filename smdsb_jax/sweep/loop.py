@@ -44,7 +44,7 @@ def sweep(
     A run that fails does not stop the others; `stop` ends the running ones, which save, and starts no more.
     """
     plan, found, failed = list(plan), Results(), {}
-    grid = grid._replace(select_by=headline_of(plan)) if grid.measure == "accuracy" else grid
+    grid = grid if MEASURES[grid.measure].own_rows else grid._replace(select_by=headline_of(plan))
     for planned in plan:
         if planned.progress == "done":
             _collect(grid, planned, found, failed)

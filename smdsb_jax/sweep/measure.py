@@ -19,9 +19,10 @@ class Measure(NamedTuple):
     title: str
     of_run: Callable[[str, Path, Collection[str]], Values]  # (row, the run's folder, allow as for `load`)
     choices: Mapping[str, str]  # of scores.SELECT_BY → title
+    own_rows: bool = False  # it names its rows, and has no choice of a headline
 
 
-def accuracies(row: str, workdir: Path, _: Collection[str] = ()) -> Values:
+def headlines(row: str, workdir: Path, _: Collection[str] = ()) -> Values:
     """The headline on the target's test of each stage, for every way of choosing its checkpoint."""
     found = {(row, r.stage, r.select_by): value_of(r.scores, "target_test") for r in selected_rows(workdir)}
     return {cell: [100 * score[1]] for cell, score in found.items() if score is not None}
@@ -40,10 +41,15 @@ def agreement(_: str, workdir: Path, allow: Collection[str] = ()) -> Values:
 
 TITLES = {name: choice.title for name, choice in SELECT_BY.items()}
 MEASURES = {
-    "accuracy": Measure(
-        "target test accuracy, %",
-        accuracies,
-        TITLES | {"last": "last step", "oracle": f"{TITLES['oracle']}; uses target labels"},
+    **{
+        name: Measure(
+            f"target test {name}, %",
+            headlines,
+            TITLES | {"last": "last step", "oracle": f"{TITLES['oracle']}; uses target labels"},
+        )
+        for name in ("accuracy", "mIoU")  # the tasks' headlines
+    },
+    "agreement": Measure(
+        "source mini-batches of all runs together, %", agreement, {"last": "last step"}, own_rows=True
     ),
-    "agreement": Measure("source mini-batches of all runs together, %", agreement, {"last": "last step"}),
 }

@@ -64,7 +64,7 @@ def row_names(
     A measure that names its own rows has them in the order they came.
     """
     there = [(row, stage) for row, stage, chosen, _ in found.values if chosen == selection]
-    of_grid = grid.measure == "accuracy"
+    of_grid = not MEASURES[grid.measure].own_rows
     names: list[tuple[str, int | None]] = []
     for row in dict.fromkeys(rows if of_grid else (row for row, _ in there)):
         stages = sorted({stage for name, stage in there if name == row})

@@ -14,7 +14,7 @@ def evaluate(workdir, *flags):
 
 
 def accuracy(text):
-    return re.search(r"all samples *\| *(\d+) *\| *([\d.]+)", text).groups()
+    return re.search(r"accuracy of all *\| *(\d+) *\| *([\d.]+)", text).groups()
 
 
 def test_the_target_test_of_the_last_checkpoint_is_what_training_recorded(tiny_run):

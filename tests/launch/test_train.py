@@ -49,7 +49,7 @@ def test_the_main_job_shows_what_it_does_and_a_second_command_says_finished(tmp_
     assert second.returncode == 0 and "is finished" in second.stdout
     assert before == {p: p.read_bytes() for p in before}
     assert (tmp_path / "metrics.jsonl").read_bytes() == records
-    assert second.stdout.partition("Accuracy in %")[2] == said.partition("Accuracy in %")[2]
+    assert second.stdout.partition("Scores in %")[2] == said.partition("Scores in %")[2]
 
 
 def test_pointda_from_its_files_to_its_tables(tmp_path):

@@ -77,11 +77,11 @@ def test_confusion_shows_percentages_of_rows_and_leaves_an_empty_class_blank(tmp
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class (samples)")
 
 
-def test_class_accuracy_has_a_bar_per_class_and_matrix(tmp_path, figure):
-    pictures.class_accuracy(
-        tmp_path / "a.png", {"stage 1": CONFUSION, "stage 2": np.eye(3, dtype=int)}, CLASSES
-    )
+def test_scores_have_a_bar_per_class_and_stage(tmp_path, figure):
+    scores = {"stage 1": np.array([0.6, np.nan, 1.0]), "stage 2": np.ones(3)}
+    pictures.class_scores(tmp_path / "a.png", scores, CLASSES, "IoU")
     axes = figure().axes[0]
+    assert axes.get_ylabel() == "IoU, %"
     assert [bar.get_height() for bar in axes.patches] == [60, 0, 100, 100, 100, 100]
     assert texts(axes) == ["60", "no samples", "100", "100", "100", "100"]
     assert [t.get_text() for t in axes.get_legend().get_texts()] == ["stage 1", "stage 2"]

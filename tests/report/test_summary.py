@@ -6,7 +6,7 @@ import pytest
 import smdsb_jax
 from smdsb_jax import choose
 from smdsb_jax.datasets import embedded
-from smdsb_jax.report.summary import confusion_of, selected_rows, write_summary
+from smdsb_jax.report.summary import judge, selected_rows, write_summary
 from smdsb_jax.run import loop
 from smdsb_jax.run.loop import train_and_evaluate
 from smdsb_jax.run.records import read_records
@@ -42,7 +42,7 @@ def test_the_rows_are_what_the_checkpoints_and_records_say(tiny_run):
 
 def test_the_confusion_of_a_model_has_its_recorded_accuracy(tiny_run):
     model = smdsb_jax.load(tiny_run)
-    confusion = confusion_of(model, embedded.load("", "scan", points=32).test)
+    confusion = judge(model, embedded.load("", "scan", points=32).test).confusion(7)
     row = next(r for r in selected_rows(tiny_run) if (r.stage, r.select_by) == (2, "last"))
     assert np.trace(confusion) / confusion.sum() == pytest.approx(row.scores[TARGET_TEST])
 
@@ -51,7 +51,7 @@ def test_a_run_of_both_stages(tiny_run, tmp_path):
     workdir = shutil.copytree(tiny_run, tmp_path / "run")
     text = write_summary(workdir)
     assert_pictures(workdir)
-    assert "Accuracy in %, catalog → scan:" in text and "stage 2, last step" in text
+    assert "Scores in %, catalog → scan:" in text and "stage 2, last step" in text
     written = text.partition("Written:\n")[2].split()
     assert [p.rpartition("/")[2] for p in written] == [
         "config.json", "metrics.jsonl", "tensorboard", "checkpoints", *PICTURES,

@@ -5,6 +5,8 @@ import pytest
 
 from smdsb_jax.report.tables import Selected, per_class_table, summary_table, titles
 from smdsb_jax.scores import SELECT_BY
+from smdsb_jax.tasks.classification import classification
+from smdsb_jax.tasks.segmentation import segmentation
 
 
 def test_the_headline_says_so():
@@ -38,13 +40,30 @@ def test_summary_keeps_each_selection_in_its_column():
 
 
 def test_per_class_table_names_the_commonest_error_and_the_unmeasured_class():
-    confusion = np.array([[6, 1, 3], [0, 0, 0], [0, 0, 2]])
-    table = per_class_table(("chair", "lamp", "table"), confusion)
+    label, prediction = np.array([0] * 10 + [2] * 2), np.array([0] * 6 + [1] + [2] * 5)
+    table = per_class_table(("chair", "lamp", "table"), label, prediction, classification())
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
     assert cells == [
         ["chair", "10", "60.0", "table (30.0 %)"],
         ["lamp", "0", "-", "-"],
         ["table", "2", "100.0", "-"],
         ["mean over classes", "", "80.0", ""],
-        ["all samples", "12", "66.7", ""],
+        ["accuracy of all", "12", "66.7", ""],
+    ]
+
+
+def test_per_class_table_of_parts_has_the_iou_and_every_convention():
+    label, prediction = np.array([[0, 0, 1, 1]]), np.array([[0, 1, 1, 1]])
+    lines = per_class_table(("arm", "leg", "head"), label, prediction, segmentation()).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[0] == ["class", "points", "IoU, %", "most often taken for"]
+    assert cells[2:] == [
+        ["arm", "2", "50.0", "leg (50.0 %)"],
+        ["leg", "2", "66.7", "-"],
+        ["head", "0", "-", "-"],
+        ["mean over classes", "", "58.3", ""],
+        ["mIoU of all", "1", "58.3", ""],
+        ["mIoU all parts of all", "1", "72.2", ""],
+        ["mIoU pooled of all", "1", "58.3", ""],
+        ["accuracy of all", "1", "75.0", ""],
     ]
