@@ -1,7 +1,9 @@
 """Classify clouds: python launch/predict.py --workdir runs/c2s scan1.npy scan2.ply folder/.
 
 A table on the console; predictions.csv with a probability for each class; --pictures DIR draws saliency maps,
-and writes a page to look through them in 3-D. Exits with 1 where some of the files could not be read.
+and writes a page to look through them in 3-D. Of parts, predictions.csv has the share of each, and the folder
+predictions_labelled a PLY file per cloud with a label and a color for each point; --pictures draws these.
+Exits with 1 where some of the files could not be read.
 """
 
 import csv
@@ -25,13 +27,23 @@ from smdsb_jax.given import mesh_points
 from smdsb_jax.inference import Model
 from smdsb_jax.markdown import markdown_table
 from smdsb_jax.metrics import entropy
+from smdsb_jax.report.parts import (
+    Segmented,
+    draw_parts,
+    parts_table,
+    write_clouds,
+    write_parts_csv,
+    write_ply,
+)
 from smdsb_jax.report.viewer import Classified, draw_predictions, write_viewer
 
 SHOWN = 40  # rows on the console; all are in the file
 AT_ONCE = 256  # files that are read before their clouds are classified
 
 RUN = define_run_flags()
-OUT = flags.DEFINE_string("out", "predictions.csv", "File for the probabilities of all classes.")
+OUT = flags.DEFINE_string(
+    "out", "predictions.csv", "File for the probabilities of all classes; of parts, for their shares."
+)
 PICTURES = flags.DEFINE_string(
     "pictures", None, "Folder for a page that shows the clouds in 3-D, and a picture of each one's saliency."
 )
@@ -52,11 +64,27 @@ def main(argv: list[str]) -> int:
     if not files:
         return stop(f"No clouds to classify: give files ({', '.join(READERS)}) or folders that hold some.")
     model = smdsb_jax.load(RUN.workdir.value, RUN.checkpoint.value, RUN.stage.value, allow=RUN.allow.value)
-    found, bad = classify(model, files, bool(pictures))
-    if found is None:
+    tell = tell_parts if model.network.task.per_point else tell_classes
+    bad = tell(model, files, skipped, out, pictures)
+    if len(bad) == len(files):
         more = f" ({len(bad) - 1} more files cannot be read.)" if len(bad) > 1 else ""
         return stop(printable(bad[0] + more))
-    source = f"{RUN.workdir.value}, stage {model.stage}, step {model.step}"
+    if not bad:
+        return 0
+    print(
+        f"{len(bad)} of {len(files)} files cannot be read:", *map(printable, bad), sep="\n", file=sys.stderr
+    )
+    return 1
+
+
+def tell_classes(
+    model: Model, files: Sequence[Path], skipped: Counter[str], out: Path, pictures: Path | None
+) -> list[str]:
+    """The class of each cloud; returns why some files cannot be read."""
+    found, bad = classify(model, files, bool(pictures))
+    if found is None:
+        return bad
+    source = source_of(model)
     print(f"{source}:\n{table(found)}")
     if len(found.names) > SHOWN:
         print(f"... and {len(found.names) - SHOWN} more.")
@@ -70,12 +98,36 @@ def main(argv: list[str]) -> int:
         print(f"Written: {write_viewer(pictures / 'index.html', source, found)}")
         drawn = draw_predictions(pictures, found, lambda numbers: progress(numbers, "picture"))
         print(f"Written: {len(drawn)} pictures in {pictures}")
-    if not bad:
-        return 0
-    print(
-        f"{len(bad)} of {len(files)} files cannot be read:", *map(printable, bad), sep="\n", file=sys.stderr
-    )
-    return 1
+    return bad
+
+
+def tell_parts(
+    model: Model, files: Sequence[Path], skipped: Counter[str], out: Path, pictures: Path | None
+) -> list[str]:
+    """The part of each point of the clouds; returns why some files cannot be read."""
+    names, clouds, bad = read(files, model.config.data.points)
+    if not clouds:
+        return bad
+    found = Segmented(names, model.classes, clouds, smdsb_jax.predict(model, clouds, y_up=Y_UP.value))
+    shown = found._replace(names=[printable(name) for name in names])
+    print(f"{source_of(model)}:\n{parts_table(shown, SHOWN)}")
+    if len(names) > SHOWN:
+        print(f"... and {len(names) - SHOWN} more.")
+    if skipped:
+        print(printable(f"Skipped: {counted(skipped)}."))
+    write_parts_csv(out, found)
+    print(f"Written: {out}")
+    kinds = [(out.with_name(f"{out.stem}_labelled"), write_ply, ".ply", "labelled cloud")]
+    kinds += [(pictures, draw_parts, ".png", "picture")] if pictures else []
+    for folder, write, suffix, what in kinds:
+        written = write_clouds(folder, found, write, suffix, lambda numbers: progress(numbers, "file"))
+        print(f"Written: {len(written)} {what}{'s' * (len(written) > 1)} in {folder}")
+    return bad
+
+
+def source_of(model: Model) -> str:
+    """Run, stage and step that tell."""
+    return f"{RUN.workdir.value}, stage {model.stage}, step {model.step}"
 
 
 def listed(words: Sequence[str], out: Path) -> tuple[list[Path], Counter[str]]:

@@ -127,3 +127,14 @@ def test_pictures_leave_pyplot_alone(tmp_path):
 
     pictures.confusion(tmp_path / "c.png", CONFUSION, CLASSES)
     assert plt.get_fignums() == [] and isinstance(Figure(), Figure)
+
+
+def test_each_point_has_the_color_of_its_part(tmp_path, figure):
+    labels = {"true": np.array([[0, 1, 2, 2]]), "predicted": np.array([[0, 1, 1, 0]])}
+    pictures.parts(tmp_path / "p.png", CLOUD[None], labels, CLASSES, ["best"], azimuth=0.0)
+    true, predicted = figure().axes
+    assert true.get_title() == "best" and [t.get_text() for t in true.texts + predicted.texts] == list(labels)
+    shown = [{tuple(c[:3]) for c in axes.collections[0].get_facecolors()} for axes in (true, predicted)]
+    assert [len(colors) for colors in shown] == [4, 4]  # the farther points are paler
+    assert [t.get_text() for t in figure().legends[0].get_texts()] == list(CLASSES)
+    assert len({tuple(color) for color in pictures.part_colors(8)(range(8))}) == 8
