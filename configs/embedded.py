@@ -41,6 +41,7 @@ SMALL = {  # what is smaller than published; an entry that is not here keeps its
         "layers": (32, 32, 64), "input_tnet": False, "feature_tnet": False, "embedding": 256,
     },
     "dfan": {"nodes": 16},  # the time of a step grows with the square
+    "pcfea": {"memory": 256},  # what a stage sees is hundreds of clouds, not a million
     "graph": {"iterations": 100, "refinements": 4},  # a second each, not a minute
     "voted": {"refinements": 4},
 }  # fmt: skip

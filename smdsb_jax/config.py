@@ -240,6 +240,8 @@ def _combinations_of_entries(config: Config) -> list[str]:
         of_clouds = []
         if statistic != "none" and find_statistic(statistic).per_cloud:
             of_clouds.append((f"selection.statistic = {statistic!r}", "skewness"))
+        if pretext.per_cloud:
+            of_clouds.append((f"pretext.name = {config.pretext.name!r}", "defrec_radius"))
         if rule.per_cloud and 2 in config.stages:
             of_clouds.append((f"pseudo_labels.name = {config.pseudo_labels.name!r}", "max_confidence"))
         problems += [

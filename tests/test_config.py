@@ -183,21 +183,22 @@ def test_a_loss_of_both_domains_needs_the_source(name):
 @pytest.mark.parametrize(
     "section, name, other",
     [("selection", name, "skewness") for name in STATISTICS if STATISTICS[name].per_cloud]
-    + [("pseudo_labels", name, "max_confidence") for name in ("graph", "voted")],
+    + [("pseudo_labels", name, "max_confidence") for name in ("graph", "voted")]
+    + [("pretext", "pcfea", "defrec_radius")],
 )
 def test_what_needs_one_label_per_cloud_is_refused_where_points_have_them(section, name, other):
-    parts = [("task", "segmentation"), *([(section, name)] if section == "pseudo_labels" else [])]
+    own = [] if section == "selection" else [(section, name)]
     fields = {"selection__statistic": name} if section == "selection" else {}
     with pytest.raises(ValueError) as error:
-        resolve(changed(parts, **fields))
-    field = "name" if section == "pseudo_labels" else "statistic"
+        resolve(changed([("task", "segmentation"), *own], **fields))
+    field = "statistic" if section == "selection" else "name"
     assert str(error.value) == (
         f"config.{section}.{field} = {name!r} needs one label per cloud; with config.task.name = "
         f"'segmentation' each point has one. Take another, as {other}."
     )
-    assert resolve(changed(parts[1:], **fields))
+    assert resolve(changed(own, **fields))
     if section == "pseudo_labels":  # which stage 1 does not have
-        assert resolve(changed(parts, stages=(1,)))
+        assert resolve(changed([("task", "segmentation"), *own], stages=(1,)))
 
 
 def test_what_is_not_an_entry_is_refused_without_a_call(tmp_path):

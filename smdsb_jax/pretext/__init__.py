@@ -10,6 +10,7 @@ from smdsb_jax.pretext.glrv import glrv
 from smdsb_jax.pretext.implicit import implicit
 from smdsb_jax.pretext.mlsp import mlsp
 from smdsb_jax.pretext.none import none
+from smdsb_jax.pretext.pcfea import pcfea
 from smdsb_jax.pretext.pointdan import pointdan
 from smdsb_jax.pretext.reconstructing_space import reconstructing_space
 from smdsb_jax.pretext.self_distillation import self_distillation
@@ -24,6 +25,7 @@ PRETEXT: dict[str, Callable[..., Pretext]] = {
     "implicit": implicit,  # tell the distances of random places to the cloud's surface
     "pointdan": pointdan,  # heads that disagree, nodes that agree: alignment instead of self-supervision
     "dfan": dfan,  # DFAN-like: distances of embeddings and of every layer's nodes, a reconstruction
+    "pcfea": pcfea,  # source features in the target's style, prototypes of domains in between
     "glrv": glrv,  # tell a scale, rebuild what was squeezed onto a plane; after an abstract
     "none": none,  # source_only: no self-supervision
 }

@@ -96,6 +96,7 @@ class Pretext(NamedTuple):
     - `joint(passes, variables, state, prepared, keep, key, *, train=True) -> ({name: loss}, variables)`: of
       both domains at once, for what is no sum over samples, such as a distance of distributions. `prepared`
       and `keep` (boolean masks [batch], the samples' weights) are pairs of source and target.
+    - `per_cloud`: whether it needs one label per cloud, and logits of such.
     """
 
     init: Callable[[jax.Array, Features, Variables], tuple[dict[str, Tree], Tree]]
@@ -104,3 +105,4 @@ class Pretext(NamedTuple):
     names: tuple[str, ...]
     update: Callable[[Tree, Variables], Tree] = unchanged
     joint: JointLoss | None = None
+    per_cloud: bool = False

@@ -8,24 +8,40 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from smdsb_jax.augment import Mixed
+from smdsb_jax.layers.heads import ClassificationHead
 from smdsb_jax.metrics import accuracy, class_accuracy, confusion_matrix
 from smdsb_jax.tasks.base import Task
 
 
-def classification() -> Task:
-    """Cross-entropy of the encoder's published head, scored by the accuracy over all samples.
+def classification(*, head: str = "published") -> Task:
+    """Cross-entropy of the head's logits, scored by the accuracy over all samples.
 
     The loss of a mixed cloud is its own label's and its partner's, by their shares of the points.
     [SM-DSB, arXiv:2504.15796, III-B; mixing: Achituve et al., arXiv:2003.12641, 3.3]
+
+    Args:
+      head: `published`, the encoder's own, or `linear`, one dense layer on the embedding, as PCFEA's.
+
+    Raises:
+      ValueError: another head.
     """
-    return Task(
-        published_head, cross_entropy, logits, mixed_cross_entropy, scores, "accuracy", class_accuracy
-    )
+    if head not in HEADS:
+        raise ValueError(f"config.task.head = {head!r}: one of {', '.join(map(repr, HEADS))}.")
+    return Task(HEADS[head], cross_entropy, logits, mixed_cross_entropy, scores, "accuracy", class_accuracy)
 
 
 def published_head(encoder: Any, classes: int, dropout: float) -> nn.Module:
     """The encoder's own."""
     return encoder.head(classes, dropout)
+
+
+def linear_head(encoder: Any, classes: int, dropout: float) -> nn.Module:
+    """One dense layer, without dropout."""
+    del encoder, dropout
+    return ClassificationHead(classes, hidden=(), hidden_bias=(), dropout=0.0)
+
+
+HEADS = {"published": published_head, "linear": linear_head}
 
 
 def logits(output: Float[Array, "batch *points classes"]) -> Float[Array, "batch *points classes"]:

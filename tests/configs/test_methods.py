@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import pointda
+from configs import embedded, pointda
 from configs.methods import METHODS
 from smdsb_jax import resolve
 from smdsb_jax.build import build_parts, init_state
@@ -69,6 +69,15 @@ def test_implicit_trains_by_gasts_protocol_with_weights_of_one():
     for section in ("optimizer", "stage2", "pseudo_labels"):
         assert alone[section] == gast[section]
     assert not alone.stage2.pretext and pointda.get_config("m2s,method=implicit").stage2.pretext
+
+
+def test_pcfea_has_a_linear_head_weights_of_one_and_a_rising_threshold():
+    alone, selecting = (pointda.get_config(f"m2s,method=pcfea,selection={s}") for s in ("none", "skewness"))
+    assert alone.task.head == "linear" and alone.pretext.on_source
+    assert alone.pretext.weight == alone.classification.weight == 1  # one loss replaces the other
+    assert (alone.pseudo_labels.threshold, alone.pseudo_labels.step) == (0.8, 0.01)
+    assert (alone.stage2.pretext, selecting.stage2.pretext) == (False, True)
+    assert embedded.get_config("c2s,method=pcfea").pretext.memory == 256
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -1,8 +1,12 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import scipy.special
 
 from smdsb_jax.augment import Mixed
+from smdsb_jax.encoders import DGCNN
+from smdsb_jax.state import Features
 from smdsb_jax.tasks.classification import classification, cross_entropy
 
 LOGITS = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
@@ -28,3 +32,18 @@ def test_the_score_is_the_accuracy_and_the_same_task_compiles_once():
     task = classification()
     assert task.scores(LABEL, np.array([0, 4, 2, 1]), 5) == {"accuracy": 0.75}
     assert task == classification() and hash(task) == hash(classification())
+
+
+def test_the_head_is_the_encoders_own_or_one_dense_layer():
+    encoder, x = DGCNN(), jax.random.normal(jax.random.key(1), (3, 1024))
+    assert classification().head(encoder, 10, 0.5) == encoder.head(10, 0.5)
+    head = classification(head="linear").head(encoder, 10, 0.5)
+    found, variables = head.init_with_output(jax.random.key(0), Features(x, ()), train=True)
+    kernel, bias = (variables["params"]["out"][name] for name in ("kernel", "bias"))
+    assert kernel.shape == (1024, 10) and sum(a.size for a in jax.tree.leaves(variables)) == 10_250
+    np.testing.assert_allclose(found, np.asarray(x @ kernel) + np.asarray(bias), atol=1e-5)
+
+
+def test_another_head_is_refused():
+    with pytest.raises(ValueError, match=r"config\.task\.head = 'wide': one of 'published', 'linear'"):
+        classification(head="wide")
