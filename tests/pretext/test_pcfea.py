@@ -176,10 +176,3 @@ def test_the_prototype_loss_of_one_cosine():
 def test_impossible_options_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
         pcfea(**options)
-
-
-def test_labels_per_point_are_refused():
-    points = jnp.zeros((2, 5, 3))
-    view = View(points, points, jnp.zeros((2, 5), jnp.int32), "source", jnp.zeros(()))
-    with pytest.raises(ValueError, match=r"config\.pretext\.name = 'pcfea' needs a label per cloud"):
-        task().prepare(view, KEY)
