@@ -38,7 +38,7 @@ np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
 assert np.isfinite(scores).all() and len(set(scores.tolist())) == 3, scores
 for page in ("analysis/report.html", "analysis/report.js", *(f"report/{name}" for name in (
     "page.css", "page.js", "viewer.html", "viewer.js"
-))):
+)), *(f"datasets/bodies/{name}" for name in ("makehuman.npz", "scan.npz", "README.md", "ATTRIBUTION.md"))):
     assert (installed / "smdsb_jax" / page).is_file(), page
 print("scored", (workdir / "metrics.jsonl").exists())
 """

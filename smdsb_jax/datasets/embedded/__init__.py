@@ -31,9 +31,14 @@ def load(root: str, domain: str, *, points: int) -> Domain:
     del root
     if domain not in DOMAINS:
         raise ValueError(f"The embedded data set has no domain {domain!r}.{suggest(domain, DOMAINS)}")
-    with np.load(FOLDER / f"{domain}.npz", allow_pickle=False) as file:
+    return load_file(FOLDER / f"{domain}.npz", points)
+
+
+def load_file(path: Path, points: int) -> Domain:
+    """The domain of a file as `build.save` writes it; its labels are of clouds, or of points."""
+    with np.load(path, allow_pickle=False) as file:
         clouds, label, split, classes = (file[key] for key in ("points", "label", "split", "classes"))
     clouds = normalize(clouds.astype(np.float32))
     count = np.full(len(clouds), clouds.shape[1], np.int32)
-    ragged = Ragged(clouds.reshape(-1, 3), count, label.astype(np.int32), split)
-    return assemble(domain, tuple(classes.tolist()), ragged, points)
+    ragged = Ragged(clouds.reshape(-1, 3), count, label.ravel().astype(np.int32), split)
+    return assemble(path.stem, tuple(classes.tolist()), ragged, points)

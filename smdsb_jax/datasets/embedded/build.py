@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from smdsb_jax.datasets.domain import SPLITS
 from smdsb_jax.datasets.embedded import DOMAINS, FOLDER, mesh
@@ -83,7 +83,8 @@ def variants(row: Row, library: mesh.Library, n: int) -> list[Float[np.ndarray, 
         outside = pool[mesh.outer_points(pool)]
         clouds = (_farthest(outside, rng) for _ in range(n))
     else:
-        surface, normals = mesh.sample_surface(corners, 160_000, rng)
+        surface, triangle = mesh.sample_surface(corners, 160_000, rng)
+        normals = mesh.unit_normals(corners)[triangle]
         height = mesh.elevation(library, row["model"])
         clouds = (_scanned(surface, normals, height, rng) for _ in range(n))
     return [tidy(_unit_sphere(cloud)) for cloud in clouds]
@@ -119,12 +120,21 @@ def tidy(points: Points) -> Float[np.ndarray, "n 3"]:
 
     Both only make the file small: a cloud is a set.
     """
-    rounded = np.round(points * 256).astype(np.int64)
-    code = np.zeros(len(rounded), np.int64)
+    return (_in_steps(points[curve_order(points)]) / 256).astype(np.float16)
+
+
+def curve_order(points: Points) -> Int[np.ndarray, " n"]:
+    """The order of `tidy`, in which what belongs to the points follows them."""
+    steps = _in_steps(points)
+    code = np.zeros(len(steps), np.int64)
     for bit in range(10):
         for axis in range(3):
-            code |= (((rounded[:, axis] + 256) >> bit) & 1) << (3 * bit + axis)
-    return (rounded[np.argsort(code, kind="stable")] / 256).astype(np.float16)
+            code |= (((steps[:, axis] + 256) >> bit) & 1) << (3 * bit + axis)
+    return np.argsort(code, kind="stable")
+
+
+def _in_steps(points: Points) -> Int[np.ndarray, "n 3"]:
+    return np.round(points * 256).astype(np.int64)
 
 
 def save(path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -23,13 +23,7 @@ def check_domain(domain: str, arrays: Mapping[str, np.ndarray], rows: Mapping[st
     Raises:
       ValueError: what is wrong with the clouds, or which object is not where objects.csv puts it.
     """
-    points = arrays["points"].astype(np.float32)
-    if arrays["points"].dtype != np.float16 or points.shape[1:] != (POINTS, 3):
-        raise ValueError(f"{domain}: points are not float16 [n, {POINTS}, 3].")
-    radius = np.linalg.norm(points, axis=2).max(1)
-    # negated, so that NaN fails too
-    if not (np.abs(radius - 1).max() < 0.01 and np.abs(points.mean(1)).max() < 0.01):
-        raise ValueError(f"{domain}: a cloud is not centered in the unit sphere.")
+    check_points(domain, arrays["points"], POINTS)
     for label, split, name in zip(arrays["label"], arrays["split"], arrays["object"], strict=True):
         found = (str(arrays["classes"][label]), domain, SPLITS[split])
         row = rows.get(str(name), {})
@@ -37,6 +31,21 @@ def check_domain(domain: str, arrays: Mapping[str, np.ndarray], rows: Mapping[st
         if found != wanted:
             raise ValueError(f"{domain}: {name} is in {found}, objects.csv says {wanted}.")
     return set(arrays["object"].tolist())
+
+
+def check_points(domain: str, points: np.ndarray, count: int) -> None:
+    """Check the array of a domain's clouds of `count` points.
+
+    Raises:
+      ValueError: another type or shape, or a cloud that is not in the unit sphere.
+    """
+    if points.dtype != np.float16 or points.shape[1:] != (count, 3):
+        raise ValueError(f"{domain}: points are not float16 [n, {count}, 3].")
+    exact = points.astype(np.float32)
+    radius = np.linalg.norm(exact, axis=2).max(1)
+    # negated, so that NaN fails too
+    if not (np.abs(radius - 1).max() < 0.01 and np.abs(exact.mean(1)).max() < 0.01):
+        raise ValueError(f"{domain}: a cloud is not centered in the unit sphere.")
 
 
 def count_table(domain: str, arrays: Mapping[str, np.ndarray]) -> str:
@@ -59,6 +68,12 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def file_line(path: Path, shipped: Path) -> str:
+    """Size and digest of a file, and whether the one of its name in the folder `shipped` is the same."""
+    same = "the shipped bytes" if sha256(path) == sha256(shipped / path.name) else "NOT the shipped bytes"
+    return f"{path.name}: {path.stat().st_size} bytes, sha256 {sha256(path)}, {same}"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m smdsb_jax.datasets.embedded.check", description=__doc__)
@@ -71,9 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
         seen |= check_domain(domain, arrays, rows)
-        same = "the shipped bytes" if sha256(path) == sha256(FOLDER / path.name) else "NOT the shipped bytes"
         print(count_table(domain, arrays))
-        print(f"{path.name}: {path.stat().st_size} bytes, sha256 {sha256(path)}, {same}")
+        print(file_line(path, FOLDER))
     if seen != set(rows):
         raise ValueError(f"objects.csv has objects without clouds: {', '.join(sorted(set(rows) - seen))}.")
     print(f"{len(seen)} objects, each in one split of one domain")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from smdsb_jax.datasets.embedded.deform import Points, deform_with_normals
 
@@ -96,7 +96,7 @@ def views(placed: Placed, solids: Sequence[Solid], walled: bool, rng: np.random.
         far = max(1.0, 0.55 * np.linalg.norm(size) + 0.7) + rng.uniform(0, 1.2)
         x, y = target[0] + far * np.sin(angle), target[1] - far * np.cos(angle)
         eye = np.array([x, y, rng.uniform(1.25, 1.75)])
-        cloud = view(eye, target + rng.normal(0, 0.03, 3), placed, solids, rng)
+        cloud, _ = view(eye, target + rng.normal(0, 0.03, 3), placed, solids, rng)
         if k:
             cloud = cloud + rng.normal(0, 0.008, 3)
         clouds.append(cloud)
@@ -121,8 +121,11 @@ def crop(cloud: Points, points: Points, elevation: float, rng: np.random.Generat
 
 def view(
     eye: Vector, target: Vector, placed: Placed, solids: Sequence[Solid], rng: np.random.Generator
-) -> Points:
-    """One depth image as points of the room: z-buffer, missing returns, noise growing with range."""
+) -> tuple[Points, Int[np.ndarray, " _"]]:
+    """One depth image as points of the room: z-buffer, missing returns, noise growing with range.
+
+    The second result has, for each, the surface sample that was seen; -1 where it was one of the solids.
+    """
     frame = _frame(target - eye)
     local = (placed.points - eye) @ frame
     uv = local[:, :2] / local[:, 2:] / STEP
@@ -137,21 +140,22 @@ def view(
 
     cell = np.floor(uv).astype(int) - corner
     distance, normal = np.full(len(rays), np.inf), np.zeros((len(rays), 3))
+    sample = np.full(len(rays), -1)
     depth = np.linalg.norm(placed.points - eye, axis=1)
     order = np.argsort(-depth, kind="stable")  # nearest written last
     cell = (cell[:, 0] * size[1] + cell[:, 1])[order]
-    distance[cell], normal[cell] = depth[order], placed.normals[order]
+    distance[cell], normal[cell], sample[cell] = depth[order], placed.normals[order], order
     for low, high in solids:
         hit_distance, hit_normal = _ray_box(eye, rays, low, high)
         hit = hit_distance < distance
-        distance[hit], normal[hit] = hit_distance[hit], hit_normal[hit]
+        distance[hit], normal[hit], sample[hit] = hit_distance[hit], hit_normal[hit], -1
 
     facing = np.abs((normal * rays).sum(1))
     seen = _returns(distance, facing, grid, size, rng)
     sigma = 0.002 + 0.0030 * np.maximum(np.where(seen, distance, 0) - 0.4, 0) ** 2
     wave = rng.normal(0, 1.0) * np.sin(pixel @ rng.uniform(3, 9, 2) + rng.uniform(0, 6.3))
     distance = distance + sigma * (rng.normal(size=len(distance)) + wave)
-    return (eye + rays * distance[:, None])[seen]
+    return (eye + rays * distance[:, None])[seen], sample[seen]
 
 
 def _frame(forward: Vector) -> Float[np.ndarray, "3 3"]:

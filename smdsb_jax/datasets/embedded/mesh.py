@@ -101,18 +101,25 @@ def _hidden_materials(archive: zipfile.ZipFile, model: str, lines: Sequence[str]
 
 def sample_surface(
     corners: Float[np.ndarray, "t 3 3"], n: int, rng: np.random.Generator
-) -> tuple[Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]]:
-    """`n` points uniform by area, with the unit normals of their triangles."""
-    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    norm = np.linalg.norm(cross, axis=1)
-    normal = cross / np.maximum(norm, 1e-12)[:, None]
-    sums = np.cumsum(norm / 2)
+) -> tuple[Float[np.ndarray, "n 3"], Int[np.ndarray, " n"]]:
+    """`n` points uniform by area, and the index of the triangle of each."""
+    sums = np.cumsum(np.linalg.norm(_cross(corners), axis=1) / 2)
     pick = np.searchsorted(sums, rng.random(n) * sums[-1]).clip(0, len(corners) - 1)
     u, v = rng.random(n), rng.random(n)
     flip = u + v > 1
     u[flip], v[flip] = 1 - u[flip], 1 - v[flip]
     a, b, c = corners[pick, 0], corners[pick, 1], corners[pick, 2]
-    return a + u[:, None] * (b - a) + v[:, None] * (c - a), normal[pick]
+    return a + u[:, None] * (b - a) + v[:, None] * (c - a), pick
+
+
+def unit_normals(corners: Float[np.ndarray, "t 3 3"]) -> Float[np.ndarray, "t 3"]:
+    """Of each triangle; zero where it has no area."""
+    cross = _cross(corners)
+    return cross / np.maximum(np.linalg.norm(cross, axis=1), 1e-12)[:, None]
+
+
+def _cross(corners: Float[np.ndarray, "t 3 3"]) -> Float[np.ndarray, "t 3"]:
+    return np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
 
 
 def sample_edges(

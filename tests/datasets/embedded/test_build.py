@@ -36,6 +36,7 @@ def test_tidy_only_reorders_and_rounds():
     tidied = build.tidy(points).astype(np.float64)
     order = np.lexsort(np.round(points * 256).T)
     np.testing.assert_array_equal(tidied[np.lexsort((tidied * 256).T)], np.round(points * 256)[order] / 256)
+    np.testing.assert_array_equal(tidied, np.round(points[build.curve_order(points)] * 256) / 256)
     # neighbors along the curve are near
     steps = np.linalg.norm(np.diff(tidied, axis=0), axis=1).mean()
     assert steps < 0.5 * np.linalg.norm(np.diff(points, axis=0), axis=1).mean()

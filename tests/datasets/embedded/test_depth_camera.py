@@ -26,7 +26,7 @@ def test_rays_meet_a_box_where_geometry_says():
 def test_a_view_sees_the_near_side_at_its_distance():
     points, normals = ball()
     eye, center = np.array([0.0, -2, 0.4]), np.array([0.0, 0, 0.4])
-    cloud = camera.view(eye, center, placed(points, normals), [], np.random.default_rng(1))
+    cloud, _ = camera.view(eye, center, placed(points, normals), [], np.random.default_rng(1))
     assert len(cloud) > 500
     np.testing.assert_allclose(np.linalg.norm(cloud - center, axis=1), 0.4, atol=0.06)
     assert np.abs(np.linalg.norm(cloud - center, axis=1) - 0.4).mean() < 0.015
@@ -38,9 +38,12 @@ def test_a_wall_behind_is_seen_around_the_object_and_hidden_by_it():
     points, normals = ball()
     eye, center = np.array([0.0, -2, 0.4]), np.array([0.0, 0, 0.4])
     wall = (np.array([-9.0, 0.5, -9]), np.array([9.0, 0.6, 9]))
-    cloud = camera.view(eye, center, placed(points, normals), [wall], np.random.default_rng(1))
+    cloud, sample = camera.view(eye, center, placed(points, normals), [wall], np.random.default_rng(1))
     on_wall = cloud[cloud[:, 1] > 0.3]
     assert len(on_wall) > 100
+    np.testing.assert_array_equal(sample == -1, cloud[:, 1] > 0.3)
+    on_ball = sample >= 0
+    assert np.linalg.norm(cloud[on_ball] - points[sample[on_ball]], axis=1).max() < 0.06
     # the ball's silhouette on the wall: radius 0.4 at 2 m, cast to 2.5 m
     shadow = 2.5 * np.tan(np.arcsin(0.4 / 2))
     assert np.linalg.norm(on_wall[:, [0, 2]] - [0, 0.4], axis=1).min() > 0.9 * shadow
@@ -52,7 +55,7 @@ def test_noise_grows_with_distance():
         points, normals = ball()
         eye = np.array([0.0, -far, 0.4])
         target = np.array([0.0, 0, 0.4])
-        cloud = camera.view(eye, target, placed(points, normals), [], np.random.default_rng(2))
+        cloud, _ = camera.view(eye, target, placed(points, normals), [], np.random.default_rng(2))
         spread.append(np.std(np.linalg.norm(cloud - target, axis=1)))
     assert spread[1] > 3 * spread[0]
 
