@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 ENCODERS = ("dgcnn", "pointnet")
+EDGE_NEIGHBORS = 20  # of the PointSegDA network
 
 
 class Features(NamedTuple):
@@ -269,6 +270,93 @@ class Network(nn.Module):
     def reconstruct(self, points: Tensor) -> Tensor:
         """The original of deformed clouds, [batch, n, 3]."""
         return self.pretext(self.encoder(points.transpose(1, 2))).transpose(1, 2)
+
+
+class Activated(nn.Module):
+    """A dense layer and leaky ReLU, under the name that DefRec's code gives the layer: `conv.0`, `fc.0`."""
+
+    def __init__(self, name: str, inputs: int, outputs: int, axes: int, bias: bool):
+        super().__init__()
+        self.add_module(name, nn.Sequential(dense(inputs, outputs, axes, bias), activation(0.2)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply to axis 1."""
+        (layers,) = self.children()
+        return layers(x)
+
+
+class PlainEdgeTNet(nn.Module):
+    """As `EdgeTNet`, without norms   [DefRec's code for PointSegDA]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv2d1 = Activated("conv", 6, 64, 2, False)
+        self.conv2d2 = Activated("conv", 64, 128, 2, False)
+        self.conv2d3 = Activated("conv", 128, 1024, 2, False)
+        self.fc1 = Activated("fc", 1024, 512, 0, True)
+        self.fc2 = Activated("fc", 512, 256, 0, True)
+        self.fc3 = nn.Linear(256, 9)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, 3, n] -> [batch, 3, 3]."""
+        h = self.conv2d2(self.conv2d1(edge_features(x, EDGE_NEIGHBORS))).max(dim=-1, keepdim=True)[0]
+        h = self.conv2d3(h).amax(dim=(2, 3))
+        return add_identity(self.fc3(self.fc2(self.fc1(h))), 3)
+
+
+class LinearEdges(nn.Module):
+    """Dense layers of edges and a maximum over neighbors, three times; then one of points and theirs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = dense(6, 64, 2, True), dense(64, 64, 2, True)
+        self.conv3, self.conv4 = dense(128, 64, 2, True), dense(64, 64, 2, True)
+        self.conv5 = dense(128, 64, 2, True)
+        self.conv6 = dense(192, 1024, 1, True)
+
+    def forward(self, x: Tensor) -> Features:
+        """Encode clouds [batch, 3, n]."""
+        first = self.conv2(self.conv1(edge_features(x, EDGE_NEIGHBORS))).max(dim=-1)[0]
+        second = self.conv4(self.conv3(edge_features(first, EDGE_NEIGHBORS))).max(dim=-1)[0]
+        third = self.conv5(edge_features(second, EDGE_NEIGHBORS)).max(dim=-1)[0]
+        layers = [first, second, third]
+        return Features(self.conv6(torch.cat(layers, dim=1)).max(dim=-1)[0], layers)
+
+
+class BiasedPointHead(nn.Module):
+    """As `ReconstructionHead`, with biases and any number of outputs."""
+
+    def __init__(self, outputs: int, dropout: float):
+        super().__init__()
+        self.conv1, self.bn1 = dense(1216, 256, 1, True), nn.BatchNorm1d(256)
+        self.conv2, self.bn2 = dense(256, 256, 1, True), nn.BatchNorm1d(256)
+        self.conv3, self.bn3 = dense(256, 128, 1, True), nn.BatchNorm1d(128)
+        self.conv4 = dense(128, outputs, 1, True)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, features: Features) -> Tensor:
+        """[batch, outputs, n]."""
+        local = torch.cat(features.layers, dim=1)
+        h = torch.cat((local, features.embedding.unsqueeze(2).expand(-1, -1, local.shape[2])), dim=1)
+        h = self.dropout(F.relu(self.bn1(self.conv1(h))))
+        h = self.dropout(F.relu(self.bn2(self.conv2(h))))
+        return self.conv4(F.relu(self.bn3(self.conv3(h))))
+
+
+class SegmentationNetwork(nn.Module):
+    """DefRec's network for PointSegDA, its parts named as in its state dicts; clouds are [batch, n, 3]."""
+
+    def __init__(self, classes: int, dropout: float):
+        super().__init__()
+        self.input_transform_net, self.shared_layers = PlainEdgeTNet(), LinearEdges()
+        self.seg, self.DefRec = BiasedPointHead(classes, dropout), BiasedPointHead(3, dropout)
+
+    def forward(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits [batch, n, classes], rebuilt points [batch, n, 3], embedding [batch, 1024]."""
+        x = points.transpose(1, 2)
+        features = self.shared_layers(torch.matmul(self.input_transform_net(x), x))
+        logits, rebuilt = self.seg(features), self.DefRec(features)
+        return logits.transpose(1, 2), rebuilt.transpose(1, 2), features.embedding
 
 
 def chamfer_distance(original: Tensor, prediction: Tensor, mask: Tensor) -> Tensor:

@@ -12,5 +12,5 @@ def random_variables(module, *inputs):
     variables = jax.eval_shape(init, jax.random.key(0), *inputs)
     rng = np.random.default_rng(1)
     params = jax.tree.map(lambda p: rng.normal(scale=0.4, size=p.shape).astype(p.dtype), variables["params"])
-    stats = jax.tree.map(lambda s: np.ones(s.shape, s.dtype), variables["batch_stats"])
+    stats = jax.tree.map(lambda s: np.ones(s.shape, s.dtype), variables.get("batch_stats", {}))
     return jax.device_put({"params": params, "batch_stats": stats})

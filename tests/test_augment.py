@@ -92,6 +92,25 @@ def test_a_share_of_one_is_the_cloud_itself():
         np.testing.assert_array_equal(np.unique(a, axis=0), np.unique(b, axis=0))
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 1.0])
+def test_labels_of_points_follow_a_mixture(monkeypatch, share):
+    batch, n = 3, 11
+    points = jax.random.normal(jax.random.key(0), (batch, n, 3))
+    label = jnp.arange(batch * n).reshape(batch, n)  # says which point it belongs to
+    monkeypatch.setattr(jax.random, "beta", lambda key, a, b, dtype: jnp.asarray(share, dtype))
+    mixed = point_cloud_mixup(jax.random.key(1), points, 1.0)
+    both = jnp.concatenate([label, label[mixed.partner]], axis=1)
+    found = np.asarray(follow(both, mixed.rows))
+    np.testing.assert_array_equal(np.asarray(points).reshape(-1, 3)[found], mixed.points)
+    own, kept = np.asarray(mixed.rows) < n, round(share * n)
+    assert (own.sum(axis=1) == kept).all() and ((~own).sum(axis=1) == n - kept).all()
+    np.testing.assert_array_equal(
+        found // n, np.where(own, np.arange(batch)[:, None], mixed.partner[:, None])
+    )
+    if share == 1:  # the cloud itself, in another order
+        np.testing.assert_array_equal(np.sort(found, axis=1), label)
+
+
 def test_a_half_space_is_removed():
     cloud = jax.random.normal(jax.random.key(3), (2048, 3))
     cut, rows = remove_half_space(jax.random.key(0), cloud, 0.3, 1024)

@@ -119,11 +119,14 @@ class DenseBlock(nn.Module):
     negative_slope: float = 0.2
     use_bias: bool = False
     pool: bool = False
+    use_norm: bool = True  # False: without BatchNorm
 
     @nn.compact
     def __call__(self, x: Float[Array, "*axes c"], *, train: bool) -> Float[Array, "*pooled d"]:
         """Apply to the last axis, pooling the one before it if asked."""
         y = Dense(self.features, self.use_bias, name="dense")(x)
+        if not self.use_norm:
+            return leaky_relu(jnp.max(y, axis=-2) if self.pool else y, self.negative_slope)
         norm = BatchNorm(self.features, name="norm")
         batch = moments(y) if train else None
         if self.pool:

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 
 from smdsb_jax.geometry.neighbors import knn
 from smdsb_jax.geometry.per_sample import Kernel, linear, per_sample
-from smdsb_jax.layers.basic import BatchNorm, Moments, leaky_relu, product, torch_uniform
+from smdsb_jax.layers.basic import BatchNorm, Dense, Moments, leaky_relu, product, torch_uniform
 
 POINT_BLOCK = 256  # points gathered at a time: [256, k, d] stays in a CPU's cache
 
@@ -40,6 +40,33 @@ class EdgeConv(nn.Module):
         batch = edge_moments(x, neighbors, of_center, of_neighbor) if train else None
         y = norm(product(x, of_center) + direction * largest, train=train, batch=batch)
         return leaky_relu(y, self.negative_slope)
+
+
+class LinearEdgeConv(nn.Module):
+    """max_j of `depth` dense layers with biases, one after the other, of [x_j - x_i, x_i], j in kNN(i).
+
+    Without norm and activation the layers are one linear function of x_i and x_j: the products of their
+    kernels factorise as in `EdgeConv`. Each keeps its own parameters.
+    """
+
+    features: int
+    k: int = 20
+    depth: int = 1
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "batch n c"]) -> Float[Array, "batch n d"]:
+        """Convolve."""
+        inputs = 2 * x.shape[-1]
+        layers = [Dense(self.features, name=f"dense{i}") for i in range(1, self.depth + 1)]
+        widths = [inputs] + [self.features] * (self.depth - 1)
+        kernels = [layer.weights(width)[0] for layer, width in zip(layers, widths, strict=True)]
+        of_zero = jnp.zeros(inputs, x.dtype)
+        for layer in layers:
+            of_zero = layer(of_zero)
+        neighbors = jax.vmap(functools.partial(knn, k=self.k))(x)
+        of_center, of_neighbor = edge_factors(functools.reduce(jnp.matmul, kernels))
+        largest = jax.vmap(neighbor_max)(product(x, of_neighbor), neighbors)
+        return product(x, of_center) + largest + of_zero[None, None, :]
 
 
 def edge_factors(kernel: Float[Array, "two_c d"]) -> tuple[Float[Array, "c d"], Float[Array, "c d"]]:

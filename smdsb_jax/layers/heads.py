@@ -28,25 +28,25 @@ class ClassificationHead(nn.Module):
 
 
 class PointwiseHead(nn.Module):
-    """Per-point features and the embedding -> a vector per point, as a rebuilt point; ReLU, no biases.
+    """Per-point features and the embedding -> a vector per point, as a rebuilt point or logits; ReLU.
 
     [Achituve et al., WACV 2021, arXiv:2003.12641; dropout after all but the last hidden layer]
     """
 
     outputs: int = 3
     dropout: float = 0.5
-    use_bias: bool = False
+    use_bias: bool = False  # in every layer, as released for PointSegDA
 
     @nn.compact
     def __call__(self, features: Features, *, train: bool) -> Float[Array, "batch n outputs"]:
         """Map every point; `train` turns dropout on and normalizes by the batch's own statistics."""
         embedding = features.embedding.shape[-1]
         # 256, 256 and 128 after an embedding of 1024; narrow after a narrow one
-        h = _first_layer(self, features, embedding // 4, train=train, use_bias=self.use_bias)
+        h = _first_layer(self, features, embedding // 4, self.use_bias, train=train)
         for i, width in enumerate((embedding // 4, embedding // 8), start=2):
             h = Dropout(self.dropout)(h, train=train)
             h = DenseBlock(width, 0.0, self.use_bias, name=f"conv{i}")(h, train=train)
-        return Dense(self.outputs, use_bias=self.use_bias, name="out")(h)
+        return Dense(self.outputs, self.use_bias, name="out")(h)
 
 
 class CountHead(nn.Module):
@@ -63,7 +63,8 @@ class CountHead(nn.Module):
     def __call__(self, features: Features, *, train: bool) -> Float[Array, "batch n bins"]:
         """Map every point; `train` turns dropout on and normalizes by the batch's own statistics."""
         embedding = features.embedding.shape[-1]  # 512, 256 and 256 after an embedding of 1024
-        h = Dropout(self.dropout)(_first_layer(self, features, embedding // 2, train=train), train=train)
+        h = _first_layer(self, features, embedding // 2, train=train)
+        h = Dropout(self.dropout)(h, train=train)
         for i in (2, 3):
             h = DenseBlock(embedding // 4, use_bias=True, name=f"conv{i}")(h, train=train)
             h = Dropout(self.dropout)(h, train=train)
@@ -76,6 +77,7 @@ class StructureHeads(nn.Module):
     names: tuple[str, ...]  # of what is told: position, normal, cardinality
     bins: int  # of the cardinality
     dropout: float = 0.5
+    position_bias: bool = False  # in the head of positions; that of normals has none
 
     @nn.compact
     def __call__(self, features: Features, *, train: bool) -> dict[str, Float[Array, "batch n _"]]:
@@ -85,14 +87,15 @@ class StructureHeads(nn.Module):
             if name == "cardinality":
                 told[name] = CountHead(self.bins, self.dropout, name=name)(features, train=train)
             else:
-                told[name] = PointwiseHead(3, self.dropout, name=name)(features, train=train)
+                use_bias = self.position_bias and name == "position"
+                told[name] = PointwiseHead(3, self.dropout, use_bias, name=name)(features, train=train)
         return told
 
 
 def _first_layer(
-    head: nn.Module, features: Features, width: int, *, train: bool, use_bias: bool = False
+    head: nn.Module, features: Features, width: int, use_bias: bool = False, *, train: bool
 ) -> Float[Array, "batch n width"]:
-    """Of a head of every point: dense without bias, BatchNorm, ReLU of [local features, embedding].
+    """Of a head of every point: dense, BatchNorm, ReLU of [local features, embedding].
 
     The product is taken as local part + embedding part, the latter once per cloud.
     """
@@ -102,5 +105,6 @@ def _first_layer(
     of_local, of_embedding = jnp.split(kernel, [local.shape[-1]])
     h = product(local, of_local) + (features.embedding @ of_embedding)[:, None, :]
     if use_bias:
-        h = h + head.param("bias", lambda key: torch_uniform(key, (inputs, width))[0])[None, None, :]
+        bias = head.param("bias", lambda key: torch_uniform(key, (inputs, width))[0])
+        h = h + bias[None, None, :]
     return leaky_relu(BatchNorm(width, name="norm")(h, train=train), 0.0)

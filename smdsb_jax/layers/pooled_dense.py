@@ -21,13 +21,17 @@ class PooledDense(nn.Module):
     """
 
     features: int
-    negative_slope: float = 0.2
+    negative_slope: float = 0.2  # 1: no activation
     use_bias: bool = False
+    use_norm: bool = True  # False: without BatchNorm
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch n c"], *, train: bool) -> Float[Array, "batch d"]:
         """Apply and pool; `train` normalizes by the batch's own statistics and records them."""
         kernel, bias = Dense(self.features, self.use_bias, name="dense").weights(x.shape[-1])
+        if not self.use_norm:
+            largest = jax.vmap(max_of_product, in_axes=(0, None))(x, kernel.T)
+            return leaky_relu(largest if bias is None else largest + bias[None, :], self.negative_slope)
         norm = BatchNorm(self.features, name="norm")
         direction = norm.direction()
         columns = direction[:, None] * kernel.T

@@ -43,15 +43,18 @@ class EdgeTNet(nn.Module):
 
     k: int = 20
     width: int = 1024
+    use_norm: bool = True  # False, as DefRec's code has it for PointSegDA: `fc1` has a bias instead
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch n c"], *, train: bool) -> Float[Array, "batch c c"]:
         """A matrix for each cloud."""
-        h = EdgeBlock(self.width // 16, self.k, name="conv1")(x, train=train)
-        h = DenseBlock(self.width // 8, pool=True, name="conv2")(h, train=train)
-        h = PooledDense(self.width, name="conv3")(h, train=train)
-        h = DenseBlock(self.width // 2, name="fc1")(h, train=train)
-        h = DenseBlock(self.width // 4, use_bias=True, name="fc2")(h, train=train)
+        use_norm = self.use_norm
+        block = functools.partial(DenseBlock, use_norm=use_norm)
+        h = EdgeBlock(self.width // 16, self.k, use_norm, name="conv1")(x, train=train)
+        h = block(self.width // 8, pool=True, name="conv2")(h, train=train)
+        h = PooledDense(self.width, use_norm=use_norm, name="conv3")(h, train=train)
+        h = block(self.width // 2, use_bias=not use_norm, name="fc1")(h, train=train)
+        h = block(self.width // 4, use_bias=True, name="fc2")(h, train=train)
         return _matrix(Dense(x.shape[-1] ** 2, name="out")(h), x.shape[-1])
 
 
@@ -60,6 +63,7 @@ class EdgeBlock(nn.Module):
 
     features: int
     k: int = 20
+    use_norm: bool = True  # False: without BatchNorm
 
     @nn.compact
     def __call__(self, x: Float[Array, "batch n c"], *, train: bool) -> Float[Array, "batch n k d"]:
@@ -68,7 +72,9 @@ class EdgeBlock(nn.Module):
         neighbors = jax.vmap(functools.partial(knn, k=self.k))(x)
         of_center, of_neighbor = edge_factors(kernel)
         y = product(x, of_center)[:, :, None, :] + jax.vmap(neighbor_rows)(product(x, of_neighbor), neighbors)
-        return leaky_relu(BatchNorm(self.features, name="norm")(y, train=train), 0.2)
+        if self.use_norm:
+            y = BatchNorm(self.features, name="norm")(y, train=train)
+        return leaky_relu(y, 0.2)
 
 
 def _matrix(entries: Float[Array, "batch cc"], c: int) -> Float[Array, "batch c c"]:

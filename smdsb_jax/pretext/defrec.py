@@ -24,7 +24,12 @@ class Prepared(NamedTuple):
 
 
 def defrec(
-    *, min_share: float = 40 / 1024, noise_variance: float = 0.001, scale: float = 20.0, dropout: float = 0.5
+    *,
+    min_share: float = 40 / 1024,
+    noise_variance: float = 0.001,
+    scale: float = 20.0,
+    dropout: float = 0.5,
+    head_bias: bool = False,
 ) -> Pretext:
     """Deform a cell of a 3 x 3 x 3 grid   [Achituve et al., arXiv:2003.12641; SM-DSB, arXiv:2504.15796].
 
@@ -33,6 +38,7 @@ def defrec(
       noise_variance: of the points that replace the region, per axis.
       scale: of the Chamfer distance (unit: coordinate squared); GAST's copy has 8.
       dropout: in the reconstruction head.
+      head_bias: whether its layers have biases, as released for PointSegDA.
 
     Raises:
       ValueError: an option out of its range.
@@ -41,7 +47,7 @@ def defrec(
     def deform(key: jax.Array, points: Float[Array, "batch n 3"]) -> Deformed:
         return deform_voxels(key, points, min_share, noise_variance)
 
-    return _reconstruction(deform, min_share, noise_variance, scale, dropout)
+    return _reconstruction(deform, min_share, noise_variance, scale, dropout, head_bias)
 
 
 def defrec_radius(
@@ -51,15 +57,21 @@ def defrec_radius(
     noise_variance: float = 0.001,
     scale: float = 20.0,
     dropout: float = 0.5,
+    head_bias: bool = False,
 ) -> Pretext:
     """Deform a ball about a random point   [Achituve et al., arXiv:2003.12641, as released for PointSegDA].
 
+    The point is drawn from those with balls of `min_share` points, itself included. The release parses a
+    radius of 0.3, 20 points and a standard deviation of 0.1, and uses 0.5, 20 and a variance of 0.001.
+
     Args:
-      radius: of the ball, in radii of the cloud.
-      min_share: of the points; a ball with fewer is not deformed. Released: 20 points.
+      radius: of the ball (boundary included), in radii of the cloud.
+      min_share: of the points; a ball with fewer is not deformed. Released: 20 points, of PointSegDA's
+        2,048 the share 20 / 2048; the default is 20 of 1,024.
       noise_variance: of the points that replace the region, per axis.
       scale: of the Chamfer distance (unit: coordinate squared).
       dropout: in the reconstruction head.
+      head_bias: whether its layers have biases, as released for PointSegDA.
 
     Raises:
       ValueError: an option out of its range.
@@ -72,7 +84,7 @@ def defrec_radius(
         least = least_points(min_share, points.shape[1])
         return jax.vmap(lambda k, p: deform_ball(radius, k, p, least, noise_variance))(keys, points)
 
-    return _reconstruction(deform, min_share, noise_variance, scale, dropout)
+    return _reconstruction(deform, min_share, noise_variance, scale, dropout, head_bias)
 
 
 def _reconstruction(
@@ -81,13 +93,14 @@ def _reconstruction(
     noise_variance: float,
     scale: float,
     dropout: float,
+    head_bias: bool,
 ) -> Pretext:
     """The task of rebuilding what `deform(key, points)` replaced."""
     check_range("pretext.min_share", min_share, 0, 1)
     check_range("pretext.noise_variance", noise_variance, 0, 1)
     check_range("pretext.scale", scale, 0, 1e6)
     check_range("pretext.dropout", dropout, 0, 0.99)
-    head = PointwiseHead(dropout=dropout)
+    head = PointwiseHead(dropout=dropout, use_bias=head_bias)
 
     def init(key: jax.Array, features: Features, variables: Variables) -> tuple[dict[str, Tree], Tree]:
         del variables

@@ -47,6 +47,7 @@ def mlsp(
     pooled: bool = True,
     min_share: float = 40 / 1024,
     dropout: float = 0.5,
+    position_bias: bool = False,
 ) -> Pretext:
     """Masked local structure prediction   [Liang et al., ECCV 2022; as its release has it].
 
@@ -59,6 +60,7 @@ def mlsp(
     - m = 27 in the cell, 1 elsewhere, 0 where there is no normal; M = sum of m over the batch / clouds: the
       mean over the clouds is the release's one ratio of the batch.
     The release calls CE a divergence, |.| a squared error; only its script's flags turn these tasks on.
+    For PointSegDA it has all three weights 0.02, and no script.
 
     Args:
       position_weight: w_p; the classification's is 1 - w_p. Each task is left out at weight 0.
@@ -72,8 +74,10 @@ def mlsp(
       normal_neighbors: that make the plane, the point included. Released for PointSegDA: 10.
       masked_weight: m of a masked point; 27 is the number of cells. Released for PointSegDA: 2.
       pooled: False: M is each cloud's own sum.
-      min_share: of the points; a cell with fewer is not masked. Released: 40 of 1,024.
+      min_share: of the points; a cell with fewer is not masked. Released: 40 of 1,024; of PointSegDA's 2,048
+        points 40 too, the share 40 / 2048.
       dropout: in the heads.
+      position_bias: whether the layers of the head of positions have biases, as released for PointSegDA.
 
     Raises:
       ValueError: an option out of its range, or no task.
@@ -89,7 +93,7 @@ def mlsp(
         check_range(f"pretext.{name}", value, low, high)
     if not (names := tuple(name for name, weight in weights.items() if weight)):
         raise ValueError("config.pretext.position_weight, normal_weight, cardinality_weight = 0: raise one.")
-    heads = StructureHeads(names, count_bins, dropout)
+    heads = StructureHeads(names, count_bins, dropout, position_bias)
 
     def init(key: jax.Array, features: Features, variables: Variables) -> tuple[dict[str, Tree], Tree]:
         del variables

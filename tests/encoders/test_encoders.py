@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 
 from smdsb_jax.encoders import ENCODERS
+from smdsb_jax.layers.heads import PointwiseHead
 from tests.random_variables import random_variables
 
 # Options that keep the tests fast, and the per-sample kernels of the training pass. An encoder that is not
 # named here is tested as it comes, with none.
 SMALL = {
     "dgcnn": {"k": 4, "layers": (8,), "embedding": 32},
+    "dgcnn_segmentation": {"k": 4, "layers": (8, 8), "embedding": 32},
     "pointnet": {"feature_tnet": False, "layers": (8, 8, 8), "embedding": 32},
     # by the order of points its published ball query goes
     "node_pointnet": {
@@ -25,6 +27,14 @@ SMALL = {
 POOLED = ("max_over_points", "to_points", "to_columns")
 KERNELS = {
     "dgcnn": ("knn_search", "max_over_neighbors", "add_to_winners", "sum_over_neighbors", *POOLED),
+    "dgcnn_segmentation": (
+        "knn_search",
+        "max_over_neighbors",
+        "add_to_winners",
+        "rows_of_neighbors",
+        "add_rows_to_neighbors",
+        *POOLED,
+    ),
     "pointnet": POOLED,
     "node_pointnet": (
         "farthest_points",
@@ -85,6 +95,20 @@ def test_inference_does_not_depend_on_the_order_of_points(name):
     shuffled = points[:, np.random.default_rng(1).permutation(30)]
     np.testing.assert_allclose(embed(shuffled), embed(points), rtol=1e-5, atol=1e-5)
     assert np.abs(embed(points[:, ::2]) - embed(points)).max() > 1e-3
+
+
+@every_encoder
+def test_a_head_of_points_has_finite_logits_that_follow_the_points(name):
+    points = cloud(2, 30, 3).astype(np.float32)
+    encoder, variables = start(name, points)
+    head = PointwiseHead(7, use_bias=True)
+    features = jax.eval_shape(lambda p: encoder.apply(variables, p, train=False), points)
+    own = random_variables(head, features)
+    logits = jax.jit(lambda p: head.apply(own, encoder.apply(variables, p, train=False), train=False))
+    order = np.random.default_rng(1).permutation(30)
+    found, shuffled = logits(points), logits(points[:, order])
+    assert found.shape == (2, 30, 7) and np.isfinite(found).all() and np.ptp(found[0, :, 0]) > 1e-3
+    np.testing.assert_allclose(shuffled, found[:, order], rtol=1e-5, atol=1e-5)
 
 
 @every_encoder

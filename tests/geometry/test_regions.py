@@ -97,6 +97,17 @@ def test_ball_collapses_what_lies_within_the_radius_inclusive():
     assert not deform_ball(0.05, jax.random.key(0), line, 20, 0.0)[1].any()  # 11 points: too few
 
 
+def test_balls_are_about_every_point_that_has_enough_around_it_alike():
+    cluster = jnp.asarray(0.05 * np.random.default_rng(0).normal(size=(30, 3)), jnp.float32)
+    points = jnp.concatenate([cluster, 10 + jnp.arange(18.0).reshape(6, 3)])  # as many as wanted, and 6 alone
+    keys = jax.random.split(jax.random.key(0), 3000)
+    deformed, mask = jax.jit(jax.vmap(lambda key: deform_ball(0.5, key, points, 20, 0.0)))(keys)
+    center = np.take_along_axis(np.asarray(deformed), np.argmax(mask, axis=1)[:, None, None], axis=1)
+    share = np.mean(np.all(center == points[None], axis=2), axis=0)
+    np.testing.assert_allclose(share[:30], 1 / 30, atol=0.0131)  # 4 standard deviations
+    assert (share[30:] == 0).all()
+
+
 def swapped(a, b):
     return jnp.arange(27).at[jnp.array([a, b])].set(jnp.array([b, a]))
 

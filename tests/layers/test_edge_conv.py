@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from smdsb_jax.geometry.neighbors import knn
-from smdsb_jax.layers.basic import BatchNorm, leaky_relu, moments, torch_uniform
+from smdsb_jax.layers.basic import BatchNorm, Dense, leaky_relu, moments, torch_uniform
 from smdsb_jax.layers.edge_conv import (
     EdgeConv,
+    LinearEdgeConv,
     edge_factors,
     edge_moments,
     neighbor_max,
@@ -42,6 +43,21 @@ class PlainEdgeConv(nn.Module):
         y = edges @ self.param("kernel", torch_uniform, (edges.shape[-1], self.features))
         y = leaky_relu(BatchNorm(self.features, name="norm")(y, train=train), 0.2)
         return jnp.max(y, axis=-2) if self.pool else y
+
+
+class PlainLinearEdgeConv(nn.Module):
+    """Its layers one after the other, of every edge."""
+
+    features: int
+    k: int
+    depth: int
+
+    @nn.compact
+    def __call__(self, x):
+        y = jax.vmap(functools.partial(edge_features, k=self.k))(x)
+        for i in range(self.depth):
+            y = Dense(self.features, name=f"dense{i + 1}")(y)
+        return jnp.max(y, axis=-2)
 
 
 def cloud(*shape, seed=0):
@@ -83,6 +99,47 @@ def test_equals_the_plain_formula(n, k, train):
         chex.assert_trees_all_close(ours, plain, rtol=1e-10, atol=1e-10)
         chex.assert_type(jax.tree.leaves(ours), np.float64)
         assert set(np.sign(variables["params"]["norm"]["scale"])) >= {-1, 1}
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_linear_layers_equal_their_plain_formula(depth):
+    with jax.enable_x64(True):
+        x = jnp.asarray(cloud(2, 20, 3))
+        weight = cloud(2, 20, 7, seed=1)
+        shapes = jax.eval_shape(LinearEdgeConv(7, 5, depth).init, jax.random.key(0), x)
+        rng = np.random.default_rng(2)
+        variables = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), shapes)
+        assert len(jax.tree.leaves(variables)) == 2 * depth
+
+        def weighted(module, variables, x):
+            y = module.apply(variables, x)
+            return jnp.sum(weight * y), y
+
+        ours, plain = (
+            jax.jit(jax.grad(functools.partial(weighted, m), (0, 1), has_aux=True))(variables, x)
+            for m in (LinearEdgeConv(7, 5, depth), PlainLinearEdgeConv(7, 5, depth))
+        )
+        chex.assert_trees_all_close(ours, plain, rtol=1e-10, atol=1e-10)
+
+
+def test_linear_layers_start_as_dense_layers_of_their_own():
+    params = LinearEdgeConv(64, 2, 2).init(jax.random.key(0), jnp.asarray(cloud(1, 3, 3), jnp.float32))[
+        "params"
+    ]
+    for name, inputs in (("dense1", 6), ("dense2", 64)):
+        kernel, bias = params[name]["kernel"], params[name]["bias"]
+        assert kernel.shape == (inputs, 64) and bias.shape == (64,)
+        for values in (kernel, bias):
+            assert 0.7 * inputs**-0.5 < np.abs(values).max() <= inputs**-0.5
+
+
+def test_linear_layers_make_no_array_of_all_edges():
+    batch, n, k, d = 8, 512, 20, 64
+    module, x = LinearEdgeConv(d, k, 2), jax.ShapeDtypeStruct((batch, n, d), jnp.float32)
+    variables = jax.eval_shape(module.init, jax.random.key(0), x)
+    step = jax.jit(jax.grad(lambda v, x: jnp.sum(module.apply(v, x) ** 2), (0, 1)))
+    memory = step.lower(variables, x).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < 4 * batch * n * k * d / 2
 
 
 def test_block_of_all_edges_equals_the_plain_formula():

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from smdsb_jax.encoders import DGCNN, PointNet
+from smdsb_jax.encoders import DGCNN, DGCNNSegmentation, PointNet
 from smdsb_jax.layers.heads import ClassificationHead, CountHead, PointwiseHead, StructureHeads
 from smdsb_jax.state import Features
 from tests.random_variables import random_variables
@@ -32,7 +32,8 @@ def small_features():
 
 
 @pytest.mark.parametrize(
-    ("encoder", "inputs", "count"), [(DGCNN(), 1536, 493_184), (PointNet(), 1344, 444_032)]
+    ("encoder", "inputs", "count"),
+    [(DGCNN(), 1536, 493_184), (PointNet(), 1344, 444_032), (DGCNNSegmentation(), 1216, 411_264)],
 )
 def test_reconstruction_head_has_the_published_size(encoder, inputs, count):
     points = jax.ShapeDtypeStruct((2, 32, 3), jnp.float32)
@@ -48,24 +49,39 @@ def test_reconstruction_head_has_the_published_size(encoder, inputs, count):
     }
 
 
-def test_reconstruction_equals_the_product_of_concatenated_features():
-    features, head = small_features(), PointwiseHead()
+@pytest.mark.parametrize("use_bias", [False, True])
+def test_reconstruction_equals_the_product_of_concatenated_features(use_bias):
+    features, head = small_features(), PointwiseHead(use_bias=use_bias)
     variables = random_variables(head, features)
 
     p = jax.device_get(variables["params"])
     everywhere = np.repeat(features.embedding[:, None, :], 10, axis=1)
     h = np.concatenate([*features.layers, everywhere], axis=-1)  # local features first
-    layers = [(p["kernel"], p["norm"])] + [
-        (p[i]["dense"]["kernel"], p[i]["norm"]) for i in ("conv2", "conv3")
-    ]
-    for kernel, norm in layers:
-        h = np.maximum(normalized(h @ kernel, norm), 0)
-    expected = h @ p["out"]["kernel"]
+    layers = [(p, p["norm"])] + [(p[i]["dense"], p[i]["norm"]) for i in ("conv2", "conv3")]
+    assert all(("bias" in dense) == use_bias for dense in (*(dense for dense, _ in layers), p["out"]))
+    for dense, norm in layers:
+        h = np.maximum(normalized(h @ dense["kernel"] + dense.get("bias", 0), norm), 0)
+    expected = h @ p["out"]["kernel"] + p["out"].get("bias", 0)
     found = jax.jit(functools.partial(head.apply, train=False))(variables, features)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(("encoder", "count"), [(DGCNN(), 989_712), (PointNet(), 989_712 - 192 * 512)])
+def test_biases_start_small_and_leave_the_start_of_the_other_parameters_as_it_is():
+    features = small_features()
+    heads = PointwiseHead(), PointwiseHead(use_bias=True)
+    plain, biased = jax.jit(lambda key: [head.init(key, features, train=False)["params"] for head in heads])(
+        jax.random.key(3)
+    )
+    assert 0 < np.abs(biased["bias"]).max() < 73**-0.5  # U(+-1/sqrt(inputs))
+    for path, leaf in jax.tree.leaves_with_path(plain):
+        same = functools.reduce(lambda tree, key: tree[key.key], path, biased)
+        np.testing.assert_array_equal(leaf, same)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "count"),
+    [(DGCNN(), 989_712), (PointNet(), 989_712 - 192 * 512), (DGCNNSegmentation(), 825_872)],
+)
 def test_the_head_of_counts_has_the_published_size(encoder, count):
     points = jax.ShapeDtypeStruct((2, 32, 3), jnp.float32)
     key = jax.random.key(0)
@@ -144,6 +160,11 @@ def test_only_the_named_structures_have_a_head():
     heads = StructureHeads(("normal", "cardinality"), bins=7)
     variables = random_variables(heads, features)
     assert set(variables["params"]) == {"normal", "cardinality"}
+    both = jax.eval_shape(
+        lambda key: StructureHeads(("position", "normal"), 7, 0.5, True).init(key, features, train=False),
+        jax.random.key(0),
+    )
+    assert ["bias" in both["params"][name] for name in ("position", "normal")] == [True, False]
     told = heads.apply(variables, features, train=False)
     assert {name: value.shape for name, value in told.items()} == {
         "normal": (3, 10, 3),

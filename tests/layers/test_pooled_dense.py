@@ -18,7 +18,8 @@ def start(features, x, **options):
     """A pooled layer, the plain one with the same parameters, and variables with norms of both signs."""
     pooled = PooledDense(features, **options)
     variables = random_variables(pooled, x)
-    variables["params"]["norm"]["scale"] = jnp.linspace(-1, 1.4, features, dtype=x.dtype)
+    if "norm" in variables["params"]:
+        variables["params"]["norm"]["scale"] = jnp.linspace(-1, 1.4, features, dtype=x.dtype)
     return pooled, DenseBlock(features, **options), variables
 
 
@@ -34,9 +35,18 @@ def everything(module, variables, x, train):
     return jax.jit(jax.grad(loss, (0, 1), has_aux=True))(variables["params"], x)
 
 
-@pytest.mark.parametrize("train", [True, False])
-@pytest.mark.parametrize("options", [{}, {"use_bias": True, "negative_slope": 0.0}])
-def test_equals_the_plain_layer_and_its_maximum(train, options):
+@pytest.mark.parametrize(
+    ("options", "train"),
+    [
+        ({}, True),
+        ({}, False),
+        ({"use_bias": True, "negative_slope": 0.0}, True),
+        ({"use_bias": True, "negative_slope": 0.0}, False),
+        ({"use_norm": False}, True),
+        ({"use_bias": True, "negative_slope": 1.0, "use_norm": False}, True),
+    ],
+)
+def test_equals_the_plain_layer_and_its_maximum(options, train):
     with jax.enable_x64(True):
         x = jnp.asarray(cloud(3, 11, 4)) + 2
         pooled, plain, variables = start(6, x, **options)

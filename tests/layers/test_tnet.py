@@ -11,7 +11,7 @@ from tests.random_variables import random_variables
 POINTS = np.random.default_rng(0).normal(size=(2, 12, 3)).astype(np.float32)
 
 
-@pytest.mark.parametrize("tnet", [EdgeTNet(k=4, width=32), PointTNet(width=32)])
+@pytest.mark.parametrize("tnet", [EdgeTNet(k=4, width=32), EdgeTNet(4, 32, False), PointTNet(width=32)])
 def test_matrix_is_the_identity_plus_the_last_layer_row_by_row(tnet):
     variables = random_variables(tnet, POINTS)
     apply = jax.jit(functools.partial(tnet.apply, train=False))
@@ -31,4 +31,5 @@ def biases(tnet, channels):
 
 def test_which_layers_have_a_bias():
     assert biases(EdgeTNet(), 3) == {"fc2", "out"}
+    assert biases(EdgeTNet(use_norm=False), 3) == {"fc1", "fc2", "out"}
     assert biases(PointTNet(), 64) == {"conv1", "conv2", "conv3", "fc1", "fc2", "out"}

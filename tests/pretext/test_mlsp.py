@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from smdsb_jax.encoders import DGCNN
+from smdsb_jax.encoders import DGCNN, DGCNNSegmentation
 from smdsb_jax.network import Passes
 from smdsb_jax.pretext import View
 from smdsb_jax.pretext.mlsp import Prepared, alignment, count_loss, mlsp, shares, soft_label
@@ -73,6 +73,21 @@ ROWS = [
     ({"count_width": 5, "count_shift": 2}, [0, 1, 1, 0]),
     ({"count_bins": 2}, [2, 2, 2, 2]),  # 3 is beyond
 ]
+SEGMENTATION: dict[str, Any] = {  # what PointSegDA's release has instead of the defaults
+    "position_weight": 0.02, "normal_weight": 0.02, "cardinality_weight": 0.02, "count_width": 5,
+    "count_shift": 10, "normal_neighbors": 10, "masked_weight": 2.0, "position_bias": True,
+}  # fmt: skip
+
+
+def test_rows_of_the_segmentation_release():
+    groups = [(3, 0), (10, 0), (12, 2), (20, 10), (100, 75)]  # coincident points, and their rows
+    points = np.concatenate([np.full((1, n, 3), i, np.float32) for i, (n, _) in enumerate(groups)], axis=1)
+    task = mlsp(**SEGMENTATION, count_radius=0.5)
+    found = jax.jit(lambda key: task.prepare(view(jnp.asarray(points)), key).row[0])(jax.random.key(0))
+    np.testing.assert_array_equal(found, np.concatenate([np.full(n, row) for n, row in groups]))
+    for row, bins in ((0, (0, 0)), (2, (0, 1)), (10, (2, 2)), (75, (15, 15))):
+        expected = (np.eye(16)[bins[0]] + np.eye(16)[bins[1]]) / 2
+        np.testing.assert_array_equal(soft_label(jnp.array(row), 5, 16), expected)
 
 
 def test_rows_are_counts_within_the_bins():
@@ -170,13 +185,20 @@ def test_targets_are_the_clean_clouds_own():
     assert ratio == pytest.approx(27, rel=1e-5)
 
 
-def test_the_heads_have_the_published_size():
+HEADS = [  # of which parameters: position, normal, cardinality
+    (DGCNN(), mlsp(), (493_184, 493_184, 989_712)),
+    (DGCNNSegmentation(), mlsp(position_bias=True), (411_907, 411_264, 825_872)),
+]
+
+
+@pytest.mark.parametrize(("encoder", "task", "counts"), HEADS, ids=["classification", "segmentation"])
+def test_the_heads_have_the_published_size(encoder, task, counts):
     points = jax.ShapeDtypeStruct((2, 32, 3), jnp.float32)
-    init = functools.partial(DGCNN().init_with_output, train=False)
+    init = functools.partial(encoder.init_with_output, train=False)
     features, _ = jax.eval_shape(init, jax.random.key(0), points)
-    own, state = jax.eval_shape(lambda f: mlsp().init(jax.random.key(0), f, {}), features)
-    count = sum(leaf.size for leaf in jax.tree.leaves(own["params"]))
-    assert count == 2 * 493_184 + 989_712 == 4_055_715 - 2_079_635 and state == ()
+    own, state = jax.eval_shape(lambda f: task.init(jax.random.key(0), f, {}), features)
+    found = {name: sum(leaf.size for leaf in jax.tree.leaves(tree)) for name, tree in own["params"].items()}
+    assert found == dict(zip(("position", "normal", "cardinality"), counts, strict=True)) and state == ()
 
 
 @pytest.mark.parametrize("name", ["position", "normal", "cardinality"])
