@@ -42,6 +42,7 @@ def mlsp(config: ConfigDict) -> None:
             "position_weight": 0.02, "normal_weight": 0.02, "cardinality_weight": 0.02,
             "count_radius": COUNT_RADII.get(config.data.target, COUNT_RADII["faust"]),
             "count_width": 5, "count_shift": 10, "normal_neighbors": 10, "masked_weight": 2.0,
+            "position_bias": True, "min_share": 40 / 2048,
         }
     )  # fmt: skip
     config.pretext.on_source = config.selection.statistic != "none"
