@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from smdsb_jax.geometry.neighbors import count_within
+
 CELLS = 3  # per axis, on [-1, 1]
 
 Deformed = tuple[Float[Array, "*clouds n 3"], Bool[Array, "*clouds n"]]  # the cloud, where it was changed
@@ -73,11 +75,10 @@ def deform_ball(
 ) -> Deformed:
     """Replace the ball (boundary included) about a random point that has `min_points` in it by noise."""
     pick_key, noise_key = jax.random.split(key)
-    squared = jnp.sum((points[:, None, :] - points[None, :, :]) ** 2, axis=-1)
-    inside = squared <= radius**2
-    qualifies = jnp.sum(inside, axis=1) >= min_points
-    pick = jnp.argmax(jnp.where(qualifies, jax.random.uniform(pick_key, qualifies.shape), -1.0))
-    return _collapse(noise_key, points, inside[pick] & jnp.any(qualifies), points[pick], variance)
+    qualifies = count_within(points, radius) >= min_points
+    center = points[jnp.argmax(jnp.where(qualifies, jax.random.uniform(pick_key, qualifies.shape), -1.0))]
+    inside = jnp.sum((points - center[None, :]) ** 2, axis=-1) <= radius**2
+    return _collapse(noise_key, points, inside & jnp.any(qualifies), center, variance)
 
 
 def squeeze_region(key: jax.Array, points: Float[Array, "n 3"], count: int) -> Deformed:

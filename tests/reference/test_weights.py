@@ -78,10 +78,12 @@ def published():
     """DefRec's network for PointSegDA with random weights, what it makes of clouds, and our own parts."""
     torch.manual_seed(0)
     network = models.SegmentationNetwork(8, 0.5).eval()
-    with torch.no_grad():  # norms that do something
+    with torch.no_grad():  # norms that do something, kernels that keep what tells points apart
         for name, value in network.state_dict().items():
             if ".bn" in name and value.ndim:
                 value.copy_(torch.rand_like(value) + 0.5)
+            elif value.ndim > 1:
+                value.mul_(2)
         points = torch.rand(2, 60, 3) - 0.5
         logits, rebuilt, embedding = network(points)
     encoder, heads = DGCNNSegmentation(), (PointwiseHead(8, use_bias=True), PointwiseHead(3, use_bias=True))
