@@ -72,6 +72,19 @@ def tiny_runs(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def segmented_run(tmp_path_factory):
+    """The workdir of a run of both stages on labels of points. Copy what you change."""
+    from smdsb_jax.run.loop import train_and_evaluate
+    from tests.shared import made_once
+    from tests.tiny_run import tiny_segmentation
+
+    def make(folder):
+        assert train_and_evaluate(tiny_segmentation(), folder / "run").finished
+
+    return made_once(tmp_path_factory, "segmented_run", make) / "run"
+
+
+@pytest.fixture(scope="session")
 def tiny_run(tiny_runs):
     """The workdir of seed 0."""
     return tiny_runs[0]

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.spatial
 from ml_collections import ConfigDict
 
 import smdsb_jax
@@ -455,3 +456,28 @@ def test_a_users_own_parts_work_for_the_user_who_names_them_again(tmp_path, monk
     others = [name for section, name in own.items() if section != "selection"]
     scores = smdsb_jax.score(workdir, own["selection"], split, allow=others)  # the statistic is named anyway
     np.testing.assert_array_equal(scores, smdsb_jax.score(plain, own["selection"], split))
+
+
+def test_every_given_point_has_the_probabilities_of_the_nearest_that_the_network_got(segmented_run):
+    model = smdsb_jax.load(segmented_run)
+    rng = np.random.default_rng(0)
+    clouds = [rng.normal(size=(n, 3)) * [3, 1, 0.5] + 7 for n in (100, 64, 30)]
+    found = smdsb_jax.predict(model, clouds)
+    assert [p.shape for p in found] == [(100, 8), (64, 8), (30, 8)]
+    np.testing.assert_allclose(smdsb_jax.predict(model, clouds[0]), found[0], atol=1e-6)
+    sample = smdsb_jax.samples(model, clouds[0])
+    own = normalize(clouds[0].astype(np.float32))
+    nearest = scipy.spatial.cKDTree(np.asarray(sample.points)).query(own)[1]
+    probability = np.asarray(jax.nn.softmax(sample.logits, axis=-1))
+    np.testing.assert_allclose(found[0], probability[nearest], atol=1e-5)
+    # without labels those that the network predicts
+    np.testing.assert_array_equal(sample.label, probability.argmax(axis=1))
+    assert sample.saliency.shape == (64,) and sample.loss.shape == ()
+
+
+def test_statistics_of_runs_with_labels_of_points(segmented_run):
+    model = smdsb_jax.load(segmented_run)
+    for domain, clouds in (("source", 70), ("target", 50)):
+        assert smdsb_jax.score(model, "skewness", domain).shape == (clouds,)
+    with pytest.raises(ValueError, match="The statistic margin is of clouds that have one label each"):
+        smdsb_jax.score(model, "margin", "target")

@@ -1,6 +1,6 @@
 """Configurations small enough for a test: thin encoders on a few points."""
 
-from configs import methods
+from configs import bodies, methods
 from smdsb_jax import choose, default_config
 
 ENCODERS = {
@@ -29,6 +29,18 @@ def tiny_config(method="defrec", **fields):
         config.pseudo_labels.threshold, config.pseudo_labels.refinements = 0.5, 2
     config.stage1.steps = config.stage2.steps = 6
     config.log_every, config.eval_every = 2, 3
+    return with_fields(config, fields)
+
+
+def tiny_segmentation(**fields):
+    """Of a run of both stages on the embedded bodies, whose points have labels."""
+    config = bodies.get_config("m2s,encoder=pointnet")
+    config.encoder.update(ENCODERS["pointnet"])
+    config.data.points = 64
+    config.pretext.min_share = 3 / 64
+    config.stages = (1, 2)
+    config.stage1.steps = config.stage2.steps = 6
+    config.log_every, config.eval_every, config.eval_batch_size = 2, 3, 64
     return with_fields(config, fields)
 
 

@@ -9,9 +9,9 @@ from smdsb_jax import resolve
 from smdsb_jax.analysis import gradients
 from smdsb_jax.analysis.gradients import Setup
 from smdsb_jax.build import build_parts, init_state
-from smdsb_jax.network import encode
+from smdsb_jax.network import encode, predict
 from smdsb_jax.pretext import View
-from tests.tiny_run import step_config
+from tests.tiny_run import step_config, tiny_segmentation
 
 BATCH, POINTS, CLASSES = 4, 32, 3
 ENCODERS = {"pointnet": {"input_tnet": True}, "dgcnn": {"layers": (8, 8), "k": 4}}
@@ -179,3 +179,15 @@ def test_every_program_lowers_for_cuda():
     )
     for program in (forward, backward):
         assert program.trace(of.encoder).lower(lowering_platforms=("cuda",)).as_text()
+
+
+def test_class_losses_of_points_weigh_each_point_and_are_means_over_a_cloud():
+    parts = build_parts(resolve(tiny_segmentation(classification__dropout=0.0)), 1, CLASSES)
+    variables = jax.jit(functools.partial(init_state, parts))(jax.random.key(0)).variables
+    of = Setup(parts, variables, (), False)
+    label = jnp.arange(BATCH * POINTS).reshape(BATCH, POINTS) % CLASSES
+    weight = (label % 2).astype(jnp.float32)
+    found = jax.jit(gradients.class_losses(of, clouds(), label, KEY, weight))(of.encoder)
+    logits, *_ = predict(parts.network, variables, clouds())
+    of_points = -np.take_along_axis(np.asarray(jax.nn.log_softmax(logits)), label[..., None], axis=2)[..., 0]
+    np.testing.assert_allclose(found, (weight * of_points).mean(axis=1), rtol=1e-5)

@@ -15,6 +15,7 @@ from tests.analysis.conftest import SETTINGS
 from tests.untrained_run import save_untrained
 
 MEASURES = ("gain", "dot_o", "dot_c", "cos_c", "cos_o", "loo", "loo1")
+LOSS = {"loss": "loss"}
 ROWS = {"skewness": "skewness", "gini": "gini"}
 GROUP = "defrec, skewness low 0.7, catalog → scan"
 
@@ -55,8 +56,8 @@ def calls(monkeypatch):
     return found
 
 
-def quiet(workdirs, out, statistics=None, **fields):
-    given = {"statistics": statistics or {"loss": "loss"}, "settings": SETTINGS, "pictures": ()} | fields
+def quiet(workdirs, out, statistics=LOSS, **fields):
+    given = {"statistics": statistics, "settings": SETTINGS, "pictures": ()} | fields
     return analyze(workdirs, out, say=lambda _: None, **given)
 
 
@@ -247,3 +248,15 @@ def test_a_statistic_that_is_given_is_allowed_and_a_part_by_name(tmp_path, calls
     assert len(quiet([workdir], tmp_path / "b", allow=("my_part:size",)).examined) == 1
     with pytest.raises(ValueError, match="--allow my_part:size"):
         quiet([workdir], tmp_path / "c")
+
+
+def test_a_run_on_labels_of_points(segmented_run, tmp_path, calls):
+    found = quiet([segmented_run], tmp_path, None)
+    last = found.examined[-1]
+    assert last.classes == ("all",) and not last.label.any() and last.stage == 2
+    assert "skewness" in last.scores and "margin" not in last.scores
+    of_target = last.domain == "target"
+    true = last.domain == "target, true labels"
+    assert not np.allclose(last.scores["loss"][of_target], last.scores["loss"][true])
+    with pytest.raises(ValueError, match="The statistic margin is of clouds that have one label each"):
+        quiet([segmented_run], tmp_path, {"margin": "margin"})

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from configs import embedded
@@ -8,6 +10,7 @@ from smdsb_jax.sweep.plan import make_plan
 from tests.sweep.tiny_sweep import ROOT
 
 SMALL = ("c2b", "c2s")
+TWELVE = tuple(f"{a}2{b}" for a, b in itertools.permutations("afms", 2))
 SIX = ("m2s", "m2r", "s2m", "s2r", "r2m", "r2s")
 
 
@@ -24,8 +27,10 @@ def test_every_run_of_every_table_is_possible(name, data, tmp_path):
     grid = get_grid(f"{name},data={data}")
     plan = make_plan(grid_runs(grid._replace(seeds=1), tmp_path, ROOT))
     assert len(plan) == len(grid.rows) * len(grid.directions)
-    assert {p.config.data.name for p in plan} == {data}
-    assert set(grid.directions) == set(SIX if data == "pointda" else SMALL) and grid.seeds == 3
+    of_table = {"table2": {"pointda": "pointsegda", "embedded": "bodies"}}.get(name, {data: data})[data]
+    assert {p.config.data.name for p in plan} == {of_table}
+    directions = {"pointda": SIX, "embedded": SMALL, "bodies": ("m2s", "s2m")} | {"pointsegda": TWELVE}
+    assert set(grid.directions) == set(directions[of_table]) and grid.seeds == 3
     if data == "embedded":
         assert not grid.published and {p.config.stage1.steps for p in plan} == {100}
 
@@ -67,6 +72,19 @@ def test_every_method_stands_with_and_without_the_selection(tmp_path):
         assert found[f"{name} + SM-DSB"].selection.statistic == "skewness"
     contrasts = get_grid("methods").contrasts
     assert len(contrasts["all: SM-DSB minus none"]) == len(hosts) == len(contrasts) - 1
+
+
+def test_table2_is_stage_1_of_points_beside_the_printed_values(tmp_path):
+    grid = get_grid("table2")
+    assert set(grid.published) == {"Oracle", "Without adaptation", "DefRec", "DefRec+SM-DSB"} < set(grid.rows)
+    assert set(grid.published["DefRec"].values) == set(grid.directions) and grid.measure == "mIoU"
+    found = configs("table2", tmp_path)
+    assert {(c.task.name, tuple(c.stages)) for c in found.values()} == {("segmentation", (1,))}
+    chosen = {row: (c.pretext.name, c.pretext.on_source, c.selection.statistic) for row, c in found.items()}
+    assert chosen["DefRec"] == ("defrec_radius", True, "none")
+    assert chosen["DefRec+SM-DSB"] == ("defrec_radius", True, "skewness")
+    assert chosen["MLSP"] == ("mlsp", False, "none") and chosen["MLSP+SM-DSB"] == ("mlsp", True, "skewness")
+    assert any("+4, +4.5 and +4.8" in name for name in grid.contrasts)
 
 
 def test_table3_is_stage_1_alone_with_the_papers_values_for_pointnet(tmp_path):

@@ -70,3 +70,12 @@ def test_code_that_a_checkpoint_names_runs_only_where_it_is_allowed(tmp_path, mo
 def test_a_folder_without_a_run(tmp_path):
     done = evaluate(tmp_path)
     assert done.returncode == 2 and f"{tmp_path} is not the workdir of a run" in done.stderr
+
+
+def test_parts_have_their_iou_and_a_picture_of_three_shapes(segmented_run, tmp_path):
+    done = evaluate(segmented_run, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    last = next(r for r in selected_rows(segmented_run) if (r.stage, r.select_by) == (2, "last"))
+    assert f"| mIoU of all           | 14     | {100 * last.scores['target_test/mIoU']:.1f}" in done.stdout
+    assert "IoU, %" in done.stdout and "| forearm " in done.stdout
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["confusion.png", "parts.png", "saliency.png"]

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from plyfile import PlyData
 
 import smdsb_jax
 from smdsb_jax.datasets import embedded
@@ -141,3 +142,30 @@ def test_mistakes_are_told_in_one_line(tiny_run, folder, words, said):
     done = run("predict.py", "--workdir", tiny_run, *words, cwd=folder)
     assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1, done.stderr[-2000:]
     assert not (folder / "predictions.csv").exists()
+
+
+def test_parts_are_told_of_every_point_in_files_of_their_own(segmented_run, tmp_path):
+    rng = np.random.default_rng(0)
+    clouds = [rng.normal(size=(n, 3)) + 4e5 for n in (100, 70)]
+    for i, cloud in enumerate(clouds):
+        np.save(tmp_path / f"{i}.npy", cloud)
+    (tmp_path / "2.npy").write_text("no cloud")
+    words = ("predict.py", "--workdir", segmented_run, tmp_path, "--pictures=drawn")
+    done = run(*words, cwd=tmp_path)
+    assert done.returncode == 1 and "1 of 3 files cannot be read" in done.stderr
+    assert (
+        "largest parts" in done.stdout and "Written: 2 labelled clouds in predictions_labelled" in done.stdout
+    )
+    model = smdsb_jax.load(segmented_run)
+    expected = smdsb_jax.predict(model, clouds)
+    table = pd.read_csv(tmp_path / "predictions.csv")
+    assert table.points.tolist() == [100, 70]
+    for i, (cloud, probability) in enumerate(zip(clouds, expected, strict=True)):
+        share = np.bincount(probability.argmax(axis=1), minlength=8) / len(cloud)
+        np.testing.assert_allclose(
+            table[[f"share of {name}" for name in model.classes]].loc[i], share, atol=1e-6
+        )
+        vertex = PlyData.read(str(tmp_path / "predictions_labelled" / f"000{i}_{i}.ply"))["vertex"]
+        np.testing.assert_array_equal(np.stack([vertex[axis] for axis in "xyz"], axis=1), cloud)
+        np.testing.assert_array_equal(vertex["label"], probability.argmax(axis=1))
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["0000_0.png", "0001_1.png"]

@@ -18,8 +18,8 @@ SOURCE_VAL, TARGET_TEST = "source_val/accuracy", "target_test/accuracy"
 PICTURES = ("class_accuracy.png", "confusion.png", "curves.png", "saliency.png")
 
 
-def assert_pictures(workdir):
-    for name in PICTURES:
+def assert_pictures(workdir, names=PICTURES):
+    for name in names:
         content = (workdir / name).read_bytes()
         assert content[:8] == b"\x89PNG\r\n\x1a\n" and len(content) > 5000, name
 
@@ -78,3 +78,12 @@ def test_stage_1_alone_without_pretext_task_and_selection(tmp_path, monkeypatch)
     assert_pictures(tmp_path)
     assert {row.stage for row in selected_rows(tmp_path)} == {1}
     assert "stage 1, last step" in text and "stage 2" not in text
+
+
+def test_a_run_on_labels_of_points(segmented_run, tmp_path):
+    workdir = shutil.copytree(segmented_run, tmp_path / "run")
+    text = write_summary(workdir)
+    assert "target test mIoU, %" in text and "| upper_arm" in text and "accuracy of all" in text
+    pictures = ("class_iou.png", "confusion.png", "curves.png", "parts.png", "saliency.png")
+    assert sorted(path.name for path in workdir.glob("*.png")) == list(pictures)
+    assert_pictures(workdir, pictures)

@@ -79,7 +79,7 @@ def test_what_is_saved_comes_back_bitwise(tmp_path, stage):
         saved = save(checkpointer, 13, stage, 3, labels, pretext=own, combine={"norm": jnp.ones(2) / 3})
     with open_checkpoints(tmp_path) as checkpointer:
         found = checkpoint.info(checkpointer)
-        restored = checkpoint.restore(checkpointer, 13, abstract(saved), 5 if stage == 2 else None)
+        restored = checkpoint.restore(checkpointer, 13, abstract(saved), (5,) if stage == 2 else None)
     assert_same(saved, restored.state)
     assert int(restored.state.opt_state[1][0].count) == 1
     if labels is None:
@@ -216,7 +216,7 @@ def test_other_shapes_are_refused_leaf_by_leaf(tmp_path):
         with pytest.raises(ValueError, match=r"params/pretext/kernel is missing there, float32 \(2,\) here"):
             checkpoint.restore(checkpointer, 1, abstract(deeper), None)
         with pytest.raises(ValueError, match="pseudo_labels is missing"):
-            checkpoint.restore(checkpointer, 1, abstract(state_of(1)), 5)
+            checkpoint.restore(checkpointer, 1, abstract(state_of(1)), (5,))
 
 
 @pytest.mark.parametrize("damage", ["truncated", "overwritten", "removed"])
@@ -302,7 +302,7 @@ def test_a_flipped_bit_is_harmless_or_refused_by_the_checkpoints_folder(tmp_path
         try:
             with open_checkpoints(tmp_path) as checkpointer:
                 found = checkpoint.info(checkpointer)
-                restored = checkpoint.restore(checkpointer, found.total_step, abstract(saved), 40)
+                restored = checkpoint.restore(checkpointer, found.total_step, abstract(saved), (40,))
             assert (found.stage, found.step, found.metrics[SOURCE_VAL]) == (1, 1, 0.5)
             assert_same(saved, restored.state)
             outcomes["harmless"] += 1

@@ -26,7 +26,7 @@ from smdsb_jax.run.loop import Run, start_stage, train_and_evaluate
 from smdsb_jax.run.records import Reporter, read_records
 from tests import commands
 from tests.shared import step_without_network
-from tests.tiny_run import tiny_config
+from tests.tiny_run import tiny_config, tiny_segmentation
 
 SOURCE_VAL, TARGET_TEST = "source_val/accuracy", "target_test/accuracy"
 
@@ -37,8 +37,9 @@ def saved(workdir):
         last = checkpoint.info(checkpointer)
         parts = build_parts(resolve(ConfigDict(last.config)), last.stage, len(last.classes))
         place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-        clouds = 430 if last.stage == 2 else None
-        found = checkpoint.restore(checkpointer, last.total_step, abstract_state(parts, place), clouds)
+        of_points = parts.network.task.per_point
+        shape = ((50, 2048) if of_points else (430,)) if last.stage == 2 else None
+        found = checkpoint.restore(checkpointer, last.total_step, abstract_state(parts, place), shape)
     state = found.state.replace(key=jax.random.key_data(found.state.key))
     return state, found.pseudo_labels, last
 
@@ -98,7 +99,7 @@ def test_a_finished_run_says_so_and_stays(tiny_run, capsys):
 SCRIPT = """
 import sys
 from smdsb_jax.run import loop
-from tests.tiny_run import tiny_config
+from tests.tiny_run import tiny_config, tiny_segmentation
 if len(sys.argv) > 2:  # kill ourselves after that many steps of both stages
     import os, pathlib, signal, time
     at, counted, original = int(sys.argv[2]), [0], loop.sample_batch
@@ -142,13 +143,19 @@ def kinds_of_state():
     return list(found.values())
 
 
+IOU = ("mIoU", "mIoU_all_parts", "mIoU_pooled", "accuracy")
+
+
 class Killed(BaseException):
     """As sudden as a signal, and seen by nobody on the way."""
 
 
-@pytest.mark.parametrize("method", [kind for kind in kinds_of_state() if kind != "defrec"])
-def test_every_kind_of_state_is_bitwise_the_same_after_a_restart(method, tmp_path, monkeypatch, capsys):
-    config, steps, original = tiny_config(method), [0], loop.sample_batch
+KINDS = {kind: functools.partial(tiny_config, kind) for kind in kinds_of_state() if kind != "defrec"}
+
+
+@pytest.mark.parametrize("make", [*KINDS.values(), tiny_segmentation], ids=[*KINDS, "labels of points"])
+def test_every_kind_of_state_is_bitwise_the_same_after_a_restart(make, tmp_path, monkeypatch, capsys):
+    config, steps, original = make(), [0], loop.sample_batch
     train_and_evaluate(config, tmp_path / "whole")
 
     def killing(*args, **kwargs):
@@ -338,3 +345,21 @@ def test_the_host_does_not_wait_between_records(tmp_path, monkeypatch):
     monkeypatch.setattr(jax, "device_get", lambda x: (waits.append(time.time()), original(x))[1])
     train_and_evaluate(tiny_config(stages=(1,), stage1__steps=20, log_every=10, eval_every=20), tmp_path)
     assert len(waits) <= 4  # the first step, two records, the checksums of the checkpoint
+
+
+def test_a_run_on_labels_of_points_is_scored_and_labels_every_stored_point(segmented_run):
+    records = read_records(segmented_run / "metrics.jsonl")
+    scored = [record for record in records if "target_test/mIoU" in record]
+    assert [record["step"] for record in scored] == [3, 6, 9, 12]
+    names = [f"{role}/{name}" for role in ("source_val", "target_test") for name in IOU]
+    assert all(0 <= record[name] <= 1 for record in scored for name in names)
+    assert all(np.isfinite(v) for record in records for v in record.values())
+    config = resolve(tiny_segmentation())
+    _, target = load_domains(config)
+    parts = build_parts(config, 2, len(target.classes))
+    with checkpoint.open_checkpoints(segmented_run) as checkpointer:
+        place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        shape = target.train.label.shape
+        _, labels = checkpoint.restore(checkpointer, 12, abstract_state(parts, place), shape)
+    assert labels.label.shape == shape == (50, 2048)
+    assert set(np.unique(labels.label)) <= set(range(8)) and (np.asarray(labels.weight) == 1).all()
