@@ -108,7 +108,7 @@ def tell_parts(
     names, clouds, bad = read(files, model.config.data.points)
     if not clouds:
         return bad
-    found = Segmented(names, model.classes, clouds, smdsb_jax.predict(model, clouds, y_up=Y_UP.value))
+    found = Segmented(names, model.classes, clouds, list(smdsb_jax.predict(model, clouds, y_up=Y_UP.value)))
     shown = found._replace(names=[printable(name) for name in names])
     print(f"{source_of(model)}:\n{parts_table(shown, SHOWN)}")
     if len(names) > SHOWN:
@@ -181,7 +181,7 @@ def measured(
     model: Model, clouds: list[np.ndarray], pictures: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Probabilities; the points that the network got, and their saliency under the predicted class."""
-    probability = smdsb_jax.predict(model, clouds, y_up=Y_UP.value)
+    probability = np.asarray(smdsb_jax.predict(model, clouds, y_up=Y_UP.value))
     if not pictures:
         return probability, np.zeros((len(clouds), 0, 3)), np.zeros((len(clouds), 0))
     sample = smdsb_jax.samples(model, clouds, probability.argmax(axis=1), y_up=Y_UP.value)

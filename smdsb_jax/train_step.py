@@ -85,7 +85,8 @@ def train_step(parts: Parts, state: TrainState, batch: Batch) -> tuple[TrainStat
 def weights(parts: Parts, clouds: Clouds) -> Float[Array, "batch *points"]:
     """Of each label's loss: its own, or their mean over the batch for all."""
     if clouds.weight is None:
-        return jnp.ones_like(clouds.label, clouds.points.dtype)
+        shape = clouds.points.shape[:1] if clouds.label is None else clouds.label.shape
+        return jnp.ones(shape, clouds.points.dtype)
     if parts.label_weights == "batch_mean":
         return jnp.full_like(clouds.weight, jnp.mean(clouds.weight))
     return clouds.weight

@@ -18,7 +18,7 @@ POINTS = 2048  # of each shape of a train split, by the sums of the same logs
 
 def verify(root: str, domain: str) -> list[Count]:
     """Shapes of a domain per split; a folder that is no split expects 0, and a missing one counts 0."""
-    expected = dict(zip(SPLITS, PUBLISHED[domain], strict=True))
+    expected: dict[str, int] = dict(zip(SPLITS, PUBLISHED[domain], strict=True))
     files = (path for path in (folder_of(root) / domain).glob("*/*.npy") if not path.name.startswith("."))
     found = Counter(path.parent.name for path in files)
     unknown = sorted(found.keys() - expected.keys())

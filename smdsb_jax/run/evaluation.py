@@ -100,7 +100,7 @@ def at_stored_points(
 def _nearest_rows(
     got: Float[Array, "n points 3"], stored: Float[Array, "n stored 3"]
 ) -> Int[Array, "n stored"]:
-    return jax.lax.map(lambda pair: nearest(*pair, 1)[:, 0], (got, stored))
+    return jax.lax.map(lambda pair: nearest(pair[0], pair[1], 1)[:, 0], (got, stored))
 
 
 def labels_and_predictions(
