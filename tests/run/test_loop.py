@@ -25,7 +25,7 @@ from smdsb_jax.run.evaluation import jit_eval_step, predict_split
 from smdsb_jax.run.loop import Run, start_stage, train_and_evaluate
 from smdsb_jax.run.records import Reporter, read_records
 from tests import commands
-from tests.shared import step_without_network
+from tests.shared import step_that_moves_all, step_without_network
 from tests.tiny_run import tiny_config
 
 SOURCE_VAL, TARGET_TEST = "source_val/accuracy", "target_test/accuracy"
@@ -148,6 +148,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("method", [kind for kind in kinds_of_state() if kind != "defrec"])
 def test_every_kind_of_state_is_bitwise_the_same_after_a_restart(method, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(loop, "train_step", step_that_moves_all)
     config, steps, original = tiny_config(method), [0], loop.sample_batch
     train_and_evaluate(config, tmp_path / "whole")
 
