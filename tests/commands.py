@@ -89,7 +89,7 @@ def _serve():
 
 
 def _become(request):
-    """The process that `python SCRIPT FLAGS` would be, ignoring no signal that the tests' own parent does."""
+    """The process that `python SCRIPT FLAGS` would be, whatever signals the tests' own process ignores."""
     signal.alarm(SECONDS)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
