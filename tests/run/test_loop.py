@@ -315,7 +315,9 @@ def test_a_threshold_that_leaves_nothing_is_refused(tmp_path, monkeypatch):
 
 
 def test_a_rule_that_labels_again_may_begin_with_no_label(tmp_path, capsys):
-    config = tiny_config("gast", pseudo_labels__threshold=1.0, pseudo_labels__step=-0.5)
+    gast = tiny_config("gast", pseudo_labels__threshold=1.0, pseudo_labels__step=-0.5)
+    config = tiny_config()  # whose steps are compiled already
+    config.pseudo_labels = gast.pseudo_labels
     assert train_and_evaluate(config, tmp_path).finished
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Pseudo-labels")]
     assert "none yet" in said[0] and "target clouds, mean confidence" in said[2]
