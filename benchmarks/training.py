@@ -61,7 +61,9 @@ def build_jax(config: Config, classes: int, variables: Variables) -> tuple[Step,
     """Our step without augmentation, which the clouds already have."""
     parts = build_parts(config, STAGE, classes)
     parts = parts._replace(augment=Augment(config.data.points, "first", "none", 0.0, 0.0))
-    state = init_state(parts, jax.random.fold_in(jax.random.key(config.seed), STAGE), variables)
+    state = jax.jit(functools.partial(init_state, parts))(
+        jax.random.fold_in(jax.random.key(config.seed), STAGE), variables
+    )
     step_function = jax.jit(functools.partial(train_step, parts), donate_argnums=0)
     evaluate = jit_eval_step(config, classes)
 
@@ -107,7 +109,7 @@ def train(name: str, setting: Setting, steps: int, seed: int, tick: Callable[[st
     domains = load_domains(config)
     classes = len(domains[0].classes)
     parts = build_parts(config, STAGE, classes)
-    variables = init_state(parts, jax.random.key(seed)).variables
+    variables = jax.jit(functools.partial(init_state, parts))(jax.random.key(seed)).variables
     if CONTENDERS[name].framework == "jax":
         step, predict = build_jax(config, classes, variables)
     else:

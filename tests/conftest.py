@@ -88,3 +88,24 @@ def segmented_run(tmp_path_factory):
 def tiny_run(tiny_runs):
     """The workdir of seed 0."""
     return tiny_runs[0]
+
+
+@pytest.fixture(scope="session")
+def longer_runs(tmp_path_factory):
+    """As `tiny_runs`, but of 40 steps of stage 1, seed 1 of that stage alone.
+
+    After fewer steps most of so thin a network is dead in inference mode.
+    """
+    from smdsb_jax.run.loop import train_and_evaluate
+    from tests.shared import made_once
+    from tests.tiny_run import tiny_config
+
+    def make(folder):
+        for seed, stages in ((0, (1, 2)), (1, (1,))):
+            config = tiny_config(
+                seed=seed, stages=stages, stage1__steps=40, eval_every=20, keep_checkpoints=9
+            )
+            assert train_and_evaluate(config, folder / f"seed={seed}").finished
+
+    folder = made_once(tmp_path_factory, "longer_runs", make)
+    return [folder / f"seed={seed}" for seed in range(2)]

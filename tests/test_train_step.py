@@ -37,9 +37,15 @@ def batch_of(stage):
 
 
 @functools.cache
+def first_state(stage, encoder):
+    parts = build_parts(resolve(step_config(encoder)), stage, CLASSES)
+    return jax.jit(functools.partial(init_state, parts))(jax.random.key(0))
+
+
 def started(stage=1, encoder="pointnet", **fields):
-    parts = build_parts(resolve(step_config(encoder, **fields)), stage, CLASSES)
-    return parts, jax.jit(functools.partial(init_state, parts))(jax.random.key(0))
+    """Parts and first state, which no field of the selection changes."""
+    assert all(name.startswith("selection__") for name in fields)
+    return build_parts(resolve(step_config(encoder, **fields)), stage, CLASSES), first_state(stage, encoder)
 
 
 @functools.cache

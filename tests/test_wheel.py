@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.commands import QUICK
+
 ROOT = Path(__file__).parents[1]
 
 USE = """
@@ -69,5 +71,7 @@ def test_the_wheel_trains_and_scores_away_from_the_clone(tmp_path):
     assert sorted(p.name for p in installed.iterdir() if not p.name.endswith("-info")) == ["smdsb_jax"]
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    out = run("-c", USE, installed, tmp_path / "run", cwd=elsewhere, PYTHONPATH=str(installed), XLA_FLAGS="")
+    out = run(
+        "-c", USE, installed, tmp_path / "run", cwd=elsewhere, PYTHONPATH=str(installed), XLA_FLAGS=QUICK
+    )
     assert out.splitlines()[-1] == "scored True"

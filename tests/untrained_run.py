@@ -14,7 +14,8 @@ CLASSES = ("bed", "cabinet", "chair", "lamp", "plant", "sofa", "table")  # of th
 
 @functools.cache
 def first_state():
-    return init_state(build_parts(resolve(tiny_config()), 1, len(CLASSES)), jax.random.key(0))
+    parts = build_parts(resolve(tiny_config()), 1, len(CLASSES))
+    return jax.jit(functools.partial(init_state, parts))(jax.random.key(0))
 
 
 def save_untrained(workdir, **names):

@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 import math
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -284,9 +285,8 @@ def _load(checkpointer: Checkpointer, total_step: int, wanted: dict[str, Tree]) 
 
 def _about(checkpointer: Checkpointer, total_step: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """What `save` noted of a checkpoint, and its scores; both verified."""
-    folder = _folder(checkpointer, total_step)
+    folder, found = _folder(checkpointer, total_step), _metadata(checkpointer, total_step)
     with _readable(folder):
-        found: Any = checkpointer.checkpointables_metadata(total_step)
         about, scores = dict(found.custom_metadata or {}), dict(found.metrics or {})
     checksum = about.pop("checksum", None)
     earlier = {"stage", "step", "config", "classes"} <= about.keys() and "arrays" not in about
@@ -297,13 +297,23 @@ def _about(checkpointer: Checkpointer, total_step: int) -> tuple[dict[str, Any],
 
 def _description(checkpointer: Checkpointer, total_step: int, names: Iterable[str]) -> Mapping[str, Any]:
     """Shapes and types of the arrays, by item."""
-    folder = _folder(checkpointer, total_step)
-    with _readable(folder):
-        found: Any = checkpointer.checkpointables_metadata(total_step).metadata
+    found: Mapping[str, Any] = _metadata(checkpointer, total_step).metadata
     lost = [name for name in names if name in found and found[name] is None]  # Orbax has logged why
     if lost:
-        raise _unreadable(folder, f"damaged: the files of {', '.join(lost)}")
+        raise _unreadable(_folder(checkpointer, total_step), f"damaged: the files of {', '.join(lost)}")
     return found
+
+
+def _metadata(checkpointer: Checkpointer, total_step: int) -> Any:
+    """What Orbax says of a checkpoint. Read once while the run is open: Orbax opens every item for it."""
+    read = _READ.setdefault(checkpointer, {})
+    if total_step not in read:
+        with _readable(_folder(checkpointer, total_step)):
+            read[total_step] = checkpointer.checkpointables_metadata(total_step)
+    return read[total_step]
+
+
+_READ: weakref.WeakKeyDictionary[Checkpointer, dict[int, Any]] = weakref.WeakKeyDictionary()
 
 
 def _folder(checkpointer: Checkpointer, total_step: int) -> Path:

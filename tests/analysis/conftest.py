@@ -1,4 +1,4 @@
-"""Tiny runs that the tests of the laboratory share, each trained once per process."""
+"""Tiny runs that the tests of the laboratory share, and what is measured of them once per process."""
 
 from types import SimpleNamespace
 
@@ -10,23 +10,19 @@ from smdsb_jax.analysis.subject import find_checkpoints, open_subject
 from smdsb_jax.run.loop import train_and_evaluate
 from tests.tiny_run import tiny_config
 
-# after fewer steps most of so thin a network is dead in inference mode
-FIELDS = {"stage1__steps": 40, "eval_every": 20, "keep_checkpoints": 9}
 SETTINGS = examine.Settings(samples=16, pool=32)
 
 
 @pytest.fixture(scope="session")
-def run(tmp_path_factory):
+def run(longer_runs):
     """Both stages of DefRec, seed 0."""
-    folder = tmp_path_factory.mktemp("runs") / "seed=0"
-    return train_and_evaluate(tiny_config(**FIELDS), folder).workdir
+    return longer_runs[0]
 
 
 @pytest.fixture(scope="session")
-def other_seed(tmp_path_factory):
+def other_seed(longer_runs):
     """Its first stage with another seed."""
-    folder = tmp_path_factory.mktemp("runs") / "seed=1"
-    return train_and_evaluate(tiny_config(seed=1, stages=(1,), **FIELDS), folder).workdir
+    return longer_runs[1]
 
 
 @pytest.fixture(scope="session")

@@ -31,12 +31,9 @@ class Plain:
     def __init__(self, subject):
         self.subject, state = subject, subject.state
         self.encoder, self.variables = state.variables["params"]["encoder"], state.variables
-        self.batches = []
         self.of_class = jax.jit(jax.grad(self.class_loss), static_argnums=3)
-        self.of_pretext = jax.jit(jax.grad(lambda *a: jnp.mean(self.pretext_losses(*a))), static_argnums=3)
-        self.of_one = jax.jit(
-            jax.grad(lambda e, p, key, train, i: self.pretext_losses(e, p, key, train)[i]), static_argnums=3
-        )
+        weighted = lambda weights, *given: jnp.dot(weights, self.pretext_losses(*given))  # noqa: E731
+        self.of_pretext = jax.jit(jax.grad(weighted, argnums=1), static_argnums=4)
 
     def class_loss(self, encoder, points, label, train):
         network, stats = self.subject.parts.network, self.variables["batch_stats"]
@@ -63,19 +60,23 @@ class Plain:
             (source, target), (label, true) = b.points, b.label
             of_class = 0.8 * flat(self.of_class(self.encoder, source, label, train))
             oracle = flat(self.of_class(self.encoder, target, true, train))
-            pairs = zip(b.prepared, b.loss_keys, strict=True)
-            own = [flat(self.of_pretext(self.encoder, p, key, train)) for p, key in pairs]
-            rows.append([of_class, oracle, *own])
+            rows.append([of_class, oracle, *(self.own(b, domain, train) for domain in range(2))])
         return np.mean(rows, axis=0)
+
+    def own(self, batch, domain, train, weights=np.full(8, 0.125, np.float32)):  # noqa: B008 - read only
+        """The weighted sum of the samples' pretext gradients: in the mini-batch, or each alone."""
+        prepared, key = batch.prepared[domain], batch.loss_keys[domain]
+        if train:
+            return flat(self.of_pretext(weights, self.encoder, prepared, key, True))
+        rows = [
+            (weights[i : i + 1], jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], prepared)) for i in range(8)
+        ]
+        each = [flat(self.of_pretext(w, self.encoder, row, key, False)) for w, row in rows if w.any()]
+        return np.sum(each, axis=0)
 
     def sample(self, batches, domain, number, place, train):
         """A sample's pretext gradient: in its mini-batch, or alone."""
-        b = batches[number]
-        prepared, key = b.prepared[domain], b.loss_keys[domain]
-        if train:
-            return flat(self.of_one(self.encoder, prepared, key, True, place))
-        alone = jax.tree.map(lambda leaf: leaf[place : place + 1], prepared)
-        return flat(self.of_one(self.encoder, alone, key, False, 0))
+        return self.own(batches[number], domain, train, np.eye(8, dtype=np.float32)[place])
 
 
 @pytest.fixture(scope="module")

@@ -60,12 +60,23 @@ def flat(tree):
 
 
 @functools.cache
-def explicit(task, train, encoder="pointnet"):
-    """Each sample's gradient by a backward pass of its own, [BATCH, parameters]."""
+def jacobian(task, train, encoder="pointnet"):
+    """The compiled function from prepared samples to each one's gradient, by a backward pass of its own."""
     of = setup(task, train, encoder)
-    losses = gradients.pretext_losses(of, prepared(task, encoder=encoder), KEY)
-    stacked = jax.tree.leaves(jax.jit(jax.jacrev(losses))(of.encoder))
-    own = np.concatenate([np.reshape(leaf, (BATCH, -1)) for leaf in stacked], axis=1).astype(np.float64)
+    by_encoder = jax.jacrev(lambda encoder, rows: gradients.pretext_losses(of, rows, KEY)(encoder))
+    return jax.jit(functools.partial(by_encoder, of.encoder))
+
+
+def own_gradients(task, train, rows, encoder="pointnet"):
+    """[BATCH, parameters]."""
+    stacked = jax.tree.leaves(jacobian(task, train, encoder)(rows))
+    return np.concatenate([np.reshape(leaf, (BATCH, -1)) for leaf in stacked], axis=1).astype(np.float64)
+
+
+@functools.cache
+def explicit(task, train, encoder="pointnet"):
+    """Each prepared sample's gradient, [BATCH, parameters]."""
+    own = own_gradients(task, train, prepared(task, encoder=encoder), encoder)
     assert (np.square(own).sum(axis=1) > 1e-9).all()
     return own
 
@@ -80,16 +91,14 @@ def distance(a, b):
 def test_forward_mode_gives_the_products_of_explicit_gradients(train, encoder):
     of = setup("defrec", train, encoder)
     losses = gradients.pretext_losses(of, prepared("defrec", encoder=encoder), KEY)
-    of_class = gradients.class_losses(of, clouds(), jnp.arange(BATCH) % CLASSES, KEY)
-    other = jax.tree.map(np.cos, of.encoder)
-
-    @jax.jit
-    def run(encoder):
-        g = gradients.mean_gradient(of_class, encoder)
-        return gradients.inner_products(losses, encoder, gradients.stack(g, other)), g
-
-    found, g = run(of.encoder)
-    for row, direction in zip(found, (g, other), strict=True):
+    wave = lambda p: np.cos(np.arange(p.size, dtype=np.float32)).reshape(p.shape)  # noqa: E731
+    directions = [jax.tree.map(turn, of.encoder) for turn in (wave, np.cos)]
+    along = jax.jit(
+        lambda encoder, *given: gradients.inner_products(losses, encoder, gradients.stack(*given))
+    )
+    found = along(of.encoder, *directions)
+    assert found.shape == (2, BATCH)
+    for row, direction in zip(found, directions, strict=True):
         expected = explicit("defrec", train, encoder) @ flat(direction)
         np.testing.assert_allclose(row, expected, rtol=1e-3, atol=1e-5 * np.abs(expected).max())
 
@@ -115,12 +124,10 @@ def test_the_mean_gradient_is_the_mean_of_the_samples():
 def test_only_in_inference_mode_is_a_gradient_its_samples_own(task):
     first, others = prepared(task), prepared(task, 9)
     mixed = jax.tree.map(lambda a, b: np.concatenate([a[:1], b[1:]]), *jax.device_get((first, others)))
-    changes = {}
-    for train in (True, False):
-        of = setup(task, train)
-        first_loss = lambda e, p, of=of: gradients.pretext_losses(of, p, KEY)(e)[0]  # noqa: E731
-        gradient = jax.jit(jax.grad(first_loss))
-        changes[train] = distance(*(flat(gradient(of.encoder, rows)) for rows in (first, mixed)))
+    changes = {
+        train: distance(*(own_gradients(task, train, rows)[0] for rows in (first, mixed)))
+        for train in (True, False)
+    }
     assert changes[False] < 1e-5 < 1e-2 < changes[True]
 
 

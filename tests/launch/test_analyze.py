@@ -1,14 +1,13 @@
 """The laboratory from the command line."""
 
 import re
+import shutil
 
 import pandas as pd
 import pytest
 
-from smdsb_jax.run.loop import train_and_evaluate
 from smdsb_jax.statistics import STATISTICS
 from tests.commands import run
-from tests.tiny_run import tiny_config
 
 SMALL = ("--samples=8", "--pool=8", "--figure=conflict")
 MINE = """
@@ -24,11 +23,10 @@ def shape(sample):
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(tmp_path_factory, longer_runs):
     """A folder with one run of one stage, and what else may lie there."""
     folder = tmp_path_factory.mktemp("runs")
-    config = tiny_config(stages=(1,), stage1__steps=40, eval_every=40)
-    train_and_evaluate(config, folder / "c2s,seed=0")
+    shutil.copytree(longer_runs[1], folder / "c2s,seed=1")
     (folder / "notes").mkdir()
     (folder / "mine.py").write_text(MINE)
     return folder
@@ -43,7 +41,7 @@ def test_a_pattern_of_runs_with_a_statistic_of_ones_own(runs):
     assert done.returncode == 0, done.stderr[-2000:]
     lines = done.stdout.splitlines()
     samples = "8 + 8 samples in mini-batches of 8, mean gradients of 8 per domain"
-    assert lines[0] == f"[1/1] c2s,seed=0, stage 1, step 40: {samples}"
+    assert lines[0] == f"[1/1] c2s,seed=1, stage 1, step 40: {samples}"
     assert re.search(r"source, gain: skewness Spearman [+-]\d\.\d\d \[", done.stdout)
     assert "source, dot_o: skewness Spearman" in done.stdout and "it takes 5 mini-batches" in done.stdout
     assert f"of {len(STATISTICS) + 1} statistics " in done.stdout
@@ -63,10 +61,10 @@ def test_a_pattern_of_runs_with_a_statistic_of_ones_own(runs):
         ((), "Give --workdir, the folder of a run"),
         (("--workdir=notes",), "notes is not the workdir of a run: it has no checkpoints/. Give"),
         (("--workdir=absent*",), "absent* is not the workdir of a run"),
-        (("--workdir=c2s,seed=0", "--figure=conflcit"), "Did you mean 'conflict'?"),
-        (("--workdir=c2s,seed=0", "--statistic=skewnes"), "Did you mean 'skewness'?"),
+        (("--workdir=c2s,seed=1", "--figure=conflcit"), "Did you mean 'conflict'?"),
+        (("--workdir=c2s,seed=1", "--statistic=skewnes"), "Did you mean 'skewness'?"),
         (
-            ("--workdir=c2s,seed=0", "--statistic=mine:shape", *SMALL),
+            ("--workdir=c2s,seed=1", "--statistic=mine:shape", *SMALL),
             "The statistic shape returns float32[32] for one",
         ),
     ],

@@ -2,13 +2,12 @@
 
 import os
 import signal
-import subprocess
 import time
 
 import pytest
 
 from tests import commands
-from tests.sweep.tiny_sweep import PYTHON, ROOT, started, write_files
+from tests.sweep.tiny_sweep import ROOT, started, write_files
 
 
 @pytest.fixture
@@ -16,12 +15,9 @@ def folder(tmp_path, tiny_runs):
     return write_files(tmp_path, tiny_runs)
 
 
-def words(folder, *flags, table="table.py"):
-    return [folder / "launch" / "sweep.py", "--table", table, "--workdir=runs", *flags]
-
-
-def run(folder, *flags, **table):
-    return commands.run(*words(folder, *flags, **table), cwd=folder, PYTHONPATH=str(ROOT))
+def run(folder, *flags, table="table.py", **options):
+    words = (folder / "launch" / "sweep.py", "--table", table, "--workdir=runs", *flags)
+    return commands.run(*words, cwd=folder, PYTHONPATH=str(ROOT), **options)
 
 
 def test_a_table_is_run_once_and_the_same_command_finds_it_done(folder):
@@ -52,25 +48,19 @@ def test_what_failed_is_named_at_the_end_and_tried_again(folder):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_sweep_lets_its_run_save_and_leaves_the_table(folder, number):
     (folder / "mode").write_text("wait")  # in runs of seed 1
-    before = signal.signal(
-        number, signal.SIG_DFL
-    )  # a process inherits what its parent ignores, as under nohup
-    try:
-        process = subprocess.Popen(
-            [*PYTHON, *words(folder, "--directions=c2b")],
-            cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-    finally:
-        signal.signal(number, before)
     waits = folder / "runs" / "tiny,c2b,row=a,seed=1" / "waits"
-    end = time.monotonic() + 60
-    while not waits.exists():
-        assert process.poll() is None and time.monotonic() < end
-        time.sleep(0.05)
-    process.send_signal(number)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 130 and "The same command goes on from here." in error, error[-2000:]
+
+    def interrupt(pid):
+        end = time.monotonic() + 60
+        while not waits.exists():
+            os.kill(pid, 0)  # raises where it has ended
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        os.kill(pid, number)
+
+    done = run(folder, "--directions=c2b", meanwhile=interrupt)
+    error = done.stderr
+    assert done.returncode == 130 and "The same command goes on from here." in error, error[-2000:]
     assert (waits.parent / "saved").read_text() == "once" and len(started(folder)) == 3
     assert "2 of 4 runs are done" in (folder / "runs" / "table.md").read_text() and "Traceback" not in error
 

@@ -31,7 +31,7 @@ def built():
         }
     )
     parts = build_parts(resolve(config), 1, 3)
-    return parts, init_state(parts, KEY)
+    return parts, jax.jit(functools.partial(init_state, parts))(KEY)
 
 
 def view(progress=1.0, label=None, batch=4):

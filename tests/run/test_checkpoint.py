@@ -257,6 +257,22 @@ def test_an_interrupted_write_is_ignored_and_the_next_training_removes_it(tmp_pa
         assert checkpoint.info(checkpointer).total_step == 2
 
 
+def test_what_a_checkpoint_says_is_read_once_while_the_run_is_open(tmp_path, monkeypatch):
+    with open_checkpoints(tmp_path) as checkpointer:
+        save(checkpointer, 1)
+        saved = save(checkpointer, 2)
+    with open_checkpoints(tmp_path) as checkpointer:
+        original, read = checkpointer.checkpointables_metadata, []
+        monkeypatch.setattr(
+            checkpointer, "checkpointables_metadata", lambda step: (read.append(step), original(step))[1]
+        )
+        for _ in range(2):
+            assert checkpoint.info(checkpointer).total_step == 2
+            assert_same(saved, checkpoint.restore(checkpointer, 2, abstract(saved), None).state)
+            assert checkpoint.info(checkpointer, 1).step == 1
+        assert read == [2, 1]
+
+
 def held():
     """Descriptors and threads of this process."""
     return len(os.listdir("/proc/self/fd")), threading.active_count()

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import sys
 from pathlib import Path
 
 from smdsb_jax.sweep.grid import Grid
@@ -70,9 +69,6 @@ def started(folder):
 def tiny_grid(**fields):
     rows = {"first": ["row=a"], "second": ["row=b"]}
     return Grid("Tiny", "configs/tiny.py", rows, ("c2b", "c2s"), seeds=2)._replace(**fields)
-
-
-PYTHON = [sys.executable, "-W", "ignore"]
 
 
 def unpadded(table):
