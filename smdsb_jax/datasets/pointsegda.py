@@ -120,8 +120,8 @@ def sources(root: str, domain: str) -> list[Path]:
             place = folder / split if folder.is_dir() else folder
             state = "holds no .npy files" if place.is_dir() else "is missing"
             raise ValueError(
-                f"{place} {state}. Expected {folder_of(root) / LAYOUT}, the published PointSegDA. Without it, "
-                "train on the data that comes with the library: --config configs/bodies.py:m2s"
+                f"{place} {state}. Expected {folder_of(root) / LAYOUT}, the published PointSegDA. Without "
+                "it, train on the data that comes with the library: --config configs/bodies.py:m2s"
             )
     return files
 
