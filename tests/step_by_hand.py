@@ -28,6 +28,7 @@ def by_hand(config, parts, state, batch):
     clouds = {
         name: half.points[:, : config.data.points] for name, half in zip(Batch._fields, batch, strict=True)
     }
+    halves = {name: labels_of(half, config.data.points) for name, half in halves.items()}
     mixup = config.classification.mixup_alpha if config.classification.mixup == "pcm" else None
     labelled = {name: clouds[name] for name in halves}
     (loss, batch_stats), (of_class, of_points) = class_gradient(
@@ -50,6 +51,14 @@ def by_hand(config, parts, state, batch):
     return (loss, pretext), variables, kept
 
 
+def labels_of(half, points):
+    """Labels and weights of the first points, where they are of points."""
+    if half.label.ndim == 1:
+        return half
+    weight = None if half.weight is None else half.weight[:, :points]
+    return half._replace(label=half.label[:, :points], weight=weight)
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def class_gradient(network, mixup, params, clouds, variables, halves, key):
     """(Loss without its weight, batch statistics), gradients by parameters and points. Mixed if `mixup`."""
@@ -60,14 +69,19 @@ def class_gradient(network, mixup, params, clouds, variables, halves, key):
             points, targets = clouds[name], [(1.0, half.label)]
             if mixup is not None and name == "source":
                 mix_key = jax.random.split(key, 3)[0]
-                points, partner, share, _ = point_cloud_mixup(mix_key, points, mixup)
+                points, partner, share, rows = point_cloud_mixup(mix_key, points, mixup)
                 targets = [(share, half.label), (1 - share, half.label[partner])]
+                if half.label.ndim > 1:  # a point keeps the label that it had in its own cloud
+                    both = zip(half.label, half.label[partner], rows, strict=True)
+                    targets = [(1.0, jnp.stack([jnp.concatenate([a, b])[r] for a, b, r in both]))]
             logits, _, after = predict(network, after, points, train=True)
             log_p = jax.nn.log_softmax(logits)
             size = len(points)
-            weights = np.ones(size) if half.weight is None else half.weight
+            weights = np.ones(half.label.shape) if half.weight is None else half.weight
             for i in range(size):
-                total -= sum(weights[i] * share * log_p[i, label[i]] for share, label in targets) / size
+                for share, label in targets:
+                    chosen = (jnp.arange(label[i].size), label[i]) if label.ndim > 1 else (label[i],)
+                    total -= jnp.mean(weights[i] * share * log_p[i][chosen]) / size
         return total, after["batch_stats"]
 
     return jax.value_and_grad(class_loss, (0, 1), has_aux=True)(params, clouds)

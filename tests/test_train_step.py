@@ -9,7 +9,7 @@ import optax
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from smdsb_jax import resolve
+from smdsb_jax import choose, resolve
 from smdsb_jax.augment import Augment, augment_batch
 from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.combine import Merged
@@ -81,13 +81,24 @@ WAYS = [
     (2, {"saliency__mode": "shared", "selection__target_shift": (0.0, 0.0)}, 11),
     (2, {"classification__mixup": "pcm", "selection__denominator": "kept"}, 11),
     (1, {"combine__name": "pcgrad", "selection__statistic": "none"}, (8, 8)),
+    (2, {"task": "segmentation", "classification__mixup": "pcm"}, 11),
+    (
+        1,
+        {
+            "task": "segmentation",
+            "saliency__mode": "shared",
+            "selection__execution": "gather",
+            "selection__scope": "per_domain",
+        },
+        (6, 8),
+    ),
 ]
 
 
-def exact(stage, encoder="pointnet", **fields):
+def exact(stage, encoder="pointnet", task="classification", **fields):
     """A step in float64, in the middle of a stage; its passes see the stored clouds and drop nothing out."""
     none = {"classification__dropout": 0.0, "pretext__dropout": 0.0}
-    config = resolve(step_config(encoder, **(none | fields)))
+    config = resolve(choose(step_config(encoder, **(none | fields)), "task", task))
     parts = build_parts(config, stage, CLASSES)._replace(
         augment=Augment(POINTS, "first", "none", 0.0, 0.0), optimizer=optax.sgd(1.0)
     )
@@ -105,6 +116,9 @@ def exact(stage, encoder="pointnet", **fields):
     state = TrainState(jnp.int32(3), jax.random.key(7), variables, opt_state, (), rule_state)
     points, label = rng.uniform(-0.6, 0.6, (2, BATCH, 40, 3)), rng.integers(0, CLASSES, (2, BATCH), np.int32)
     weight = np.array([1, 0, 1, 1, 0.5, 1, 1, 0.25])
+    if parts.network.task.per_point:
+        label = rng.integers(0, CLASSES, (2, BATCH, 40), np.int32)
+        weight = rng.uniform(0, 1, (BATCH, 40)).round(1)
     pseudo = (label[1], weight) if stage == 2 else ()
     batch = Batch(Clouds(points[0], label[0]), Clouds(points[1], *pseudo))
     return config, parts, state, jax.tree.map(jnp.asarray, batch)
