@@ -55,7 +55,7 @@ def task(*, width=3, weights=(1, 2)) -> Pretext:
 
 
 def meaning(*, width=3, weights=(1, 2)) -> Task:
-    return Task(width, weights, (), (), ())
+    return Task(width, weights, (), (), (), "", ())
 
 
 def rule(*, width=3, weights=(1, 2)) -> Combine:

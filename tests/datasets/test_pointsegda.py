@@ -125,7 +125,7 @@ def test_bad_files_are_named_with_the_remedy_and_counted(small):
 
 def test_a_missing_folder_or_split_names_the_layout(tree, tmp_path):
     layout = r"\{adobe,faust,mit,scape\}/\{train,val,test\}/\*\.npy"
-    expected = rf"Expected .*/{layout}, the published PointSegDA\.$"
+    expected = rf"Expected .*/{layout}, the published PointSegDA\. Without it, .* configs/bodies\.py:m2s$"
     with pytest.raises(
         ValueError, match=rf"^config\.data\.root is empty: .* PointSegDAdataset, .*{layout}\.$"
     ):
