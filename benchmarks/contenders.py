@@ -105,16 +105,20 @@ def config_of(setting: Setting, contender: Contender) -> Config:
     return resolve(config)
 
 
-def random_batch(setting: Setting, seed: int = 0) -> Batch:
-    """A batch of clouds drawn uniformly in the unit ball, normalized; stage 2 has pseudo-labels."""
+def random_batch(setting: Setting, seed: int = 0, per_point: bool = False) -> Batch:
+    """A batch of clouds drawn uniformly in the unit ball, normalized; stage 2 has pseudo-labels.
+
+    Labels are of clouds, or `per_point`.
+    """
     rng = np.random.default_rng(seed)
 
     def half(labelled: bool, weighted: bool) -> Clouds:
         direction = rng.normal(size=(setting.batch, setting.points, 3))
         direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
         radius = rng.uniform(size=(setting.batch, setting.points, 1)) ** (1 / 3)
-        label: Any = rng.integers(0, CLASSES, setting.batch).astype(np.int32)
-        weight: Any = rng.uniform(0.5, 1, setting.batch).astype(np.float32)
+        shape = (setting.batch, setting.points) if per_point else (setting.batch,)
+        label: Any = rng.integers(0, CLASSES, shape).astype(np.int32)
+        weight: Any = rng.uniform(0.5, 1, shape).astype(np.float32)
         points: Any = normalize(direction * radius)
         return Clouds(points, label if labelled else None, weight if weighted else None)
 

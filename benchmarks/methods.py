@@ -1,4 +1,4 @@
-"""`--methods`: one step of every method in every stage, beside `source_only`'s, interleaved in one process.
+"""`--methods`: one step of every method of a task in every stage, beside `source_only`'s, in one process.
 
 Runs by itself: `python -m benchmarks.methods SETTING ARGUMENTS` prints its record as JSON.
 """
@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -17,7 +17,7 @@ from benchmarks.contenders import CLASSES, Setting, random_batch
 from benchmarks.processes import open_progress
 from benchmarks.ratios import paired_ratio, spread
 from benchmarks.report import ratio_cell, times_cells
-from configs import methods
+from configs import methods, segmentation
 from smdsb_jax import choose, default_config, resolve
 from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.config import Config
@@ -26,37 +26,50 @@ from smdsb_jax.train_step import train_step
 
 BASELINE = ("source_only", "none", 1)  # method, selection, stage
 Case = tuple[str, str, int]
+TASKS = {  # methods, what applies them, and a direction: the first has occlusion, the second's are scans
+    "classification": (methods.METHODS, methods.apply, ("modelnet", "scannet")),
+    "segmentation": (segmentation.METHODS, segmentation.apply, ("faust", "scape")),
+}
 
 
-def config_of_method(setting: Setting, method: str, selection: str) -> Config:
+def config_of_method(setting: Setting, method: str, selection: str, task: str = "classification") -> Config:
     """A method's published configuration at the setting's encoder, batch and points."""
+    _, apply, direction = TASKS[task]
     config: Config = choose(default_config(), "encoder", setting.encoder)
     for name in ("input_tnet", "feature_tnet"):
         if name in config.encoder:
             config.encoder[name] = setting.tnet
-    config.data.source, config.data.target = "modelnet", "scannet"  # the direction with occlusion
+    config.data.source, config.data.target = direction
     chosen = {**methods.OPTIONS, "method": method, "selection": selection}
-    methods.apply(config, SimpleNamespace(**chosen))
+    apply(config, SimpleNamespace(**chosen))
     config.data.points, config.batch_size, config.batch_is_total = setting.points, setting.batch, False
     config.matmul_precision = setting.precision
     return resolve(config)
 
 
-def cases() -> list[Case]:
+def cases(task: str = "classification") -> list[Case]:
     """Every method with and without selection, where it has a pretext task to select for, in its stages."""
     found: list[Case] = [BASELINE]
-    for method in methods.METHODS:
+    for method in TASKS[task][0]:
         selections = ("none",) if method in ("source_only", "oracle") else ("none", "skewness")
-        stages = config_of_method(Setting(), method, "none").stages
+        stages = config_of_method(Setting(), method, "none", task).stages
         found += [(method, s, stage) for stage in stages for s in selections]
     return [case for case in dict.fromkeys(found) if case[0] != "oracle"]  # the step of source_only
 
 
-def build_step(setting: Setting, case: Case) -> Callable[[], float]:
-    """Compiles a case's step; each call makes one and returns its seconds."""
+class Step(NamedTuple):
+    """A compiled case: each call makes a step and returns its seconds."""
+
+    seconds: Callable[[], float]
+    gibibytes: float  # of temporary arrays
+
+
+def build_step(setting: Setting, case: Case, task: str = "classification") -> Step:
+    """Compiles a case's step."""
     method, selection, stage = case
-    parts = build_parts(config_of_method(setting, method, selection), stage, CLASSES)
-    batch = jax.device_put(random_batch(setting._replace(stage=stage)))
+    parts = build_parts(config_of_method(setting, method, selection, task), stage, CLASSES)
+    per_point = parts.network.task.per_point
+    batch = jax.device_put(random_batch(setting._replace(stage=stage), per_point=per_point))
     state = jax.jit(functools.partial(init_state, parts))(jax.random.key(0))
     step = jax.jit(functools.partial(train_step, parts), donate_argnums=0).lower(state, batch).compile()
 
@@ -66,39 +79,51 @@ def build_step(setting: Setting, case: Case) -> Callable[[], float]:
         state, _ = jax.block_until_ready(step(state, batch))
         return time.perf_counter() - begun
 
-    return seconds
+    return Step(seconds, step.memory_analysis().temp_size_in_bytes / 2**30)
 
 
-def measure(setting: Setting, rounds: int) -> list[dict[str, Any]]:
-    """Seconds of every case; in each round each runs once, in rotated order."""
-    listed = cases()
+def measure(setting: Setting, rounds: int, task: str = "classification") -> list[dict[str, Any]]:
+    """Seconds and memory of every case; in each round each runs once, in rotated order."""
+    listed = cases(task)
     tick = open_progress(len(listed) + rounds + 1)
     steps = {}
     for case in listed:
-        steps[case] = build_step(setting, case)
+        steps[case] = build_step(setting, case, task)
         tick(f"{case} compiled")
     times: dict[Case, list[float]] = {case: [] for case in listed}
     for r in range(-1, rounds):  # the first round warms up
         for case in listed[r % len(listed) :] + listed[: r % len(listed)]:
-            taken = steps[case]()
+            taken = steps[case].seconds()
             if r >= 0:
                 times[case].append(taken)
         tick(f"round {r + 1} of {rounds}")
     return [
-        {"case": case, "seconds": s, "slower": paired_ratio(s, times[BASELINE])} for case, s in times.items()
+        {
+            "case": case,
+            "seconds": seconds,
+            "slower": paired_ratio(seconds, times[BASELINE]),
+            "gibibytes": steps[case].gibibytes,
+        }
+        for case, seconds in times.items()
     ]
 
 
 def methods_table(records: list[dict[str, Any]]) -> str:
     """A row per method, selection and stage."""
     rows = [
-        [*map(str, r["case"]), *times_cells(spread(r["seconds"])), ratio_cell(r["slower"])] for r in records
+        [
+            *map(str, r["case"]),
+            *times_cells(spread(r["seconds"])),
+            ratio_cell(r["slower"]),
+            f"{r['gibibytes']:.2f}",
+        ]
+        for r in records
     ]
     head = ["method", "selection", "stage", "median, s", "min to max", "times source_only's [95 %]"]
-    return markdown_table(head, rows)
+    return markdown_table([*head, "temporary, GiB"], rows)
 
 
 if __name__ == "__main__":
     setting, given = Setting(**json.loads(sys.argv[1])), json.loads(sys.argv[2])
     jax.config.update("jax_default_matmul_precision", setting.precision)
-    print(json.dumps(measure(setting, given["rounds"])))
+    print(json.dumps(measure(setting, given["rounds"], given["task"])))

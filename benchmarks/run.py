@@ -14,6 +14,7 @@ from benchmarks.machine import describe
 from benchmarks.processes import run_module
 from benchmarks.sweep import sweep
 
+WITH_TORCH = ("dgcnn", "pointnet")  # encoders of `reference/`
 PAIR = ("torch eager", "jax mask shared")  # of the sweep and the training, if no contenders are given
 
 
@@ -44,6 +45,11 @@ def chosen(asked: Asked, default: Sequence[str] = ()) -> tuple[list[str], str]:
     Raises:
       ValueError: an unknown contender, or a precision that the device does not have.
     """
+    if asked.setting.encoder not in WITH_TORCH:
+        raise ValueError(
+            f"--encoder={asked.setting.encoder}: PyTorch's step has {' or '.join(WITH_TORCH)}. Others are "
+            "measured by --methods."
+        )
     names, baseline = choose_contenders(asked.contenders or default, asked.baseline, has_torch())
     if asked.setting.device == "cpu" and asked.setting.precision != "float32":
         raise ValueError(
@@ -87,12 +93,15 @@ def run_kernels(asked: Asked) -> str:
     return _write(asked, "kernels", text, machine, records)
 
 
-def run_methods(asked: Asked) -> str:
-    """The step of every method, at the first --batch."""
+def run_methods(asked: Asked, task: str) -> str:
+    """The step of every method of a task, at the first --batch."""
     machine, setting = describe(), asked.setting
-    records = run_module("benchmarks.methods", setting, {"rounds": asked.rounds})
+    records = run_module("benchmarks.methods", setting, {"rounds": asked.rounds, "task": task})
     head = report.machine_lines(machine, setting, setting.device)
-    what = f"{setting.encoder}, batch {setting.batch} per domain, {setting.points} points"
+    tnet = "with" if setting.tnet else "without"
+    what = (
+        f"{setting.encoder} {tnet} T-Net, {task}, batch {setting.batch} per domain, {setting.points} points"
+    )
     text = f"{head}\n- {what}.\n\n{methods.methods_table(records)}"
     return _write(asked, "methods", text, machine, records)
 

@@ -13,7 +13,9 @@ from absl import app, flags, logging
 
 from benchmarks import run
 from benchmarks.contenders import CONTENDERS, Setting
+from benchmarks.methods import TASKS
 from benchmarks.processes import check_threads
+from smdsb_jax.encoders import ENCODERS
 from smdsb_jax.flags import parse_flags, user_errors
 
 names = ", ".join(CONTENDERS)
@@ -23,7 +25,7 @@ CONTENDERS_FLAG = flags.DEFINE_list(
 BASELINE = flags.DEFINE_string("baseline", "", "Ratios are to this one; torch eager if not given.")
 BATCH = flags.DEFINE_list("batch", ["16", "32"], "Clouds of each domain; one table each.")
 POINTS = flags.DEFINE_integer("points", 1024, "Points of a cloud.", 2)
-ENCODER = flags.DEFINE_enum("encoder", "dgcnn", ["dgcnn", "pointnet"], "Encoder, at its published width.")
+ENCODER = flags.DEFINE_enum("encoder", "dgcnn", list(ENCODERS), "Encoder, at its published width.")
 TNET = flags.DEFINE_boolean("tnet", False, "With the encoder's T-Nets.")
 STAGE = flags.DEFINE_integer("stage", 1, "2: with pseudo-labels of the target.", 1, 2)
 ROUNDS = flags.DEFINE_integer("rounds", 7, "Steps of each contender; those of a sweep take at most 3.", 1)
@@ -40,6 +42,7 @@ OUT = flags.DEFINE_string("out", "runs/benchmark", "Folder for tables, JSON and 
 SWEEP = flags.DEFINE_boolean("sweep", False, "Step time and memory: batch 8 to 64, 512 to 8,192 points.")
 KERNELS = flags.DEFINE_boolean("kernels", False, "Single kernels beside the plain formula.")
 METHODS = flags.DEFINE_boolean("methods", False, "The step of every method beside source_only's.")
+TASK = flags.DEFINE_enum("task", "classification", list(TASKS), "Of --methods.")
 LOOP = flags.DEFINE_boolean("loop", False, "The share of the training loop in which the device waits.")
 CONFLICT = flags.DEFINE_boolean(
     "conflict", False, "Per-sample gradient agreement beside loops of backward passes."
@@ -64,7 +67,7 @@ def main(_: list[str]) -> int:
     if KERNELS.value:
         print(run.run_kernels(asked))
     if METHODS.value:
-        print(run.run_methods(asked))
+        print(run.run_methods(asked, TASK.value))
     if LOOP.value:
         print(run.run_loop(asked))
     if CONFLICT.value:

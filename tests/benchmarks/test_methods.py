@@ -4,7 +4,15 @@ import pytest
 
 from benchmarks import methods
 from benchmarks.contenders import Setting
-from benchmarks.methods import BASELINE, build_step, cases, config_of_method, measure, methods_table
+from benchmarks.methods import (
+    BASELINE,
+    Step,
+    build_step,
+    cases,
+    config_of_method,
+    measure,
+    methods_table,
+)
 from configs.methods import METHODS
 
 SMALL = Setting("pointnet", batch=4, points=64)
@@ -26,17 +34,30 @@ def test_a_case_is_the_published_configuration_at_the_setting():
     assert (config.encoder.name, config.selection.statistic) == ("pointnet", "none")
 
 
-@pytest.mark.parametrize("case", [BASELINE, ("self_distillation", "skewness", 2)], ids=str)
-def test_a_step_takes_time_again_and_again(case):
-    step = build_step(SMALL, case)
-    assert step() > 0 and step() > 0
+@pytest.mark.parametrize(
+    "case, task",
+    [(("self_distillation", "skewness", 2), "classification"), (BASELINE, "segmentation")],
+    ids=str,
+)
+def test_a_step_takes_time_again_and_again(case, task):
+    step = build_step(SMALL, case, task)
+    assert step.seconds() > 0 and step.seconds() > 0 and 0 < step.gibibytes < 1
+
+
+def test_the_methods_of_segmentation_have_one_stage_and_the_protocol_of_points():
+    assert cases("segmentation") == [
+        BASELINE,
+        *((m, s, 1) for m in ("defrec", "defrec_pcm", "mlsp") for s in ("none", "skewness")),
+    ]
+    config = config_of_method(SMALL, "mlsp", "none", "segmentation")
+    assert (config.task.name, config.pretext.count_radius) == ("segmentation", 0.115)
 
 
 def test_a_record_compares_with_source_only(monkeypatch):
     times = {BASELINE: 1.0, ("gast", "none", 1): 3.0}
-    monkeypatch.setattr(methods, "cases", lambda: list(times))
-    monkeypatch.setattr(methods, "build_step", lambda setting, case: lambda: times[case])
+    monkeypatch.setattr(methods, "cases", lambda task: list(times))
+    monkeypatch.setattr(methods, "build_step", lambda setting, case, task: Step(lambda: times[case], 0.25))
     records = measure(SMALL, 3)
     assert [r["slower"]["median"] for r in records] == [1.0, 3.0]
     last = [cell.strip() for cell in methods_table(records).splitlines()[-1].split("|")[1:-1]]
-    assert last == ["gast", "none", "1", "3.00", "3.00 to 3.00", "3.00 [3.00, 3.00]"]
+    assert last == ["gast", "none", "1", "3.00", "3.00 to 3.00", "3.00 [3.00, 3.00]", "0.25"]
