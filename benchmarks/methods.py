@@ -79,7 +79,8 @@ def build_step(setting: Setting, case: Case, task: str = "classification") -> St
         state, _ = jax.block_until_ready(step(state, batch))
         return time.perf_counter() - begun
 
-    return Step(seconds, step.memory_analysis().temp_size_in_bytes / 2**30)
+    memory = step.memory_analysis()
+    return Step(seconds, memory.temp_size_in_bytes / 2**30 if memory else float("nan"))
 
 
 def measure(setting: Setting, rounds: int, task: str = "classification") -> list[dict[str, Any]]:
