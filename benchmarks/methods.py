@@ -5,6 +5,7 @@ Runs by itself: `python -m benchmarks.methods SETTING ARGUMENTS` prints its reco
 
 import functools
 import json
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from smdsb_jax import choose, default_config, resolve
 from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.config import Config
 from smdsb_jax.markdown import markdown_table
+from smdsb_jax.run.memory import temporary_bytes
 from smdsb_jax.train_step import train_step
 
 BASELINE = ("source_only", "none", 1)  # method, selection, stage
@@ -79,8 +81,7 @@ def build_step(setting: Setting, case: Case, task: str = "classification") -> St
         state, _ = jax.block_until_ready(step(state, batch))
         return time.perf_counter() - begun
 
-    memory = step.memory_analysis()
-    return Step(seconds, memory.temp_size_in_bytes / 2**30 if memory else float("nan"))
+    return Step(seconds, (temporary_bytes(step) or math.nan) / 2**30)
 
 
 def measure(setting: Setting, rounds: int, task: str = "classification") -> list[dict[str, Any]]:
