@@ -59,7 +59,7 @@ def curves(path: PathLike, metrics_jsonl: PathLike) -> None:
     boundary = max(stage_1) if stage_1 and any(record["stage"] == 2 for record in records) else None
     for axes, title, unit in (
         (left, "Losses", "mean loss per sample"),
-        (right, f"{metric[0].upper()}{metric[1:]}", f"{metric}, %"),
+        (right, "Scores", f"{metric}, %"),
     ):
         plain(axes, title, "step (optimizer updates)", unit)
         axes.grid(color=FAINT, linewidth=0.8)
