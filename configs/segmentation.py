@@ -49,22 +49,12 @@ def mlsp(config: ConfigDict) -> None:
     config.pretext.weight, config.classification.weight = 1.0, 0.98  # its weights are its own options
 
 
-def source_only(config: ConfigDict) -> None:
-    """No adaptation: the lower bound."""
-    methods.source_only(config)
-
-
-def oracle(config: ConfigDict) -> None:
-    """Trained on the *target* with its true labels: the upper bound, no adaptation."""
-    methods.oracle(config)
-
-
 METHODS: dict[str, Callable[[ConfigDict], None]] = {
     "defrec": defrec,  # Table II's
     "defrec_pcm": defrec_pcm,  # with mixed source clouds
     "mlsp": mlsp,  # the text's
-    "source_only": source_only,  # the lower bound
-    "oracle": oracle,  # the upper bound: trained with target labels
+    "source_only": methods.source_only,  # the lower bound
+    "oracle": methods.oracle,  # the upper bound: trained with target labels
 }
 
 

@@ -20,6 +20,7 @@ from absl import app, flags, logging
 from tqdm import tqdm
 
 import smdsb_jax
+from smdsb_jax.datasets.domain import y_to_z_up
 from smdsb_jax.datasets.read import READERS, find_all_clouds, read_clouds
 from smdsb_jax.files import whole_file
 from smdsb_jax.flags import cache_compilation, define_run_flags, parse_flags, stop, user_errors
@@ -117,10 +118,12 @@ def tell_parts(
         print(printable(f"Skipped: {counted(skipped)}."))
     write_parts_csv(out, found)
     print(f"Written: {out}")
-    kinds = [(out.with_name(f"{out.stem}_labelled"), write_ply, ".ply", "labelled cloud")]
-    kinds += [(pictures, draw_parts, ".png", "picture")] if pictures else []
-    for folder, write, suffix, what in kinds:
-        written = write_clouds(folder, found, write, suffix, lambda numbers: progress(numbers, "file"))
+    # files have the coordinates that were given; pictures have z up
+    upright = found._replace(points=[y_to_z_up(cloud) for cloud in clouds]) if Y_UP.value else found
+    kinds = [(out.with_name(f"{out.stem}_labelled"), write_ply, ".ply", "labelled cloud", found)]
+    kinds += [(pictures, draw_parts, ".png", "picture", upright)] if pictures else []
+    for folder, write, suffix, what, clouds_of in kinds:
+        written = write_clouds(folder, clouds_of, write, suffix, lambda numbers: progress(numbers, "file"))
         print(f"Written: {len(written)} {what}{'s' * (len(written) > 1)} in {folder}")
     return bad
 

@@ -16,11 +16,9 @@ Found = TypeVar("Found")
 
 
 class Split(NamedTuple):
-    """Clouds and labels of one split."""
+    """Clouds and labels of one split; centered and in the unit sphere, unless its loader says otherwise."""
 
-    points: Float[
-        np.ndarray, "n stored 3"
-    ]  # float32; z up; centered, in the unit sphere, if not its files have a scale
+    points: Float[np.ndarray, "n stored 3"]  # float32, z up
     label: Int[np.ndarray, "n *points"]  # int32, index into the domain's classes, or UNLABELLED
 
 

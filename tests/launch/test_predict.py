@@ -168,4 +168,13 @@ def test_parts_are_told_of_every_point_in_files_of_their_own(segmented_run, tmp_
         vertex = PlyData.read(str(tmp_path / "predictions_labelled" / f"000{i}_{i}.ply"))["vertex"]
         np.testing.assert_array_equal(np.stack([vertex[axis] for axis in "xyz"], axis=1), cloud)
         np.testing.assert_array_equal(vertex["label"], probability.argmax(axis=1))
-    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["0000_0.png", "0001_1.png"]
+    drawn = [tmp_path / "drawn" / name for name in ("0000_0.png", "0001_1.png")]
+    assert sorted((tmp_path / "drawn").iterdir()) == drawn
+    # the same clouds with y up: pictures and parts are the same, files keep their coordinates
+    for i, (x, y, z) in enumerate(cloud.T for cloud in clouds):
+        np.save(tmp_path / f"{i}.npy", np.stack([x, z, -y], axis=1))
+    before = [path.read_bytes() for path in drawn]
+    assert run(*words, "--y_up", cwd=tmp_path).returncode == 1
+    assert [path.read_bytes() for path in drawn] == before
+    vertex = PlyData.read(str(tmp_path / "predictions_labelled" / "0000_0.ply"))["vertex"]
+    np.testing.assert_array_equal(vertex["y"], clouds[0][:, 2])
