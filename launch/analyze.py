@@ -16,7 +16,7 @@ from absl import app, flags, logging
 
 from smdsb_jax.analysis.examine import Settings
 from smdsb_jax.analysis.figures import FIGURES
-from smdsb_jax.analysis.laboratory import analyze
+from smdsb_jax.analysis.laboratory import BY_DEFAULT, analyze
 from smdsb_jax.flags import cache_compilation, parse_flags, stop, user_errors
 from smdsb_jax.statistics import STATISTICS
 
@@ -35,7 +35,11 @@ SEED = flags.DEFINE_integer("seed", 0, "Which samples, and the randomness of the
 EVERY = flags.DEFINE_boolean(
     "every", False, "Every checkpoint that a run has kept, not only each stage's last."
 )
-FIGURE = flags.DEFINE_multi_string("figure", list(FIGURES), f"Which to draw, of: {', '.join(FIGURES)}.")
+FIGURE = flags.DEFINE_multi_string(
+    "figure",
+    list(BY_DEFAULT),
+    f"Which to draw, of: {', '.join(FIGURES)}; or your own, as my_module:my_figure. May be repeated.",
+)
 KEEP_RATIO = flags.DEFINE_float("keep_ratio", 0.7, "Of the samples, for what selection is worth.", 0.01, 1.0)
 ALLOW = flags.DEFINE_multi_string(
     "allow",

@@ -1,7 +1,6 @@
 """Checkpoints of some runs → scores, agreement, leaderboard, figures, report: `analyze(workdirs, out)`."""
 
 import contextlib
-import csv
 import hashlib
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -12,21 +11,21 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from smdsb_jax.analysis import examine, figures, store
+from smdsb_jax.analysis import examine, store
 from smdsb_jax.analysis.conflict import count_ticks
 from smdsb_jax.analysis.examine import Drawn, Measured, Settings
 from smdsb_jax.analysis.examined import DOMAINS, Examined
+from smdsb_jax.analysis.figures import FIGURES, Material, draw, find_figure, write_table
 from smdsb_jax.analysis.groups import group_names
 from smdsb_jax.analysis.leaderboard import Row, leaderboard, overview, verdicts
 from smdsb_jax.analysis.ranks import spearman
 from smdsb_jax.analysis.report import write_report
 from smdsb_jax.analysis.subject import Located, Subject, find_checkpoints, has_pretext, open_subject
 from smdsb_jax.config import flatten
-from smdsb_jax.files import whole_file
-from smdsb_jax.registry import FUNCTION, lookup
 from smdsb_jax.statistics import STATISTICS, Score, find_statistic
 
 DEFINITION = 2  # of the measures and their draws: 2 since the class gradient of stage 2 has the target's too
+BY_DEFAULT = tuple(name for name, drawing in FIGURES.items() if drawing.examines)  # no more to compute
 CHECKS = (  # (of, with): the same by another definition, or by an estimate
     ("dot_o, coupled", "dot_o, frozen_batch"),
     ("dot_o, coupled", "dot_o, running"),
@@ -50,13 +49,15 @@ def analyze(
     statistics: Mapping[str, str | Score] | None = None,
     settings: Settings = Settings(),  # noqa: B008 - immutable
     every: bool = False,
-    pictures: Sequence[str] = tuple(figures.FIGURES),
+    pictures: Sequence[str] = BY_DEFAULT,
     keep_ratio: float = 0.7,
     root: str | None = None,
     allow: Collection[str] = (),
     say: Callable[[str], Any] = print,
 ) -> Analysis:
     """Examine checkpoints and write leaderboard.csv, checks.csv, examined/*.npz, figures/ and report.html.
+
+    With figures only that need no gradients nothing is examined, and these alone are in the report.
 
     Measures of agreement, the expensive part, are kept in `out`: the same call with another statistic takes
     them from there.
@@ -68,7 +69,7 @@ def analyze(
         runs' labels allow.
       settings: how many samples.
       every: all checkpoints of each run, not only the last one of each stage.
-      pictures: of FIGURES.
+      pictures: names of figures, of FIGURES or your own as `module:function`.
       keep_ratio: of the samples, for what selecting is worth.
       root: folder of the data set, if it has moved.
       allow: as for `smdsb_jax.load`; what `statistics` names is allowed too.
@@ -85,10 +86,13 @@ def analyze(
     for statistic in named:
         find_statistic(statistic)
     allowed = {*allow, *named}
-    for name in pictures:
-        lookup(figures.FIGURES, name, "figure", FUNCTION)
-    once = {Path(w).resolve(): w for w in workdirs}  # a run given twice is no second seed
-    found = _with_pretext([f for w in once.values() for f in find_checkpoints(w, every)], allowed, say)
+    drawings = [find_figure(name) for name in pictures]
+    once = {Path(w).resolve(): Path(w) for w in workdirs}  # a run given twice is no second seed
+    found = [f for w in once.values() for f in find_checkpoints(w, every)]
+    material = Material(list(once.values()), root=root, allow=allowed)
+    if drawings and not any(drawing.examines for drawing in drawings):
+        return _conclude(out, found, [], material, [], settings, pictures, keep_ratio, say)
+    found = _with_pretext(found, allowed, say)
     (out / "examined").mkdir(parents=True, exist_ok=True)  # where it cannot be written, nothing is measured
     groups = group_names(found)
     examined, checks = [], []
@@ -107,51 +111,45 @@ def analyze(
         examined.append(examine.with_measures(scored, measured))
         store.save(_file(out, of), examined[-1], measured, about)
         checks += _checks(examined[-1], measured)
-    return _conclude(out, found, groups, examined, checks, settings, pictures, keep_ratio, say)
+    material = material._replace(examined=examined)
+    return _conclude(out, found, groups, material, checks, settings, pictures, keep_ratio, say)
 
 
 def _conclude(
     out: Path,
     found: Sequence[Located],
     groups: Sequence[str],
-    examined: list[Examined],
+    material: Material,
     checks: list[Row],
     settings: Settings,
     pictures: Sequence[str],
     keep_ratio: float,
     say: Callable[[str], Any],
 ) -> Analysis:
-    """Leaderboard, figures and report of what was examined."""
-    say("Leaderboard: rank correlations with bootstrap intervals …")
-    with _progress(len(examined) * len(DOMAINS), "checkpoint in a domain") as tick:
-        rows = leaderboard(examined, keep_ratio, tick=tick)
-    write_table(out / "leaderboard.csv", rows)
-    write_table(out / "checks.csv", checks)
-    drawn_figures = _draw(pictures, examined, out / "figures", say)
+    """Leaderboard of what was examined, figures and report."""
+    examined, written = material.examined, ["figures"]
+    rows: list[Row] = []
+    if examined:
+        say("Leaderboard: rank correlations with bootstrap intervals …")
+        with _progress(len(examined) * len(DOMAINS), "checkpoint in a domain") as tick:
+            rows = leaderboard(examined, keep_ratio, tick=tick)
+        write_table(out / "leaderboard.csv", rows)
+        write_table(out / "checks.csv", checks)
+        written = ["leaderboard.csv", "checks.csv", "figures", "examined"]
+    drawn = draw(pictures, material, out / "figures", say)
     several = len({(e.group, e.stage) for e in examined}) > 2
     summary = overview(rows) if several else verdicts(rows, keep_ratio)
     of_all = list(dict.fromkeys(groups))
     title = of_all[0] if len(of_all) == 1 else "Which statistic predicts gradient conflict?"
+    title = title if examined else "Figures"
     what = _what_was_run(found, settings)
-    report = write_report(out / "report.html", title, what, rows, examined, drawn_figures, checks, summary)
+    report = write_report(
+        out / "report.html", title, what, rows, examined, drawn.paths, checks, [*summary, *drawn.notes]
+    )
     for line in summary:
         say(line)
-    others = ", ".join(f"{out / name}" for name in ("leaderboard.csv", "checks.csv", "figures", "examined"))
-    say(f"Written: {report}; {others}")
-    return Analysis(examined, rows, checks, report)
-
-
-def _draw(
-    names: Sequence[str], examined: Sequence[Examined], folder: Path, say: Callable[[str], Any]
-) -> list[Path]:
-    """The figures; one that lacks its data is left out, with a line that says so."""
-    paths: list[Path] = []
-    for name in names:
-        try:
-            paths += figures.draw([name], examined, folder)
-        except ValueError as error:
-            say(f"Figure {name} is left out: {error}")
-    return paths
+    say(f"Written: {report}; {', '.join(str(out / name) for name in written)}")
+    return Analysis(list(examined), rows, checks, report)
 
 
 def _with_pretext(found: list[Located], allow: Collection[str], say: Callable[[str], Any]) -> list[Located]:
@@ -235,11 +233,3 @@ def _what_was_run(found: Sequence[Located], settings: Settings) -> str:
         lines = [f"  {k} = {v}" for k, v in flatten(f.config).items()]
         parts.append("\n".join([f"\n{f.workdir}, stage {f.stage}, step {f.step}", *lines]))
     return "\n".join(parts)
-
-
-def write_table(path: Path, rows: Sequence[Row]) -> None:
-    """Rows as CSV, whole or not at all."""
-    with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
-        writer.writeheader()
-        writer.writerows(rows)

@@ -39,7 +39,7 @@ def write_report(
       leaderboard: a row per group, stage, domain, statistic and measure (those text columns, `stage` a
         number); numbers may have companions `NAME_low95` and `NAME_high95`; None and NaN are shown as –.
       examined: the checkpoints, in the order in which they are offered.
-      figures: SVG and PNG files; of two with one stem the SVG is taken.
+      figures: SVG and PNG files, of two with one stem the SVG; a CSV of their numbers is passed over.
       checks: rank correlations of measures with other definitions and estimates of the same.
       summary: sentences to begin with.
 
@@ -154,6 +154,7 @@ def _table(rows: Sequence[Mapping[str, Value]]) -> str:
 
 def _figures(paths: Sequence[Path]) -> str:
     """The files as images that lie in the page itself."""
+    paths = [path for path in paths if path.suffix != ".csv"]
     of_stem = {path.stem: path for path in sorted(paths, key=lambda path: path.suffix == ".svg")}
     images = []
     for stem in dict.fromkeys(path.stem for path in paths):

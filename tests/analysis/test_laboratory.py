@@ -98,10 +98,8 @@ def test_what_was_examined_is_in_files_of_one_checkpoint_each(lab, run, other_se
 
 def test_figures_and_report_are_drawn(lab):
     names = {p.name for p in (lab.out / "figures").iterdir()}
-    assert {
-        n.split("_stage")[0] for n in names if n.startswith("conflict")
-    } and "saliency_levels.svg" in names
-    assert {n.rsplit(".", 1)[1] for n in names} == {"svg", "png"}
+    assert {n.split("_stage")[0] for n in names if n.startswith("fig1")} and "fig5.svg" in names
+    assert {n.rsplit(".", 1)[1] for n in names} == {"svg", "png", "csv"}
     text = lab.analysis.report.read_text(encoding="utf-8")
     assert lab.analysis.report == lab.out / "report.html"
     assert GROUP in text and "selection.keep_ratio = 0.7" in text and "samples = 16" in text
@@ -194,7 +192,7 @@ def test_a_run_without_pretext_task_is_left_out_or_refused(source_only, other_se
 @pytest.mark.parametrize(
     "fields, message",
     [
-        ({"pictures": ("conflict", "conflcit")}, "figure = 'conflcit' is not known. Did you mean 'conflict'"),
+        ({"pictures": ("fig1", "fig11l")}, "figure = 'fig11l' is not known. Did you mean 'fig1"),
         ({"statistics": {"skewnes": "skewnes"}}, "'skewnes' is not known. Did you mean 'skewness'"),
         ({"statistics": {"a": "absent_module:f"}}, "'absent_module:f' cannot be imported"),
     ],
@@ -227,7 +225,7 @@ def test_tables_and_arrays_are_there_when_the_report_fails(other_seed, tmp_path,
 def test_a_figure_without_its_data_is_left_out_and_the_rest_is_written(other_seed, out, calls):
     said = []
     found = analyze([other_seed], out, statistics={"loss": "loss"}, settings=SETTINGS, say=said.append)
-    assert any(line.startswith("Figure conflict is left out: ") for line in said)
+    assert any(line.startswith("Figure fig1 is left out: ") for line in said)
     assert found.report.exists()
 
 

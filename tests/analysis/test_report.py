@@ -15,7 +15,7 @@ from matplotlib.image import imread
 
 from smdsb_jax.analysis import report
 from smdsb_jax.analysis.examined import SOURCE, TARGET, TARGET_TRUE
-from smdsb_jax.analysis.figures import saliency_level
+from smdsb_jax.analysis.figures.saliency_levels import saliency_level
 from tests.analysis.synthetic_examined import examined, leaderboard
 from tests.browser import open_browser, open_page, wait_for_plot
 

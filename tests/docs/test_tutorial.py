@@ -115,7 +115,7 @@ def test_the_three_definitions_are_in_the_checks(followed):
 def test_report_and_figures_are_where_the_text_says(followed):
     lab = followed[0] / "runs" / "laboratory"
     assert (lab / "report.html").stat().st_size > 10**6
-    assert {p.suffix for p in (lab / "figures").iterdir()} == {".svg", ".png"}
+    assert {p.suffix for p in (lab / "figures").iterdir()} == {".svg", ".png", ".csv"}
 
 
 def test_the_run_selected_by_the_statistic_and_its_high_side(followed):

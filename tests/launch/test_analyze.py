@@ -9,7 +9,7 @@ import pytest
 from smdsb_jax.statistics import STATISTICS
 from tests.commands import run
 
-SMALL = ("--samples=8", "--pool=8", "--figure=conflict")
+SMALL = ("--samples=8", "--pool=8", "--figure=fig1")
 MINE = """
 import jax.numpy as jnp
 
@@ -51,7 +51,7 @@ def test_a_pattern_of_runs_with_a_statistic_of_ones_own(runs):
     assert len(table) == 3 * (len(STATISTICS) + 3) * 7 and set(table.samples) == {8}
     own = table[(table.statistic == "oracle: cos_o") & (table.measure == "cos_o")]
     assert (own.spearman > 0.999).all()  # not NaN, as of gradients that are all alike
-    assert [p.name for p in (runs / "lab" / "figures").glob("*.svg")] == ["conflict.svg"]
+    assert [p.name for p in (runs / "lab" / "figures").glob("*.svg")] == ["fig1.svg"]
     assert (runs / "lab" / "checks.csv").exists() and (runs / "lab" / "report.html").stat().st_size > 10**6
 
 
@@ -61,7 +61,7 @@ def test_a_pattern_of_runs_with_a_statistic_of_ones_own(runs):
         ((), "Give --workdir, the folder of a run"),
         (("--workdir=notes",), "notes is not the workdir of a run: it has no checkpoints/. Give"),
         (("--workdir=absent*",), "absent* is not the workdir of a run"),
-        (("--workdir=c2s,seed=1", "--figure=conflcit"), "Did you mean 'conflict'?"),
+        (("--workdir=c2s,seed=1", "--figure=fig0"), "Did you mean 'fig"),
         (("--workdir=c2s,seed=1", "--statistic=skewnes"), "Did you mean 'skewness'?"),
         (
             ("--workdir=c2s,seed=1", "--statistic=mine:shape", *SMALL),
