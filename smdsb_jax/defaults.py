@@ -1,5 +1,6 @@
 """Every configuration field once: its default, its unit and why it has this value."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -157,9 +158,21 @@ def choose(config: ConfigDict, section: str, name: str) -> ConfigDict:
 def make(config: Any, section: str) -> Any:
     """What the chosen entry of a section, not of `data`, makes of its options: an encoder, a task or a rule.
 
+    The same of the same options: jax then knows its functions again, and compiles a step of them once.
+
     Raises:
       ValueError: no such entry, or an option that is impossible for it.
     """
     chosen = config[section]
     entry = find_entry(section, chosen.name)
-    return entry(**{k: v for k, v in chosen.items() if k not in OWN_FIELDS[section]})
+    given = {k: v for k, v in chosen.items() if k not in OWN_FIELDS[section]}
+    try:
+        hash(tuple(given.values()))
+    except TypeError:  # a list, as a user's own entry may take
+        return entry(**given)
+    return _made(entry, **given)
+
+
+@functools.lru_cache(maxsize=256, typed=True)
+def _made(entry: Callable[..., Any], **given: Any) -> Any:
+    return entry(**given)

@@ -1,5 +1,6 @@
 import flax.linen as nn
 import pytest
+from ml_collections import ConfigDict
 
 from smdsb_jax.combine import Combine
 from smdsb_jax.datasets import Domain
@@ -87,6 +88,18 @@ def test_an_entry_is_made_with_its_options_and_without_the_sections_own_fields(s
     made = make(config, section)
     assert ((made.width, made.weights) if section == "encoder" else made[:2]) == (5, (1, 2))
     assert set(OWN_FIELDS) == set(OWN_ENTRIES) == set(SECTIONS)
+
+
+def test_equal_options_make_the_same_functions_and_other_types_of_them_others():
+    def made(**changed):
+        config = default_config()
+        config.pretext.update(changed)
+        return make(config, "pretext").prepare
+
+    assert made() is made() and made() is not made(scale=10.0)
+    own = {"name": f"{__name__}:task"}
+    widths = [make({"pretext": ConfigDict(own | {"width": width})}, "pretext")[0] for width in (1, 1.0, True)]
+    assert [type(width) for width in widths] == [int, float, bool]
 
 
 @pytest.mark.parametrize("section", SECTIONS)
