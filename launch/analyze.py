@@ -17,6 +17,7 @@ from absl import app, flags, logging
 from smdsb_jax.analysis.examine import Settings
 from smdsb_jax.analysis.figures import FIGURES
 from smdsb_jax.analysis.laboratory import BY_DEFAULT, analyze
+from smdsb_jax.files import only_writer
 from smdsb_jax.flags import cache_compilation, parse_flags, stop, user_errors
 from smdsb_jax.statistics import STATISTICS
 
@@ -53,18 +54,19 @@ def main(_: list[str]) -> int:
     """Examine, print what the leaderboard says, write everything."""
     if not WORKDIR.value:
         return stop("Give --workdir, the folder of a run; may be repeated, or a pattern in quotes.")
-    analyze(
-        [folder for pattern in WORKDIR.value for folder in _folders(pattern)],
-        OUT.value,
-        statistics={name: name for name in (*STATISTICS, *STATISTIC.value)},
-        settings=Settings(SAMPLES.value, POOL.value, SEED.value),
-        every=EVERY.value,
-        pictures=FIGURE.value,
-        keep_ratio=KEEP_RATIO.value,
-        root=ROOT.value,
-        allow=ALLOW.value,
-        say=lambda line: print(line, flush=True),
-    )
+    with only_writer(OUT.value, "Wait for its end, or take another --out."):
+        analyze(
+            [folder for pattern in WORKDIR.value for folder in _folders(pattern)],
+            OUT.value,
+            statistics={name: name for name in (*STATISTICS, *STATISTIC.value)},
+            settings=Settings(SAMPLES.value, POOL.value, SEED.value),
+            every=EVERY.value,
+            pictures=FIGURE.value,
+            keep_ratio=KEEP_RATIO.value,
+            root=ROOT.value,
+            allow=ALLOW.value,
+            say=lambda line: print(line, flush=True),
+        )
     return 0
 
 

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # configs/ and, if
 import jax
 from absl import app, flags, logging
 
+from smdsb_jax.files import only_writer
 from smdsb_jax.flags import parse_flags, stop, user_errors
 from smdsb_jax.run.signals import stop_on_signal
 from smdsb_jax.sweep.cluster import CLUSTERS, open_cluster
@@ -49,7 +50,8 @@ def main(_: list[str]) -> int:
     if DRY_RUN.value:
         return 0
     check_data(plan)
-    with stop_on_signal() as stopping:
+    remedy = "Wait for its end, or take another --workdir."
+    with only_writer(workdir, remedy), stop_on_signal() as stopping:
         start = here(TRAIN, parallel, stopping)
         if CLUSTER.value:
             start = Start(*open_cluster(CLUSTER.value, SLURM.value, workdir, ROOT, TRAIN))

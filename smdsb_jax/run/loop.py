@@ -16,6 +16,7 @@ from smdsb_jax.build import abstract_state, build_labels, build_parts, init_stat
 from smdsb_jax.config import Config, domain_batch_size, resolve
 from smdsb_jax.datasets.domain import Domain
 from smdsb_jax.datasets.summary import describe
+from smdsb_jax.files import only_writer
 from smdsb_jax.geometry.per_sample import DATA_AXIS
 from smdsb_jax.parts import Parts
 from smdsb_jax.pseudo_labels import Evidence, PseudoLabelRule, PseudoLabels
@@ -60,7 +61,8 @@ def train_and_evaluate(config: Config, workdir: str | Path) -> Result:
     A finished run is left as it is. SIGTERM and SIGINT save and stop.
 
     Raises:
-      ValueError: a wrong configuration, data that cannot be read, or a workdir of another run.
+      ValueError: a wrong configuration, data that cannot be read, or a workdir of another run, or one that
+        another process is writing to.
       FloatingPointError: a loss or an update is not finite; names step and term. Checkpoints before it stay.
     """
     config = resolve(config)
@@ -73,15 +75,16 @@ def train_and_evaluate(config: Config, workdir: str | Path) -> Result:
         if len(domain.train.label) < domain_batch_size(config):
             few = f"{len(domain.train.label)} training clouds, fewer than its {domain_batch_size(config)}"
             print(f"Warning: {name}: {few} of a step: each is seen more than once in it.", flush=True)
-    last = last_checkpoint(workdir)
-    if last is not None:
-        finished = last.stage == config.stages[-1] and last.step == config[f"stage{last.stage}"].steps
-        refuse_other_trajectory(last, config, domains[0].classes, workdir, finished)
-        if finished:
-            done = f"stage {last.stage} has all its {last.step} steps"
-            print(f"{workdir} is finished: {done}. Nothing was changed.", flush=True)
-            return Result(workdir, True, None)
-    return _train(config, workdir, domains, last)
+    with only_writer(workdir, "Wait for its end, or take another --workdir."):
+        last = last_checkpoint(workdir)
+        if last is not None:
+            finished = last.stage == config.stages[-1] and last.step == config[f"stage{last.stage}"].steps
+            refuse_other_trajectory(last, config, domains[0].classes, workdir, finished)
+            if finished:
+                done = f"stage {last.stage} has all its {last.step} steps"
+                print(f"{workdir} is finished: {done}. Nothing was changed.", flush=True)
+                return Result(workdir, True, None)
+        return _train(config, workdir, domains, last)
 
 
 def _train(

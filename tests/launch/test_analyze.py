@@ -72,4 +72,4 @@ def test_a_pattern_of_runs_with_a_statistic_of_ones_own(runs):
 def test_mistakes_are_told_in_one_line(runs, flags, words):
     done = analyze(runs, "--out=wrong", *flags)
     assert done.returncode == 2 and words in done.stderr, done.stderr[-2000:]
-    assert done.stderr.count("\n") == 1 and not list((runs / "wrong").glob("*.*"))
+    assert done.stderr.count("\n") == 1 and not list((runs / "wrong").glob("[!.]*.*"))

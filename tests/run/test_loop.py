@@ -18,6 +18,7 @@ from configs.methods import METHODS
 from smdsb_jax import resolve
 from smdsb_jax.build import abstract_state, build_labels, build_parts, load_domains
 from smdsb_jax.datasets import embedded
+from smdsb_jax.files import only_writer
 from smdsb_jax.pretext import Pretext
 from smdsb_jax.pretext.base import unchanged
 from smdsb_jax.run import checkpoint, loop
@@ -93,6 +94,14 @@ def test_a_finished_run_says_so_and_stays(tiny_run, capsys):
     other = tiny_config(log_every=1, eval_every=1, keep_checkpoints=1)  # as a run that goes on may have
     result = train_and_evaluate(other, tiny_run)
     assert result.finished and result.state is None and "is finished" in capsys.readouterr().out
+    assert contents(tiny_run) == before
+
+
+def test_a_second_run_in_the_folder_of_a_living_one_is_refused(tiny_run):
+    before = contents(tiny_run)
+    with only_writer(tiny_run, ""):
+        with pytest.raises(ValueError, match=f"process {os.getpid()} on .* is writing here. Wait"):
+            train_and_evaluate(tiny_config(), tiny_run)
     assert contents(tiny_run) == before
 
 
