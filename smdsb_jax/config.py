@@ -157,8 +157,14 @@ def from_checkpoint(saved: Mapping[str, Any], allow: Collection[str], where: str
 
 def _structure(config: Config) -> tuple[Config, list[str]]:
     """The defaults of the chosen entries; each section must have their fields, no others."""
-    problems: list[str] = []
     expected: Config = default_config()
+    problems = [
+        f"config.{name} = {config[name]!r}: it is a section; give fields, as config.{name}.{next(iter(of))}."
+        for name, of in expected.items()
+        if isinstance(of, ConfigDict) and not isinstance(config.get(name, of), ConfigDict)
+    ]
+    if problems:
+        return expected, problems
     for section in SECTIONS:
         name = config.get(section, {}).get("name", "")
         try:
@@ -176,11 +182,15 @@ def _structure(config: Config) -> tuple[Config, list[str]]:
                 "smdsb_jax.choose."
             )
     own_only = {k: v for k, v in flatten(expected).items() if k.split(".")[0] not in SECTIONS}
-    given = {k for k in flatten(config) if k.split(".")[0] not in SECTIONS}
+    empty = {k for k in config if k not in expected and not flatten({k: config[k]})}  # an unknown section
+    given = empty | {k for k in flatten(config) if k.split(".")[0] not in SECTIONS}
     problems += [
         f"config.{k} is missing. Start from smdsb_jax.default_config()." for k in own_only.keys() - given
     ]
-    problems += [f"config.{k} is not known.{suggest(k, own_only)}" for k in given - own_only.keys()]
+    problems += [
+        f"config.{k} is not known.{suggest(k, own_only if '.' in k else expected)}"
+        for k in given - own_only.keys()
+    ]
     return expected, problems
 
 

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
 KINDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
+LARGEST = {int: 2**31 - 1, float: 3.4e38}  # of int32 and float32, in which a step computes
+MOST = 2**20  # of anything that is counted: more fits into no memory
 
 
 class Kind(NamedTuple):
@@ -141,6 +143,8 @@ def check_type(field: str, value: Any, default: Any) -> None:
         raise ValueError(
             f"config.{field} = {value!r}: give {'a tuple, each member ' if several else ''}{KINDS[kind]}."
         )
+    for number in values if kind in (int, float) else ():
+        check_range(field, number, -LARGEST[kind], LARGEST[kind])
 
 
 def check_range(field: str, value: int | float, low: int | float, high: int | float) -> None:
@@ -154,16 +158,16 @@ def check_range(field: str, value: int | float, low: int | float, high: int | fl
 
 
 def check_counts(field: str, value: int | tuple[int, ...], least: int = 1) -> None:
-    """Refuse a number of something, or one of a tuple of them, below `least`, and an empty tuple.
+    """Refuse a number of something, or one of a tuple of them, out of `least` to MOST, and an empty tuple.
 
     Raises:
       ValueError: names the field of the configuration, as `encoder.layers`.
     """
     several = isinstance(value, tuple | list)
     counts = value if isinstance(value, tuple | list) else (value,)
-    if not counts or any(count < least for count in counts):
+    if not counts or any(not least <= count <= MOST for count in counts):
         wanted = "one or more numbers of" if several else "give"
-        raise ValueError(f"config.{field} = {value!r}: {wanted} at least {least}.")
+        raise ValueError(f"config.{field} = {value!r}: {wanted} at least {least} and at most {MOST}.")
 
 
 def _is(value: Any, kind: type) -> bool:

@@ -144,6 +144,9 @@ def test_impossible_combinations_say_what_to_change(values, words):
         ("encoder.layers", (), "one or more numbers of at least 1"),
         ("encoder.layers", (8, 0), "one or more numbers of at least 1"),
         ("encoder.layers", (8, "a"), "each member a whole number"),
+        ("encoder.layers", (10**9, 32), "at most 1048576"),
+        ("encoder.embedding", 2**63, "between -2147483647 and 2147483647"),
+        ("optimizer.learning_rate", 1e300, r"between -3.4e\+38 and 3.4e\+38"),
         ("selection.target_shift", (float("nan"), 0.1), "each member a finite number"),
         ("selection.target_shift", (0.1, "a"), "each member a finite number"),
         ("seed", None, "give a whole number"),
@@ -244,6 +247,21 @@ def test_missing_and_unknown_fields():
     assert "config.sed is not known. Did you mean 'seed'?" in str(error.value)
     with pytest.raises(ValueError, match="config.encoder"):
         resolve(ConfigDict({"seed": 1}))
+
+
+@pytest.mark.parametrize(
+    "name, value, words",
+    [
+        ("encoder", 5, "config.encoder = 5: it is a section; give fields, as config.encoder.embedding"),
+        ("stage1", None, "config.stage1 = None: it is a section; give fields, as config.stage1.steps"),
+        ("encodr", ConfigDict(), "config.encodr is not known. Did you mean 'encoder'?"),
+    ],
+)
+def test_what_is_no_section_is_refused(name, value, words):
+    config = ConfigDict(dict(default_config()) | {name: value})
+    with pytest.raises(ValueError) as error:
+        resolve(config)
+    assert str(error.value).startswith(words)
 
 
 EARLIER = Path(__file__).with_name(

@@ -187,6 +187,12 @@ def test_other_types_and_numbers_that_are_not_finite_are_refused(value, default,
     assert str(error.value) == f"config.x.y = {value!r}: give {wanted}."
 
 
+@pytest.mark.parametrize("value, default", [((1.0, 1e300), (0.5,)), (2**31, 1), ((-(2**40),), (1,))])
+def test_numbers_that_the_step_cannot_hold_are_refused(value, default):
+    with pytest.raises(ValueError, match=r"config\.x\.y = \S+: between -\S+ and \S+\.$"):
+        check_type("x.y", value, default)
+
+
 def test_a_range_holds_its_ends_and_not_nan():
     check_range("x.y", 0, 0, 1)
     check_range("x.y", 1.0, 0, 1)
