@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter
 
 from smdsb_jax.files import whole_file
@@ -146,7 +148,7 @@ def saliency(
     row = figure.subplots(1, len(clouds), squeeze=False)[0]
     for axes, cloud, map_, title in zip(row, clouds, saliencies, titles, strict=True):
         draw_cloud(axes, cloud, share_of_largest(map_), colors, azimuth)
-        axes.set_title(title, fontsize=12, color=INK, parse_math=False)  # a file may be named $x$
+        axes.set_title(title, fontsize=12, color=INK)
     if levels:
         legend_of_levels(figure)
     else:
@@ -184,7 +186,7 @@ def parts(
         at = {"transform": row[0].transAxes, "rotation": 90, "va": "center"}
         row[0].text(-0.02, 0.5, name, fontsize=12, color=INK, **at)
     for axes, title in zip(grid[0], titles, strict=True):
-        axes.set_title(title, fontsize=12, color=INK, parse_math=False)
+        axes.set_title(title, fontsize=12, color=INK)
     dot = {"marker": "o", "markersize": 7, "linestyle": ""}
     marks = [Line2D([], [], color=color, **dot) for color in colors(range(len(names)))]
     place = {"loc": "outside lower center", "ncols": min(len(names), 4)}
@@ -307,6 +309,8 @@ def _color_bar(figure: Figure, axes: Any, image: ScalarMappable, label: str, **p
 def save(figure: Figure, path: PathLike) -> None:
     """Write the figure in the format of the path's suffix."""
     FigureCanvasAgg(figure)  # no display, no state shared with pyplot
-    with whole_file(path) as part, warnings.catch_warnings():
+    with whole_file(path) as part, warnings.catch_warnings(), rc_context({"text.parse_math": False}):
+        for text in figure.findobj(Text):
+            text.set_parse_math(False)  # a class or a file may be named $x$, or what is no formula at all
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a name in another script
         figure.savefig(part, dpi=DPI, bbox_inches="tight", pad_inches=0.12)

@@ -138,3 +138,15 @@ def test_each_point_has_the_color_of_its_part(tmp_path, figure):
     assert [len(colors) for colors in shown] == [4, 4]  # the farther points are paler
     assert [t.get_text() for t in figure().legends[0].get_texts()] == list(CLASSES)
     assert len({tuple(color) for color in pictures.part_colors(8)(range(8))}) == 8
+
+
+def test_names_are_written_as_they_are(tmp_path):
+    odd = (r"$\frac{$", "$x$", "a_b & <c>")
+    pictures.confusion(tmp_path / "confusion.svg", CONFUSION, odd, title=r"$\frac{$ on $x$")
+    pictures.class_scores(
+        tmp_path / "scores.png", {r"$\frac{$": np.array([0.1, 0.2, np.nan])}, odd, "IoU", "$"
+    )
+    cloud, map_ = np.eye(3, dtype=np.float32)[None], np.ones((1, 3), np.float32)
+    pictures.saliency(tmp_path / "saliency.png", cloud, map_, [odd[0]])
+    pictures.parts(tmp_path / "parts.png", cloud, {odd[0]: np.arange(3)[None]}, odd, [odd[0]])
+    assert len(list(tmp_path.iterdir())) == 4
