@@ -4,6 +4,7 @@ Layout, class order, alignment and splits are those of the loaders of PointDAN [
 arXiv:1911.02744] and DefRec [Achituve et al., arXiv:2003.12641], whose pre-processing this follows.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,7 @@ def sources(root: str, domain: str) -> list[Path]:
     """The files of a domain, train before test, each in the published order: sorted by path.
 
     Raises:
-      ValueError: the folder is missing or holds none.
+      ValueError: the folder is missing or holds none, or other files than those of PointDA-10.
     """
     files = listing(root, domain)
     if not files:
@@ -97,7 +98,46 @@ def sources(root: str, domain: str) -> list[Path]:
             f"{Path(root, LAYOUT)}, the published PointDA-10. Without it, train on the data that comes "
             "with the library: --config configs/embedded.py:c2s"
         )
+    strange = _unlisted(Path(root, domain), files) if domain == "scannet" else _strays(Path(root, domain))
+    if strange:
+        more = f" There are {len(strange) - 1} more." if len(strange) > 1 else ""
+        raise ValueError(f"{strange[0]} {remedy_for(root)}{more}")
     return files
+
+
+def _unlisted(folder: Path, files: Sequence[Path]) -> list[str]:
+    """How the h5 files differ from `train_files.txt` and `test_files.txt`, where these are."""
+    problems = []
+    for split in ("train", "test"):
+        path = folder / f"{split}_files.txt"
+        if not path.is_file():
+            continue
+        lines = path.read_text(encoding="utf-8", errors="replace").replace("\\", "/").splitlines()
+        listed = {line.strip().rsplit("/", 1)[-1] for line in lines if line.strip()}
+        found = {file.name for file in files if split_of(file) == split}
+        problems += [
+            f"{folder / name} is missing; {path.name} names it: restore it, or remove the line."
+            for name in sorted(listed - found)
+        ]
+        problems += [f"{folder / name}: {path.name} does not name it." for name in sorted(found - listed)]
+    return problems
+
+
+def _strays(folder: Path) -> list[str]:
+    """What is in the folders of an npy domain and belongs to no class or split; hidden files may."""
+    problems = []
+    for path in sorted((*folder.glob("*/"), *folder.glob("*/*"), *folder.glob("*/*/*"))):
+        parts = path.relative_to(folder).parts
+        if any(part.startswith(".") for part in parts):
+            continue
+        if parts[0] not in CLASSES:
+            if len(parts) == 1 and path.is_dir():
+                problems.append(f"{path} is no class of PointDA-10.")
+        elif (len(parts) == 2 and parts[1] not in ("train", "test")) or (
+            len(parts) == 3 and path.suffix != ".npy"
+        ):
+            problems.append(f"{path} is no file of PointDA-10.")
+    return problems
 
 
 def listing(root: str, domain: str) -> list[Path]:

@@ -116,6 +116,7 @@ def test_h5_files_in_lexical_order_and_both_label_shapes(small):
         del file["label"]
         file["label"] = label[:, None]
     assert same(before, load(str(small), "scannet", points=64))
+    (folder / "train_files.txt").unlink()
     # train_10 comes before train_9, as in the published loaders
     (folder / "train_1.h5").rename(folder / "train_9.h5")
     (folder / "train_0.h5").rename(folder / "train_10.h5")
@@ -137,17 +138,41 @@ def test_plant_exception(tree):
         assert same(one, other)
 
 
-def test_further_columns_hidden_and_foreign_files_do_not_matter(small):
+def test_further_columns_and_hidden_files_do_not_matter(small):
     before = load(str(small), "modelnet", points=64)
     path = small / "modelnet" / "bed" / "train" / "bed_0000.npy"
     np.save(path, np.hstack([np.load(path), np.full((2048, 4), np.nan, np.float32)]))
     (path.parent / "._bed_0000.npy").write_bytes(b"resource fork")
-    (path.parent / "notes.txt").touch()
-    other = small / "modelnet" / "desk" / "train"
-    other.mkdir(parents=True)
-    (other / "desk_0000.npy").touch()
-    (small / "shapenet" / "bed" / "validation").mkdir()
+    (small / "modelnet" / ".thumbs").mkdir()
+    (small / "modelnet" / "readme.txt").touch()
     assert same(before, load(str(small), "modelnet", points=64))
+
+
+@pytest.mark.parametrize(
+    "path, words",
+    [
+        ("modelnet/desk/train/desk_0000.npy", "modelnet/desk is no class of PointDA-10."),
+        ("modelnet/bed/validation/bed_0000.npy", "modelnet/bed/validation is no file of PointDA-10."),
+        ("modelnet/bed/train/bed_0000.ply", "modelnet/bed/train/bed_0000.ply is no file of PointDA-10."),
+        ("scannet/test_extra.h5", "scannet/test_extra.h5: test_files.txt does not name it."),
+    ],
+)
+def test_files_that_are_not_of_the_archive_are_refused_by_name(small, path, words):
+    (small / path).parent.mkdir(parents=True, exist_ok=True)
+    (small / path).touch()
+    with pytest.raises(ValueError) as error:
+        load(str(small), path.split("/")[0], points=64)
+    assert str(error.value).startswith(f"{small}/{words} Re-extract") and "\n" not in str(error.value)
+
+
+def test_an_h5_file_that_the_list_names_must_be_there(small):
+    (small / "scannet" / "train_1.h5").unlink()
+    with pytest.raises(ValueError, match="scannet/train_1.h5 is missing; train_files.txt names it: restore"):
+        load(str(small), "scannet", points=64)
+    (small / "scannet" / "train_files.txt").write_text(".\\train_0.h5\r\n\n")
+    assert pointda.sources(str(small), "scannet") == [
+        small / "scannet" / f"{s}_0.h5" for s in ("train", "test")
+    ]
 
 
 def test_clouds_of_other_sizes(small):

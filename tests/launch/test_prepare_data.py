@@ -88,6 +88,7 @@ def test_a_missing_and_an_extra_object_are_named(tree, main, capsys):
 def test_one_domain_alone_is_prepared_if_allowed(tree, main, capsys):
     shutil.rmtree(tree / "modelnet")
     (tree / "scannet" / "train_0.h5").unlink()
+    (tree / "scannet" / "train_files.txt").write_text("./train_1.h5\n")
     assert main("--data", tree, "--allow-incomplete") == 0
     assert sorted(p.name for p in (tree / "cache").iterdir()) == ["scannet.npz", "shapenet.npz"]
     assert "55 objects missing" in capsys.readouterr().out  # 40 and half of 30
