@@ -17,6 +17,7 @@ from absl import app, flags, logging
 from smdsb_jax.analysis.examine import Settings
 from smdsb_jax.analysis.figures import FIGURES
 from smdsb_jax.analysis.laboratory import analyze
+from smdsb_jax.analysis.regret import judge_runs
 from smdsb_jax.flags import cache_compilation, parse_flags, stop, user_errors
 from smdsb_jax.statistics import STATISTICS
 
@@ -43,12 +44,18 @@ ALLOW = flags.DEFINE_multi_string(
     "Code of your own that a run's configuration may import, as my_module:MyEncoder. May be repeated.",
 )
 ROOT = flags.DEFINE_string("root", None, "Folder of the data set, if it has moved.")
+VALIDATORS = flags.DEFINE_boolean(
+    "validators", False, "Instead: which validator chooses the best checkpoint, from the runs' records alone."
+)
 
 
 def main(_: list[str]) -> int:
     """Examine, print what the leaderboard says, write everything."""
     if not WORKDIR.value:
         return stop("Give --workdir, the folder of a run; may be repeated, or a pattern in quotes.")
+    if VALIDATORS.value:
+        judge_runs([folder for pattern in WORKDIR.value for folder in _folders(pattern)], OUT.value)
+        return 0
     analyze(
         [folder for pattern in WORKDIR.value for folder in _folders(pattern)],
         OUT.value,

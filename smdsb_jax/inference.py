@@ -61,8 +61,8 @@ def load(
 
     Args:
       workdir: of the run.
-      select_by: `last`, `source_val`, `oracle` (chosen with target labels), or the number of a checkpoint
-        folder; empty: the run's own `config.select_by`.
+      select_by: `last`, `source_val`, a validator that was recorded, `oracle` (chosen with target labels), or
+        the number of a checkpoint folder; empty: the run's own `config.select_by`.
       stage: 1 or 2; None: the latest there is.
       allow: `package.module:name` of each encoder, statistic or other part from outside the library that the
         run may import. Only names given here are: a checkpoint alone runs no code.

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from smdsb_jax import choose, default_config, resolve
 from smdsb_jax.config import CHOICES, RANGES, flatten, modernize, parse_arg, trajectory_differences
-from smdsb_jax.defaults import SECTIONS
+from smdsb_jax.defaults import DEFAULT_VALIDATORS, SECTIONS
 from smdsb_jax.flags import load_config
 from smdsb_jax.pretext import PRETEXT, Pretext
 from smdsb_jax.statistics import STATISTICS
@@ -260,7 +260,7 @@ def test_the_configuration_of_an_earlier_revision_is_that_of_the_same_run_now():
     saved = earlier()
     assert "pretext.min_points" in saved and "select_by" not in saved and "combine.split" not in saved
     found = modernize(saved)
-    wide = tiny_config("gast", encoder__layers=(8, 8, 8, 8))
+    wide = tiny_config("gast", encoder__layers=(8, 8, 8, 8), validators__names=DEFAULT_VALIDATORS)
     assert found["pretext"]["min_share"] == 3 / 32 and "min_points" not in found["pretext"]
     assert trajectory_differences(found, resolve(wide), stage=2) == []
     assert resolve(ConfigDict(found)).to_dict() == resolve(wide).to_dict()

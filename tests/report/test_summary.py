@@ -33,7 +33,8 @@ def test_the_rows_are_what_the_checkpoints_and_records_say(tiny_run):
         for selection in SELECT_BY:
             row = rows[stage, selection]
             record = scored[row.step]
-            assert row.scores == {name: record[name] for name in (SOURCE_VAL, TARGET_TEST)}
+            assert row.scores == {name: record[name] for name in row.scores}
+            assert {SOURCE_VAL, TARGET_TEST, "validator/snd"} <= row.scores.keys()
         assert rows[stage, "last"].step == 6
         for selection, name in (("source_val", SOURCE_VAL), ("oracle", TARGET_TEST)):
             best = max(scored, key=lambda step: (scored[step][name], -step))
