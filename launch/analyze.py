@@ -19,6 +19,7 @@ from smdsb_jax.analysis.figures import FIGURES
 from smdsb_jax.analysis.laboratory import analyze
 from smdsb_jax.analysis.regret import judge_runs
 from smdsb_jax.flags import cache_compilation, parse_flags, stop, user_errors
+from smdsb_jax.run.records import RECORDS
 from smdsb_jax.statistics import STATISTICS
 
 WORKDIR = flags.DEFINE_multi_string(
@@ -54,7 +55,7 @@ def main(_: list[str]) -> int:
     if not WORKDIR.value:
         return stop("Give --workdir, the folder of a run; may be repeated, or a pattern in quotes.")
     if VALIDATORS.value:
-        judge_runs([folder for pattern in WORKDIR.value for folder in _folders(pattern)], OUT.value)
+        judge_runs([run for pattern in WORKDIR.value for run in _folders(pattern, RECORDS)], OUT.value)
         return 0
     analyze(
         [folder for pattern in WORKDIR.value for folder in _folders(pattern)],
@@ -71,9 +72,9 @@ def main(_: list[str]) -> int:
     return 0
 
 
-def _folders(pattern: str) -> list[str]:
+def _folders(pattern: str, holds: str = "checkpoints") -> list[str]:
     """The runs among what a pattern matches, or what was given."""
-    runs = [folder for folder in sorted(glob.glob(pattern)) if (Path(folder) / "checkpoints").is_dir()]
+    runs = [folder for folder in sorted(glob.glob(pattern)) if (Path(folder) / holds).exists()]
     return runs or [pattern]
 
 

@@ -10,7 +10,7 @@ import jax
 from ml_collections import ConfigDict
 
 from smdsb_jax.combine import SPLITS
-from smdsb_jax.defaults import DEFAULT_VALIDATORS, SECTIONS, choose, default_config, make
+from smdsb_jax.defaults import SECTIONS, choose, default_config, make
 from smdsb_jax.optimizer import SCHEDULES
 from smdsb_jax.registry import check_range, check_type, refuse_foreign, suggest
 from smdsb_jax.scores import SELECT_BY
@@ -140,7 +140,7 @@ def resolve(config: Config) -> Config:
         statistic: Statistic = find_statistic(config.selection.statistic)
         config.selection.side = config.selection.side or statistic.side
         config.selection.target_shift = tuple(config.selection.target_shift) or statistic.target_shift
-    config.validators.names = _applicable_validators(config)
+    config.validators.names = tuple(config.validators.names)
     return config
 
 
@@ -148,14 +148,6 @@ def recorded_validators(config: Config) -> dict[str, str]:
     """Name in records and in `select_by` of each validator → its name in `config.validators.names`."""
     names = config.validators.names if config.validators.clouds else ()
     return {name.rpartition(":")[2]: name for name in names}
-
-
-def _applicable_validators(config: Config) -> tuple[str, ...]:
-    """Of the default ones, those that the task's labels allow; others were asked for, and are checked."""
-    names = tuple(config.validators.names)
-    if names != DEFAULT_VALIDATORS or not make(config, "task").per_point:
-        return names
-    return tuple(name for name in names if not find_validator(name).per_cloud)
 
 
 def from_checkpoint(saved: Mapping[str, Any], allow: Collection[str], where: str | Path) -> Config:
@@ -264,7 +256,7 @@ def _combinations_of_entries(config: Config) -> list[str]:
             of_clouds.append((f"pretext.name = {config.pretext.name!r}", "defrec_radius"))
         if rule.per_cloud and 2 in config.stages:
             of_clouds.append((f"pseudo_labels.name = {config.pseudo_labels.name!r}", "max_confidence"))
-        for name in _applicable_validators(config):
+        for name in config.validators.names:
             if find_validator(name).per_cloud:
                 of_clouds.append((f"validators.names: {name!r}", "infomax"))
         problems += [
@@ -277,8 +269,7 @@ def _combinations_of_entries(config: Config) -> list[str]:
             "config.saliency.mode = 'shared' has no gradient of clouds that config.pseudo_labels leaves out, "
             "as below a threshold. Use per_sample."
         )
-    names = _applicable_validators(config) if config.validators.clouds else ()
-    known = (*SELECT_BY, *(name.rpartition(":")[2] for name in names))
+    known = (*SELECT_BY, *recorded_validators(config))
     if config.select_by not in known:
         problems.append(
             f"config.select_by = {config.select_by!r}: one of {', '.join(known)}; a validator is recorded if "

@@ -40,8 +40,6 @@ OWN_FIELDS: dict[str, tuple[str, ...]] = {
     "combine": ("name", "split"),
     "pseudo_labels": ("name",),
 }
-# Those that need outputs only. For labels of points, those that need one label per cloud are left out.
-DEFAULT_VALIDATORS = ("entropy", "diversity", "infomax", "snd", "bnm", "corr_c", "mano", "class_ami")
 
 
 def default_config() -> ConfigDict:
@@ -125,7 +123,8 @@ def default_config() -> ConfigDict:
         "last"  # checkpoint that evaluation and tables take; source_val, a validator, or oracle
     )
     config.validators = ConfigDict()  # scores without target labels, recorded at every evaluation
-    config.validators.names = DEFAULT_VALIDATORS  # of smdsb_jax.validators, or package.module:function
+    # of smdsb_jax.validators, or package.module:function; these need outputs only, and take no time
+    config.validators.names = ("entropy", "diversity", "infomax", "snd", "bnm", "corr_c", "mano")
     config.validators.clouds = 64  # target training clouds, drawn once: a chunk of an evaluation; 0: none
     config.keep_checkpoints = 2  # latest ones kept, beside the best and the stage ends
     config.matmul_precision = "float32"  # as PyTorch's default; tensorfloat32 or bfloat16 are faster on GPUs

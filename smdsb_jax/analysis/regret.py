@@ -163,12 +163,14 @@ def markdown(rows: Sequence[Row], stage: int) -> str:
     lines = []
     for row in rows:
         if row.stage == stage:
-            cells = [
-                f"{mean:.{digits}f}{'' if np.isnan(half) else f' [{mean - half:.{digits}f}, {mean + half:.{digits}f}]'}"
-                for mean, half, digits in zip(row.mean, row.half, (2, 2, 1), strict=True)
-            ]
+            cells = map(_cell, row.mean, row.half, (2, 2, 1))
             lines.append([row.validator, *cells, str(row.runs)])
     return markdown_table(["validator", "Spearman", "weighted Spearman", "regret, points", "runs"], lines)
+
+
+def _cell(mean: float, half: float, digits: int) -> str:
+    interval = "" if np.isnan(half) else f" [{mean - half:.{digits}f}, {mean + half:.{digits}f}]"
+    return f"{mean:.{digits}f}{interval}"
 
 
 def csv_text(rows: Sequence[Row]) -> str:

@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 from smdsb_jax.validators.base import Evidence, per_cloud_loss
+from smdsb_jax.validators.components import components
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # C of the domain classifier; chosen by 5-fold log loss
 
@@ -28,22 +29,14 @@ def devn(evidence: Evidence) -> float:
 def losses_and_weights(evidence: Evidence) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
     """Of the clouds of source validation: cross-entropy, and density of the target over the source's.
 
-    By a logistic regression that tells target from source training clouds by their embeddings.
+    By a logistic regression that tells target from source training clouds by their embeddings' components.
     """
-    from sklearn.linear_model import LogisticRegression  # here: it takes a second to import
+    from sklearn.linear_model import LogisticRegression  # here: scikit-learn takes a second to import
     from sklearn.model_selection import GridSearchCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
-    source, target, val = (
-        np.asarray(found.embedding, np.float64)
-        for found in (evidence.source_train(), evidence.target, evidence.source_val)
-    )
-    search = GridSearchCV(
-        make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
-        {"logisticregression__C": STRENGTHS},
-        scoring="neg_log_loss",
-    )
+    source, target, val = components(evidence)
+    classifier = LogisticRegression(solver="newton-cholesky")  # exact in a few steps of so few dimensions
+    search = GridSearchCV(classifier, {"C": STRENGTHS}, scoring="neg_log_loss")
     search.fit(np.concatenate([source, target]), np.repeat([0, 1], [len(source), len(target)]))
     of_source, of_target = search.predict_proba(val).T
     weight = len(source) / len(target) * of_target / np.maximum(of_source, 1e-12)

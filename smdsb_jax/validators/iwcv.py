@@ -3,8 +3,7 @@
 import numpy as np
 
 from smdsb_jax.validators.base import Evidence
-
-DIMENSIONS = 64  # of principal components: densities of embeddings need few
+from smdsb_jax.validators.components import components
 
 
 def iwcv(evidence: Evidence) -> float:
@@ -13,17 +12,9 @@ def iwcv(evidence: Evidence) -> float:
     Two Gaussian kernel densities of training clouds, on principal components of the embeddings of both.
     [IWCV; Sugiyama et al., JMLR 8 (2007) 985]
     """
-    from sklearn.decomposition import PCA  # here: it takes a second to import
-    from sklearn.neighbors import KernelDensity
+    from sklearn.neighbors import KernelDensity  # here: scikit-learn takes a second to import
 
-    source, target, val = (
-        np.asarray(found.embedding, np.float64)
-        for found in (evidence.source_train(), evidence.target, evidence.source_val)
-    )
-    both = np.concatenate([source, target])
-    pca = PCA(min(DIMENSIONS, *both.shape), svd_solver="full").fit(both)
-    scale = np.sqrt(pca.explained_variance_.mean())  # bandwidths are in this unit
-    source, target, val = (pca.transform(found) / (scale or 1.0) for found in (source, target, val))
+    source, target, val = components(evidence)
     of_source, of_target = (
         KernelDensity(bandwidth="scott").fit(found).score_samples(val) for found in (source, target)
     )
