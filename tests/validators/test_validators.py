@@ -40,3 +40,21 @@ def test_a_users_own_is_a_function():
         find_validator("sdn")
     with pytest.raises(ValueError, match="must be a Python function"):
         find_validator("smdsb_jax.validators:VALIDATORS")
+
+
+# of pytorch-adapt 0.0.83 with pytorch-metric-learning 1.7.3 (mano: of skada 0.6.0, which has the same snd)
+ELSEWHERE = {
+    "entropy": -0.5517483675621488,
+    "diversity": 1.3767478591628544,
+    "infomax": 0.8249994916007055,
+    "snd": 2.317411359927016,
+    "bnm": 0.21309341672674098,
+    "class_ami": 0.08622007505279715,
+    "class_ss": 0.12703340833306384,
+    "mano": 0.4929406694340549,
+}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_other_libraries_have_the_same_values(name):
+    assert VALIDATORS[name].score(random_evidence()) == pytest.approx(ELSEWHERE[name], abs=1e-12)
