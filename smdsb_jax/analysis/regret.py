@@ -149,13 +149,9 @@ def _heading(stages: Sequence[Stage]) -> str:
     counts = sorted({stage.evaluations for stage in stages})
     each = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     few = sum(stage.collapsed for stage in stages)
-    out = (
-        f" {few} are collapsed: they count in correlations, and validators do not choose them." if few else ""
-    )
-    return (
-        f"Stage {stages[0].number}, {len(stages)} runs of {each} evaluations: mean [95 % t-interval over "
-        f"runs].{out}"
-    )
+    out = f" {few} of all are collapsed: no validator chooses them, correlations have them." if few else ""
+    head = f"Stage {stages[0].number}, runs: {len(stages)}, evaluations of each: {each}."
+    return f"{head} Mean [95 % t-interval over runs].{out}"
 
 
 def markdown(rows: Sequence[Row], stage: int) -> str:
@@ -163,14 +159,20 @@ def markdown(rows: Sequence[Row], stage: int) -> str:
     lines = []
     for row in rows:
         if row.stage == stage:
-            cells = map(_cell, row.mean, row.half, (2, 2, 1))
+            cells = map(_cell, NUMBERS, row.mean, row.half)
             lines.append([row.validator, *cells, str(row.runs)])
     return markdown_table(["validator", "Spearman", "weighted Spearman", "regret, points", "runs"], lines)
 
 
-def _cell(mean: float, half: float, digits: int) -> str:
-    interval = "" if np.isnan(half) else f" [{mean - half:.{digits}f}, {mean + half:.{digits}f}]"
-    return f"{mean:.{digits}f}{interval}"
+def ends(name: str, mean: float, half: float) -> tuple[float, float] | None:
+    """Of the interval, cut off where no value of this name can be; None of a single run."""
+    low, high = (0.0, 100.0) if name == "regret" else (-1.0, 1.0)
+    return None if np.isnan(half) else (max(mean - half, low), min(mean + half, high))
+
+
+def _cell(name: str, mean: float, half: float) -> str:
+    digits, found = 1 if name == "regret" else 2, ends(name, mean, half)
+    return f"{mean:.{digits}f}" + (f" [{found[0]:.{digits}f}, {found[1]:.{digits}f}]" if found else "")
 
 
 def csv_text(rows: Sequence[Row]) -> str:
@@ -181,9 +183,9 @@ def csv_text(rows: Sequence[Row]) -> str:
     writer.writerow(["stage", "validator", "runs", *heads])
     for row in rows:
         cells = []
-        for mean, half in zip(row.mean, row.half, strict=True):
-            ends = ("", "") if np.isnan(half) else (f"{mean - half:.6f}", f"{mean + half:.6f}")
-            cells += [f"{mean:.6f}", *ends]
+        for name, mean, half in zip(NUMBERS, row.mean, row.half, strict=True):
+            found = ends(name, mean, half)
+            cells += [f"{mean:.6f}", *(("", "") if found is None else map("{:.6f}".format, found))]
         writer.writerow([row.stage, row.validator, row.runs, *cells])
     return text.getvalue()
 
@@ -197,10 +199,12 @@ def draw(path: str | Path, rows: Sequence[Row]) -> None:
         of_stage = [row for row in rows if row.stage == number]
         for y, row in enumerate(of_stage):
             color = COLORS[1] if row.validator in ("last", "source_val") else COLORS[0]
-            half = None if np.isnan(row.half.regret) else row.half.regret
-            axes.errorbar([row.mean.regret], [y], xerr=half, fmt="o", markersize=6, capsize=3, color=color)
+            mean, found = row.mean.regret, ends("regret", row.mean.regret, row.half.regret)
+            bars = None if found is None else [[mean - found[0]], [found[1] - mean]]
+            axes.errorbar([mean], [y], xerr=bars, fmt="o", markersize=6, capsize=3, color=color)
         axes.set_yticks(range(len(of_stage)), [row.validator for row in of_stage])
         axes.set_ylim(len(of_stage) - 0.5, -0.5)
+        axes.set_xlim(left=-0.02 * axes.get_xlim()[1])
         axes.grid(color=FAINT, linewidth=0.8)
         plain(axes, f"Stage {number}: what the choice loses", "regret on target test, points", "")
     save(figure, path)

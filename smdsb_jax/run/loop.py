@@ -255,16 +255,18 @@ def _headline(means: Mapping[str, float]) -> dict[str, float]:
 
 def _evaluate(run: Run, parts: Parts, variables: Variables) -> dict[str, float]:
     batch, classes = eval_batch_size(run.config), len(run.source.classes)
-    outputs, scores = {}, {}
+    scores, source_val = {}, None
     for role, split in splits_of(run.source, run.target).items():
         label, found = labels_and_outputs(run.eval_step, variables, split, batch)
         prediction = np.asarray(found.logits).argmax(axis=-1)
         measured = parts.network.task.scores(label, prediction, classes)
         scores |= {f"{role}/{metric}": value for metric, value in measured.items()}
-        outputs[role] = label, found
+        source_val = (label, found) if role == "source_val" else source_val
+    if source_val is None:  # its clouds have no labels
+        return scores
     stored = validation.Stored(run.source.train.points, run.target.train.points)
     predict = functools.partial(predict_split, run.eval_step, variables, batch=batch)
-    return scores | validation.scores(run.config, predict, stored, outputs["source_val"], run.reporter.say)
+    return scores | validation.scores(run.config, predict, stored, source_val, run.reporter.say)
 
 
 def start_stage(

@@ -72,7 +72,8 @@ def test_over_runs_there_are_means_with_intervals(tmp_path, capsys):
     half = scipy.stats.t.ppf(0.975, 1) * np.std([20, 50], ddof=1) / np.sqrt(2)
     assert snd.half.regret == pytest.approx(half)
     said = capsys.readouterr().out
-    assert "Stage 1, 2 runs of 4 evaluations" in said and f"35.0 [{35 - half:.1f}, {35 + half:.1f}]" in said
+    assert half > 100 and "Stage 1, runs: 2, evaluations of each: 4." in said
+    assert "35.0 [0.0, 100.0]" in said  # cut off where no regret can be
     with (tmp_path / "out" / "validators.csv").open() as file:
         read = {(r["stage"], r["validator"]): r for r in csv.DictReader(file)}
     assert float(read["1", "snd"]["regret"]) == pytest.approx(35)

@@ -1,6 +1,6 @@
 import csv
 import statistics
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
 
@@ -132,7 +132,7 @@ def test_contrasts_are_shown_with_their_interval(tmp_path):
 def test_a_validator_that_chooses_has_a_part_of_its_own_and_is_the_headline():
     assert list(choices_of(tiny_grid())) == list(SELECT_BY)
     found = Results()
-    run = SimpleNamespace(direction="c2b", seed=0)
+    run = Run("first", "c2b", 0, "", "", (), Path())
     add(found, run, {("first", 2, "snd"): [70.0], ("first", 2, "last"): [60.0]})
     text = markdown(tiny_grid(select_by="snd"), found, ["first"], 4)
     own, last = text.index("## Checkpoint: best by snd (headline)"), text.index("## Checkpoint: last step")
