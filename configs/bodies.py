@@ -28,4 +28,5 @@ def get_config(arg: str = "m2s") -> ConfigDict:
     segmentation.apply(config, a)
     lookup(embedded.BUDGETS, a.budget, "config option budget")(config)
     config.batch_size = 16
+    config.validators.clouds = 16  # of whose points there are thousands
     return config

@@ -17,8 +17,10 @@ from absl import app, flags, logging
 from smdsb_jax.analysis.examine import Settings
 from smdsb_jax.analysis.figures import FIGURES
 from smdsb_jax.analysis.laboratory import BY_DEFAULT, analyze
+from smdsb_jax.analysis.regret import judge_runs
 from smdsb_jax.files import only_writer
 from smdsb_jax.flags import cache_compilation, parse_flags, stop, user_errors
+from smdsb_jax.run.records import RECORDS
 from smdsb_jax.statistics import STATISTICS
 
 WORKDIR = flags.DEFINE_multi_string(
@@ -48,6 +50,9 @@ ALLOW = flags.DEFINE_multi_string(
     "Code of your own that a run's configuration may import, as my_module:MyEncoder. May be repeated.",
 )
 ROOT = flags.DEFINE_string("root", None, "Folder of the data set, if it has moved.")
+VALIDATORS = flags.DEFINE_boolean(
+    "validators", False, "Instead: which validator chooses the best checkpoint, from the runs' records alone."
+)
 
 
 def main(_: list[str]) -> int:
@@ -55,6 +60,9 @@ def main(_: list[str]) -> int:
     if not WORKDIR.value:
         return stop("Give --workdir, the folder of a run; may be repeated, or a pattern in quotes.")
     with only_writer(OUT.value, "Wait for its end, or take another --out."):
+        if VALIDATORS.value:
+            judge_runs([run for pattern in WORKDIR.value for run in _folders(pattern, RECORDS)], OUT.value)
+            return 0
         analyze(
             [folder for pattern in WORKDIR.value for folder in _folders(pattern)],
             OUT.value,
@@ -70,9 +78,9 @@ def main(_: list[str]) -> int:
     return 0
 
 
-def _folders(pattern: str) -> list[str]:
+def _folders(pattern: str, holds: str = "checkpoints") -> list[str]:
     """The runs among what a pattern matches, or what was given."""
-    runs = [folder for folder in sorted(glob.glob(pattern)) if (Path(folder) / "checkpoints").is_dir()]
+    runs = [folder for folder in sorted(glob.glob(pattern)) if (Path(folder) / holds).exists()]
     return runs or [pattern]
 
 

@@ -43,6 +43,8 @@ def main(_: list[str]) -> int:
     chosen = RUN.checkpoint.value or model.config.select_by
     title = f"{data.target} {SPLIT.value}, {chosen} of stage {model.stage} (step {model.step})"
     print(f"{title}:\n{per_class_table(model.classes, *judged, model.network.task)}")
+    if model.note:
+        print(f"{model.note[0].upper()}{model.note[1:]}.")
     if OUT.value:
         out = Path(OUT.value)
         out.mkdir(parents=True, exist_ok=True)

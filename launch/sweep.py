@@ -19,6 +19,7 @@ from smdsb_jax.sweep.cluster import CLUSTERS, open_cluster
 from smdsb_jax.sweep.grid import grid_runs, load_grid
 from smdsb_jax.sweep.loop import Start, here, sweep
 from smdsb_jax.sweep.plan import check_data, make_plan, plan_text
+from smdsb_jax.sweep.ranking import check_rank_by, ranking_text
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAIN = ROOT / "launch" / "train.py"
@@ -30,6 +31,9 @@ FIELD = flags.DEFINE_multi_string("field", [], "For every run, as data.root=Poin
 PARALLEL = flags.DEFINE_integer("parallel", None, "Runs at a time; none: 1, with Slurm all.", 1)
 CLUSTER = flags.DEFINE_enum("cluster", None, CLUSTERS, "Jobs through submitit; none: one after the other.")
 SLURM = flags.DEFINE_list("slurm", [], "Options of sbatch, as partition=gpu,gres=gpu:1,time=1440 (minutes).")
+RANK_BY = flags.DEFINE_string(
+    "rank_by", None, "A recorded validator, or source_val: which row one would take without target labels."
+)
 DRY_RUN = flags.DEFINE_boolean("dry_run", False, "Print the plan alone.")
 
 
@@ -45,6 +49,8 @@ def main(_: list[str]) -> int:
         directions=DIRECTIONS.value or grid.directions,
     )
     plan = make_plan(grid_runs(grid, workdir, ROOT))
+    if RANK_BY.value:
+        check_rank_by(RANK_BY.value, plan)
     parallel = PARALLEL.value or (len(plan) if CLUSTER.value == "slurm" else 1)
     print(f"{grid.title}\n{plan_text(plan, parallel)}", flush=True)
     if DRY_RUN.value:
@@ -57,6 +63,8 @@ def main(_: list[str]) -> int:
             start = Start(*open_cluster(CLUSTER.value, SLURM.value, workdir, ROOT, TRAIN))
         outcome = sweep(grid, plan, workdir, start, parallel, stopping)
     print("\n" + (workdir / "table.md").read_text(encoding="utf-8"))
+    if RANK_BY.value:
+        print(ranking_text(make_plan([planned.run for planned in plan]), RANK_BY.value))
     for folder, error in outcome.failed.items():
         print(f"{folder} failed: {error}", file=sys.stderr)
     if outcome.failed or outcome.stopped:

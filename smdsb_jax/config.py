@@ -16,6 +16,7 @@ from smdsb_jax.registry import check_range, check_type, refuse_foreign, suggest
 from smdsb_jax.scores import SELECT_BY
 from smdsb_jax.selection import DENOMINATORS, EXECUTIONS, SCOPES, SIDES
 from smdsb_jax.statistics import Statistic, find_statistic
+from smdsb_jax.validators import find_validator
 
 Config: TypeAlias = Any  # a ConfigDict; its nested fields have no useful static type
 
@@ -35,7 +36,6 @@ CHOICES: dict[str, Sequence[str]] = {
     "stage2.schedule": ("", *SCHEDULES),
     "classification.label_weights": ("per_sample", "batch_mean"),
     "stage2.init": ("stage1", "fresh"),
-    "select_by": tuple(SELECT_BY),
     "matmul_precision": ("float32", "tensorfloat32", "bfloat16"),
 }
 RANGES: dict[str, tuple[float, float]] = {  # inclusive
@@ -60,6 +60,7 @@ RANGES: dict[str, tuple[float, float]] = {  # inclusive
     "eval_every": (1, 10**9),
     "eval_batch_size": (1, 2**20),
     "keep_checkpoints": (1, 1000),
+    "validators.clouds": (0, 10**9),
 }
 # Fields that do not change what a run computes: a resumed run may have others. `steps` may grow.
 FREE_FIELDS = (
@@ -69,6 +70,8 @@ FREE_FIELDS = (
     "eval_every",
     "eval_batch_size",
     "select_by",
+    "validators.names",
+    "validators.clouds",
     "keep_checkpoints",
     "stages",
 )
@@ -137,7 +140,14 @@ def resolve(config: Config) -> Config:
         statistic: Statistic = find_statistic(config.selection.statistic)
         config.selection.side = config.selection.side or statistic.side
         config.selection.target_shift = tuple(config.selection.target_shift) or statistic.target_shift
+    config.validators.names = tuple(config.validators.names)
     return config
+
+
+def recorded_validators(config: Config) -> dict[str, str]:
+    """Name in records and in `select_by` of each validator → its name in `config.validators.names`."""
+    names = config.validators.names if config.validators.clouds else ()
+    return {name.rpartition(":")[2]: name for name in names}
 
 
 def from_checkpoint(saved: Mapping[str, Any], allow: Collection[str], where: str | Path) -> Config:
@@ -221,6 +231,8 @@ def _entries(config: Config) -> list[str]:
     problems += _error_of(_check_encoder, config)
     if config.selection.statistic != "none":
         problems += _error_of(find_statistic, config.selection.statistic)
+    for name in config.validators.names:
+        problems += _error_of(find_validator, name)
     return problems or _combinations_of_entries(config)
 
 
@@ -254,6 +266,9 @@ def _combinations_of_entries(config: Config) -> list[str]:
             of_clouds.append((f"pretext.name = {config.pretext.name!r}", "defrec_radius"))
         if rule.per_cloud and 2 in config.stages:
             of_clouds.append((f"pseudo_labels.name = {config.pseudo_labels.name!r}", "max_confidence"))
+        for name in config.validators.names:
+            if find_validator(name).per_cloud:
+                of_clouds.append((f"validators.names: {name!r}", "infomax"))
         problems += [
             f"config.{field} needs one label per cloud; with config.task.name = {config.task.name!r} each "
             f"point has one. Take another, as {other}."
@@ -264,11 +279,18 @@ def _combinations_of_entries(config: Config) -> list[str]:
             "config.saliency.mode = 'shared' has no gradient of clouds that config.pseudo_labels leaves out, "
             "as below a threshold. Use per_sample."
         )
+    known = (*SELECT_BY, *recorded_validators(config))
+    if config.select_by not in known:
+        problems.append(
+            f"config.select_by = {config.select_by!r}: one of {', '.join(known)}; a validator is recorded if "
+            "config.validators.names has it and config.validators.clouds is not 0."
+        )
     return problems
 
 
 def _combinations(config: Config) -> list[str]:
     selection, scale = config.selection, tuple(config.augment.scale)
+    recorded = [name.rpartition(":")[2] for name in config.validators.names]
     devices = jax.device_count()
     checks: list[tuple[bool, str]] = [
         (
@@ -315,6 +337,15 @@ def _combinations(config: Config) -> list[str]:
             selection.execution == "gather" and selection.scope == "pooled",
             "config.selection.execution = 'gather' needs a fixed number of samples per domain: set "
             "config.selection.scope = 'per_domain'.",
+        ),
+        (
+            len(set(recorded)) < len(recorded) or not set(recorded).isdisjoint(SELECT_BY),
+            f"config.validators.names = {tuple(config.validators.names)}: each needs a name of its own, none "
+            f"of {', '.join(SELECT_BY)}.",
+        ),
+        (
+            config.validators.clouds == 1,
+            "config.validators.clouds = 1: give at least 2, or 0 to record none.",
         ),
         (
             len(selection.target_shift) not in (0, 2),

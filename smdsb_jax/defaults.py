@@ -120,7 +120,13 @@ def default_config() -> ConfigDict:
     config.log_every = 50  # steps between records
     config.eval_every = 1000  # steps between evaluations, each with a checkpoint
     config.eval_batch_size = 64
-    config.select_by = "last"  # checkpoint that evaluation and tables take; source_val, or oracle: a bound
+    config.select_by = (
+        "last"  # checkpoint that evaluation and tables take; source_val, a validator, or oracle
+    )
+    config.validators = ConfigDict()  # scores without target labels, recorded at every evaluation
+    # of smdsb_jax.validators, or package.module:function; these need outputs only, and take no time
+    config.validators.names = ("entropy", "diversity", "infomax", "snd", "bnm", "corr_c", "mano")
+    config.validators.clouds = 64  # target training clouds, drawn once: a chunk of an evaluation; 0: none
     config.keep_checkpoints = 2  # latest ones kept, beside the best and the stage ends
     config.matmul_precision = "float32"  # as PyTorch's default; tensorfloat32 or bfloat16 are faster on GPUs
 

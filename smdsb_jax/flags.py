@@ -72,8 +72,8 @@ def define_run_flags() -> RunFlags:
         flags.DEFINE_string(
             "checkpoint",
             "",
-            "last, source_val, oracle (chosen with target labels), or a folder of checkpoints/; the run's "
-            "own config.select_by if not given.",
+            "last, source_val, a recorded validator, oracle (chosen with target labels), or a folder of "
+            "checkpoints/; the run's own config.select_by if not given.",
         ),
         flags.DEFINE_integer("stage", None, "1 or 2; the latest of the run if not given.", 1, 2),
         flags.DEFINE_multi_string(

@@ -48,6 +48,7 @@ class Model(NamedTuple):
     variables: Variables
     stage: int
     step: int
+    note: str = ""  # what a reader must know of the choice, as that a validator could not make it
 
 
 def load(
@@ -61,8 +62,8 @@ def load(
 
     Args:
       workdir: of the run.
-      select_by: `last`, `source_val`, `oracle` (chosen with target labels), or the number of a checkpoint
-        folder; empty: the run's own `config.select_by`.
+      select_by: `last`, `source_val`, a validator that was recorded, `oracle` (chosen with target labels), or
+        the number of a checkpoint folder; empty: the run's own `config.select_by`.
       stage: 1 or 2; None: the latest there is.
       allow: `package.module:name` of each encoder, statistic or other part from outside the library that the
         run may import. Only names given here are: a checkpoint alone runs no code.
@@ -77,13 +78,14 @@ def load(
         of_run = checkpoint.info(checkpointer).config["select_by"]  # its last word: it may be changed freely
         select_by = select_by or of_run
         by_number = select_by.isdigit()
-        total_step = int(select_by) if by_number else checkpoint.select(checkpointer, select_by, stage)
+        by_hand = checkpoint.Selected(int(select_by), "") if by_number else None
+        total_step, note = by_hand or checkpoint.chosen(checkpointer, select_by, stage)
         found = checkpoint.info(checkpointer, total_step)
         config = from_checkpoint(found.config | {"select_by": of_run}, allow, workdir)
         sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         variables = checkpoint.restore_variables(checkpointer, total_step, sharding)
     network = build_network(config, len(found.classes))
-    return Model(config, found.classes, network, variables, found.stage, found.step)
+    return Model(config, found.classes, network, variables, found.stage, found.step, note)
 
 
 def predict(

@@ -6,12 +6,20 @@ import pytest
 from ml_collections import ConfigDict
 
 from smdsb_jax import choose, default_config, resolve
-from smdsb_jax.config import CHOICES, RANGES, flatten, modernize, parse_arg, trajectory_differences
+from smdsb_jax.config import (
+    CHOICES,
+    RANGES,
+    flatten,
+    modernize,
+    parse_arg,
+    recorded_validators,
+    trajectory_differences,
+)
 from smdsb_jax.defaults import SECTIONS
 from smdsb_jax.flags import load_config
 from smdsb_jax.pretext import PRETEXT, Pretext
 from smdsb_jax.statistics import STATISTICS
-from tests.tiny_run import tiny_config
+from tests.tiny_run import tiny_config, tiny_segmentation
 
 
 def changed(entries=(), **values):
@@ -278,7 +286,9 @@ def test_the_configuration_of_an_earlier_revision_is_that_of_the_same_run_now():
     saved = earlier()
     assert "pretext.min_points" in saved and "select_by" not in saved and "combine.split" not in saved
     found = modernize(saved)
-    wide = tiny_config("gast", encoder__layers=(8, 8, 8, 8))
+    wide = tiny_config(
+        "gast", encoder__layers=(8, 8, 8, 8), validators__names=default_config().validators.names
+    )
     assert found["pretext"]["min_share"] == 3 / 32 and "min_points" not in found["pretext"]
     assert trajectory_differences(found, resolve(wide), stage=2) == []
     assert resolve(ConfigDict(found)).to_dict() == resolve(wide).to_dict()
@@ -305,3 +315,38 @@ def test_what_may_differ_on_resuming_and_what_may_not():
     assert any(
         "encoder.name: 'dgcnn' -> 'pointnet'" in line for line in trajectory_differences(saved, renamed, 1)
     )
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"validators__names": ("sdn",)}, "config.validators.names = 'sdn' is not known. Did you mean 'snd'"),
+        ({"validators__names": ("snd", "snd")}, "each needs a name of its own, none of last, source_val"),
+        ({"validators__names": ("snd", "smdsb_jax.validators.snd:snd")}, "each needs a name of its own"),
+        ({"validators__clouds": 1}, "config.validators.clouds = 1: give at least 2, or 0 to record none."),
+        ({"validators__clouds": -1}, "config.validators.clouds = -1: between 0 and"),
+        ({"select_by": "class_ami"}, "config.select_by = 'class_ami': one of last, source_val, oracle, ent"),
+        ({"select_by": "snd", "validators__clouds": 0}, "'snd': one of last, source_val, oracle; a valid"),
+        ({"select_by": "snd", "validators__names": ()}, "'snd': one of last, source_val, oracle; a valid"),
+    ],
+)
+def test_a_validator_that_is_not_there_or_not_recorded_is_refused(fields, message):
+    with pytest.raises(ValueError, match=re.escape(message)) as error:
+        resolve(changed(**fields))
+    assert "\n" not in str(error.value)
+
+
+def test_a_recorded_validator_and_ones_own_may_choose():
+    own = "smdsb_jax.validators.dev:devn"
+    config = resolve(changed(select_by="devn", validators__names=["snd", own]))
+    assert config.validators.names == ("snd", own) and recorded_validators(config) == {
+        "snd": "snd",
+        "devn": own,
+    }
+
+
+def test_labels_of_points_have_the_default_validators_and_refuse_those_of_clouds():
+    assert resolve(tiny_segmentation()).validators.clouds == 16
+    message = "config.validators.names: 'class_ami' needs one label per cloud"
+    with pytest.raises(ValueError, match=message):
+        resolve(tiny_segmentation(validators__names=("snd", "class_ami")))

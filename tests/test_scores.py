@@ -2,7 +2,18 @@ import numpy as np
 import pytest
 
 from smdsb_jax.datasets.domain import Domain, Split
-from smdsb_jax.scores import ROLES, SELECT_BY, names_of, sentence, splits_of, title_of, value_of
+from smdsb_jax.scores import (
+    ROLES,
+    SELECT_BY,
+    choose,
+    collapsed,
+    effective_classes,
+    names_of,
+    sentence,
+    splits_of,
+    title_of,
+    value_of,
+)
 
 METRICS = {"stage": 1, "step": 3, "source_val/miou": 0.5, "source_val/accuracy": 0.9, "entropy/mean": 0.1}
 
@@ -49,3 +60,58 @@ def test_the_sentence_tells_what_was_measured():
     assert sentence(scores, "catalog", "scan") == both
     del scores["target_test/accuracy"]
     assert sentence(scores, "catalog", "scan") == "accuracy 70.8 % on catalog (source) validation"
+    scores |= {"classes/target": 1.0, "classes/source": 6.9}
+    assert sentence(scores, "catalog", "scan").endswith("validation, collapsed to 1.0 of 6.9 classes")
+
+
+def test_a_network_has_collapsed_where_it_predicts_fewer_than_half_as_many_classes():
+    assert effective_classes(np.array([0, 1, 1, 0])) == pytest.approx(2)
+    assert effective_classes(np.array([[2, 2], [2, 2]])) == 1
+    assert effective_classes(np.array([0, 0, 0, 1])) == pytest.approx(np.exp(0.56233514))
+    assert collapsed({"classes/target": 2.9, "classes/source": 6.0})
+    assert not collapsed({"classes/target": 3.0, "classes/source": 6.0}) and not collapsed({})
+
+
+def evaluation(snd, source=0.5, predicted=4.0):
+    found = {"source_val/accuracy": source, "classes/target": predicted, "classes/source": 4.0}
+    return found if snd == "absent" else found | {"validator/snd": snd}
+
+
+@pytest.mark.parametrize(
+    "evaluations, index, note",
+    [
+        ([evaluation(0.1), evaluation(0.3), evaluation(0.3), evaluation(0.2)], 1, ""),  # of equals the first
+        ([evaluation(0.1), evaluation(None), evaluation(float("inf"))], 0, ""),  # not finite
+        (
+            [evaluation(0.1), evaluation(0.9, predicted=1.0), evaluation(0.2)],
+            2,
+            "1 of 3 evaluations are collapsed: not chosen by snd",
+        ),
+        (
+            [evaluation(0.9, 0.2, 1.0), evaluation(0.8, 0.4, 1.0)],
+            1,
+            "2 of 2 evaluations are collapsed: not chosen by snd; snd has no value to choose by: chosen by "
+            "source_val",
+        ),
+        (
+            [evaluation(0.1, 0.7), evaluation(0.1, 0.6)],
+            0,
+            "snd is the same for all: chosen by source_val",
+        ),
+        ([evaluation(0.1)], 0, ""),
+        ([{}, {}], 1, "snd has no value to choose by: chosen by last"),
+        (
+            [evaluation("absent", 0.7), evaluation("absent", 0.2)],
+            0,
+            "snd has no value to choose by: chosen by source_val",
+        ),
+    ],
+)
+def test_a_validator_chooses_among_what_can_be_believed(evaluations, index, note):
+    assert choose(evaluations, "snd") == (index, note)
+
+
+def test_the_other_ways_of_choosing():
+    found = [evaluation(0, 0.1), evaluation(0, 0.9, predicted=1.0), {}]
+    assert choose(found, "last") == (2, "") and choose(found, "source_val") == (1, "")
+    assert choose(found, "oracle") is None and choose([], "last") is None and choose([], "snd") is None

@@ -195,3 +195,37 @@ def mean_correlation(correlations: Sequence[float] | Float[np.ndarray, " n"]) ->
 def spearman(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
     """Spearman's correlation of two variables; NaN where one of them is constant."""
     return float(spearman_table(a[None], b[None], np.ones((1, len(a))))[0, 0, 0])
+
+
+def weighted_spearman(
+    score: Float[np.ndarray, " n"], accuracy: Float[np.ndarray, " n"], weighted_ranks: bool = False
+) -> float:
+    """Spearman's correlation in which what ranks high in either variable counts most; 0 for a constant one.
+
+    The weight is the square of the larger of both dense ranks over their maxima.
+    [Musgrave et al., arXiv:2208.07360; for validators]
+
+    Args:
+      score: finite.
+      accuracy: finite.
+      weighted_ranks: ranks are the cumulated weights below a value plus the mean rank within its ties, as the
+        paper's package has it; else equal values share their mean rank.
+    """
+    if np.ptp(score) == 0 or np.ptp(accuracy) == 0:
+        return 0.0
+    pair = (score, accuracy)
+    dense = np.stack([scipy.stats.rankdata(values, method="dense") for values in pair])
+    weight = (dense / dense.max(axis=1, keepdims=True)).max(axis=0) ** 2
+    if weighted_ranks:
+        rank = np.stack([_weighted_ranks(values, weight) for values in pair])
+    else:
+        rank = np.stack([scipy.stats.rankdata(values) for values in pair])
+    covariance = np.cov(rank, aweights=weight, ddof=0)
+    return float(covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1]))
+
+
+def _weighted_ranks(values: Float[np.ndarray, " n"], weight: Float[np.ndarray, " n"]) -> np.ndarray:
+    below = (weight[None, :] * (values[None, :] < values[:, None])).sum(axis=1)
+    ties = values[None, :] == values[:, None]
+    count = ties.sum(axis=1)
+    return below + (count + 1) / 2 * (weight[None, :] * ties).sum(axis=1) / count

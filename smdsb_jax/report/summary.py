@@ -19,21 +19,25 @@ from smdsb_jax.report.tables import Selected, per_class_table, summary_table
 from smdsb_jax.run import checkpoint
 from smdsb_jax.run.evaluation import eval_batch_size, jit_eval_step, labels_and_predictions
 from smdsb_jax.run.records import RECORDS
-from smdsb_jax.scores import SELECT_BY, names_of
+from smdsb_jax.scores import SELECT_BY, choice_of, names_of
 
 
 def selected_rows(workdir: str | Path) -> list[Selected]:
-    """Every stage's checkpoints by every way of choosing that has its score, with all their scores."""
+    """Every stage's checkpoints by every way of choosing that has its score, with all their scores.
+
+    The ways are those of `SELECT_BY`, and the run's own.
+    """
     rows = []
     with checkpoint.open_checkpoints(workdir) as checkpointer:
+        own = [checkpoint.info(checkpointer).config["select_by"]] if checkpointer.checkpoints else []
         stages = sorted({checkpoint.info(checkpointer, c.step).stage for c in checkpointer.checkpoints})
         for stage in stages:
-            for select_by in SELECT_BY:
+            for select_by in dict.fromkeys((*SELECT_BY, *own)):
                 with contextlib.suppress(ValueError):  # a score that no checkpoint has
-                    step = checkpoint.select(checkpointer, select_by, stage)
+                    step, note = checkpoint.chosen(checkpointer, select_by, stage)
                     found = checkpoint.info(checkpointer, step)
                     scores = {name: found.metrics[name] for name in names_of(found.metrics)}
-                    rows.append(Selected(stage, select_by, found.step, scores))
+                    rows.append(Selected(stage, select_by, found.step, scores, note))
     return rows
 
 
@@ -49,7 +53,7 @@ def write_summary(workdir: str | Path, allow: Collection[str] = ()) -> str:
     config, classes = models[-1].config, models[-1].classes
     test = labelled(load_target(config, classes).test)
     select_by = config.select_by
-    chosen = "last step" if select_by == "last" else SELECT_BY[select_by].title
+    chosen = "last step" if select_by == "last" else choice_of(select_by).title
     names = [f"stage {model.stage}, {chosen}" for model in models]
     title = f"{config.data.source} → {config.data.target}, target test"
     pictures.curves(workdir / "curves.png", workdir / RECORDS)
@@ -74,6 +78,7 @@ def write_summary(workdir: str | Path, allow: Collection[str] = ()) -> str:
         [
             f"\nScores in %, {config.data.source} → {config.data.target}:",
             summary_table(rows, select_by),
+            *(f"Stage {row.stage}: {row.note}." for row in rows if row.note),
             *by_class,
             "\nWritten:",
             *(f"  {workdir / name}" for name in written),

@@ -10,32 +10,35 @@ from jaxtyping import Int
 from smdsb_jax.markdown import markdown_table
 from smdsb_jax.metrics import confusion_matrix
 from smdsb_jax.registry import lookup
-from smdsb_jax.scores import SELECT_BY, title_of
+from smdsb_jax.scores import ROLES, SELECT_BY, choice_of, title_of
 from smdsb_jax.tasks import Task
 
 
 class Selected(NamedTuple):
-    """A checkpoint of one stage, how it was chosen (of `scores.SELECT_BY`), and its scores, in 0 … 1."""
+    """A checkpoint of one stage, how it was chosen (as `config.select_by`), and its scores, in 0 … 1."""
 
     stage: int
     select_by: str
     step: int
     scores: Mapping[str, float]
+    note: str = ""  # what a reader must know of the choice
 
 
 def summary_table(rows: Sequence[Selected], headline: str) -> str:
     """Markdown table of the selected checkpoints: a column per way of choosing, so that none is mixed up.
 
-    A way whose score was not measured, as of a target without labels, has none.
+    A way whose score was not measured, as of a target without labels, has none. Of validators there is the
+    headline's column at most, and no row.
 
     Raises:
       ValueError: an unknown way of choosing.
     """
     for row in rows:
-        lookup(SELECT_BY, row.select_by, "select_by")
+        if row.select_by != headline:
+            lookup(SELECT_BY, row.select_by, "select_by")
     found = {(row.stage, row.select_by): row for row in rows}
-    scores = list(dict.fromkeys(name for row in rows for name in row.scores))
-    ways = [name for name in SELECT_BY if any(row.select_by == name for row in rows)]
+    scores = [n for n in dict.fromkeys(n for row in rows for n in row.scores) if n.partition("/")[0] in ROLES]
+    ways = [name for name in titles(headline) if any(row.select_by == name for row in rows)]
     lines = []
     for stage in sorted({stage for stage, _ in found}):
         chosen = [found.get((stage, name)) for name in ways]
@@ -47,8 +50,9 @@ def summary_table(rows: Sequence[Selected], headline: str) -> str:
 
 
 def titles(headline: str) -> dict[str, str]:
-    """The titles of `SELECT_BY`; the headline's says so."""
-    return {k: f"{c.title}{' (headline)' if k == headline else ''}" for k, c in SELECT_BY.items()}
+    """The titles of `SELECT_BY` and of the headline, which says so."""
+    choices = {name: choice_of(name) for name in (*SELECT_BY, headline)}
+    return {k: f"{c.title}{' (headline)' if k == headline else ''}" for k, c in choices.items()}
 
 
 def per_class_table(

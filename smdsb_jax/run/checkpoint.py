@@ -22,7 +22,8 @@ from orbax.checkpoint import v1 as ocp
 
 from smdsb_jax.config import modernize
 from smdsb_jax.pseudo_labels import PseudoLabels
-from smdsb_jax.scores import SELECT_BY, value_of
+from smdsb_jax.run.records import RECORDS, read_records
+from smdsb_jax.scores import SELECT_BY, VALIDATOR, choice_of, choose, collapsed, value_of
 from smdsb_jax.state import TrainState, Tree, Variables
 
 Checkpointer: TypeAlias = ocp.training.Checkpointer
@@ -54,15 +55,17 @@ class Restored(NamedTuple):
 
 
 @contextlib.contextmanager
-def open_checkpoints(workdir: str | Path, keep: int | None = None) -> Iterator[Checkpointer]:
+def open_checkpoints(
+    workdir: str | Path, keep: int | None = None, select_by: str = "last"
+) -> Iterator[Checkpointer]:
     """The checkpoints of a run, written asynchronously; on leaving, what is being written is completed.
 
-    Kept are the `keep` latest, the last one of stage 1, and for each stage the best by each of `SELECT_BY`.
-    None: only to read; nothing is removed, for the run may be going on.
+    Kept are the `keep` latest, the last one of stage 1, and for each stage the best by each of `SELECT_BY`
+    and by `select_by`. None: only to read; nothing is removed, for the run may be going on.
     """
     policies = ocp.training.preservation_policies
     ranks: list[Callable[[Any], Any]] = [lambda m: (m["stage"] == 1, m["step"])]
-    scores = [choice.score for choice in SELECT_BY.values() if choice.score]
+    scores = [score for name in {*SELECT_BY, select_by} if (score := choice_of(name).score)]
     ranks += [functools.partial(_rank, stage, score) for stage in (1, 2) for score in scores]
     best = [policies.BestN(get_metric_fn=rank, n=1) for rank in ranks]
     # Orbax's own classes do not satisfy its protocols' static types
@@ -97,7 +100,8 @@ def open_checkpoints(workdir: str | Path, keep: int | None = None) -> Iterator[C
 def _rank(stage: int, score: str, metrics: Mapping[str, Any]) -> tuple:
     """Best first by a score within the stage; of equals the earlier, as a strict improvement selects."""
     found = value_of(metrics, score)
-    return metrics["stage"] == stage, -math.inf if found is None else found[1], -metrics["step"]
+    out = found is None or (score.startswith(f"{VALIDATOR}/") and collapsed(metrics))
+    return metrics["stage"] == stage, -math.inf if found is None or out else found[1], -metrics["step"]
 
 
 def save(
@@ -190,31 +194,66 @@ def _with_tuples(value: Any) -> Any:
     return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
+class Selected(NamedTuple):
+    """A checkpoint that was chosen."""
+
+    total_step: int
+    note: str  # of `scores.Chosen`
+
+
 def select(checkpointer: Checkpointer, select_by: str, stage: int | None = None) -> int:
-    """The total step of a stage's checkpoint.
+    """The total step of a stage's checkpoint, as `chosen` finds it."""
+    return chosen(checkpointer, select_by, stage).total_step
+
+
+def chosen(checkpointer: Checkpointer, select_by: str, stage: int | None = None) -> Selected:
+    """A stage's checkpoint by a way of choosing.
 
     Args:
       checkpointer: an open run.
-      select_by: of `SELECT_BY`: `last`, `source_val` or `oracle`.
+      select_by: of `SELECT_BY`, `last`, `source_val` or `oracle`, or a validator that was recorded.
       stage: 1 or 2; None: the latest there is.
 
     Raises:
-      ValueError: no such choice, or no checkpoint of the stage that has its score.
+      ValueError: no such choice, no checkpoint of the stage that has its score, or the best by a validator
+        was not kept.
     """
-    if select_by not in SELECT_BY:
-        raise ValueError(f"checkpoint {select_by!r} is not known: one of {', '.join(SELECT_BY)}, or a step.")
-    found: list[tuple[int, Any]] = [(c.step, c.metrics or {}) for c in checkpointer.checkpoints]
-    stage = max((m["stage"] for _, m in found), default=None) if stage is None else stage
-    of_stage = [(step, m) for step, m in found if m["stage"] == stage]
-    score = SELECT_BY[select_by].score
-    if score:
-        ranked = [(_rank(m["stage"], score, m), step) for step, m in of_stage if value_of(m, score)]
-    else:
-        ranked = [((step,), step) for step, _ in of_stage]
-    if not ranked:
-        what = f" with a score {score}" if of_stage else ""
+    found: dict[int, Any] = {c.step: c.metrics or {} for c in checkpointer.checkpoints}
+    validators = dict.fromkeys(
+        name.partition("/")[2] for m in found.values() for name in m if name.startswith(f"{VALIDATOR}/")
+    )
+    known = (*SELECT_BY, *validators)
+    if select_by not in known:
+        raise ValueError(f"checkpoint {select_by!r} is not known: one of {', '.join(known)}, or a step.")
+    stage = max((m["stage"] for m in found.values()), default=None) if stage is None else stage
+    of_stage = {step: m for step, m in found.items() if m["stage"] == stage}
+    if select_by in validators and of_stage:
+        of_stage = _recorded(checkpointer, stage, max(of_stage)) | of_stage
+    steps = sorted(of_stage)
+    found_best = choose([of_stage[step] for step in steps], select_by)
+    if found_best is None:
+        what = f" with a score {choice_of(select_by).score}" if of_stage else ""
         raise ValueError(f"{checkpointer.directory}: no checkpoint of stage {stage or 1}{what}.")
-    return max(ranked)[1]
+    best, note = steps[found_best.index], found_best.note
+    if best not in found:
+        raise ValueError(
+            f"{checkpointer.directory}: checkpoint {best}, the best of stage {stage} by {select_by}, was not "
+            f"kept. Train with --config.select_by={select_by}, or take {', '.join(SELECT_BY)}."
+        )
+    return Selected(best, note)
+
+
+def _recorded(checkpointer: Checkpointer, stage: int | None, until: int) -> dict[int, dict[str, Any]]:
+    """The evaluations of a stage that the run's records have, also those whose checkpoints are gone."""
+    path = Path(checkpointer.directory).parent / RECORDS
+    records = read_records(path) if path.exists() else []
+    return {
+        r["step"]: r for r in records if r["stage"] == stage and r["step"] <= until and VALIDATOR in _kinds(r)
+    }
+
+
+def _kinds(record: Mapping[str, Any]) -> set[str]:
+    return {name.partition("/")[0] for name in record}
 
 
 def restore(

@@ -103,12 +103,20 @@ def _nearest_rows(
     return jax.lax.map(lambda pair: nearest(pair[0], pair[1], 1)[:, 0], (got, stored))
 
 
-def labels_and_predictions(
+def labels_and_outputs(
     step: EvalStep, variables: Variables, split: Split, batch: int
-) -> tuple[Int[np.ndarray, "n *_"], Int[np.ndarray, "n *_"]]:
-    """True and predicted classes of a split: of its clouds, or of those points that the network got."""
-    (logits, _), rows = predict_split(step, variables, split.points, batch)
+) -> tuple[Int[np.ndarray, "n *_"], Predictions]:
+    """Labels and predictions of a split: of its clouds, or of those points that the network got."""
+    predictions, rows = predict_split(step, variables, split.points, batch)
     label = split.label
     if label.ndim > 1:
         label = np.take_along_axis(label, np.asarray(rows), axis=1)
-    return label, np.asarray(logits).argmax(axis=-1)
+    return label, predictions
+
+
+def labels_and_predictions(
+    step: EvalStep, variables: Variables, split: Split, batch: int
+) -> tuple[Int[np.ndarray, "n *_"], Int[np.ndarray, "n *_"]]:
+    """True and predicted classes of a split, as `labels_and_outputs`."""
+    label, found = labels_and_outputs(step, variables, split, batch)
+    return label, np.asarray(found.logits).argmax(axis=-1)

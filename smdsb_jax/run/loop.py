@@ -20,9 +20,15 @@ from smdsb_jax.files import only_writer
 from smdsb_jax.geometry.per_sample import DATA_AXIS
 from smdsb_jax.parts import Parts
 from smdsb_jax.pseudo_labels import Evidence, PseudoLabelRule, PseudoLabels
-from smdsb_jax.run import checkpoint, labelling
+from smdsb_jax.run import checkpoint, labelling, validation
 from smdsb_jax.run.checkpoint import Checkpointer
-from smdsb_jax.run.evaluation import EvalStep, eval_batch_size, jit_eval_step, labels_and_predictions
+from smdsb_jax.run.evaluation import (
+    EvalStep,
+    eval_batch_size,
+    jit_eval_step,
+    labels_and_outputs,
+    predict_split,
+)
 from smdsb_jax.run.records import Reporter, open_reporter
 from smdsb_jax.run.signals import stop_on_signal
 from smdsb_jax.run.workdir import last_checkpoint, load_variables, refuse_other_trajectory, write_config
@@ -100,7 +106,9 @@ def _train(
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.set_mesh(mesh))
         stack.enter_context(jax.default_matmul_precision(config.matmul_precision))
-        checkpointer = stack.enter_context(checkpoint.open_checkpoints(workdir, config.keep_checkpoints))
+        checkpointer = stack.enter_context(
+            checkpoint.open_checkpoints(workdir, config.keep_checkpoints, config.select_by)
+        )
         write_config(config, workdir)
         at = (last.stage, last.total_step) if last else (0, 0)
         run = Run(
@@ -203,7 +211,7 @@ def run_stage(
                 stage,
                 state,
                 labels,
-                scores,
+                {name: value for name, value in scores.items() if np.isfinite(value)},
                 config.to_dict(),
                 run.source.classes,
                 jax.device_get(pending) if pending else (),
@@ -250,13 +258,18 @@ def _headline(means: Mapping[str, float]) -> dict[str, float]:
 
 def _evaluate(run: Run, parts: Parts, variables: Variables) -> dict[str, float]:
     batch, classes = eval_batch_size(run.config), len(run.source.classes)
-    return {
-        f"{role}/{metric}": value
-        for role, split in splits_of(run.source, run.target).items()
-        for metric, value in parts.network.task.scores(
-            *labels_and_predictions(run.eval_step, variables, split, batch), classes
-        ).items()
-    }
+    scores, source_val = {}, None
+    for role, split in splits_of(run.source, run.target).items():
+        label, found = labels_and_outputs(run.eval_step, variables, split, batch)
+        prediction = np.asarray(found.logits).argmax(axis=-1)
+        measured = parts.network.task.scores(label, prediction, classes)
+        scores |= {f"{role}/{metric}": value for metric, value in measured.items()}
+        source_val = (label, found) if role == "source_val" else source_val
+    if source_val is None:  # its clouds have no labels
+        return scores
+    stored = validation.Stored(run.source.train.points, run.target.train.points)
+    predict = functools.partial(predict_split, run.eval_step, variables, batch=batch)
+    return scores | validation.scores(run.config, predict, stored, source_val, run.reporter.say)
 
 
 def start_stage(

@@ -9,6 +9,7 @@ import numpy as np
 
 from smdsb_jax.files import whole_file
 from smdsb_jax.markdown import markdown_table
+from smdsb_jax.scores import choice_of
 from smdsb_jax.sweep.differences import Cell, difference_lines
 from smdsb_jax.sweep.grid import Grid, Run, rows_by_encoder
 from smdsb_jax.sweep.measure import MEASURES
@@ -72,6 +73,11 @@ def row_names(
     return names
 
 
+def choices_of(grid: Grid) -> dict[str, str]:
+    """The measure's ways of choosing checkpoints and their titles, and the grid's own, as of a validator."""
+    return {grid.select_by: choice_of(grid.select_by).title} | dict(MEASURES[grid.measure].choices)
+
+
 def markdown(grid: Grid, found: Results, rows: Sequence[str], total: int) -> str:
     """All parts of the table.
 
@@ -89,7 +95,7 @@ def markdown(grid: Grid, found: Results, rows: Sequence[str], total: int) -> str
         f"different seeds; {found.runs} of {total} runs are done. {MISSING}: no run yet. The average is over "
         "the directions, of the seeds that have all of them.",
     ]
-    for selection, title in measure.choices.items():
+    for selection, title in choices_of(grid).items():
         lines = [["row", "stage", *columns, "runs"]]
         headline = selection == grid.select_by
         names = row_names(grid, found, rows, selection)
@@ -102,7 +108,7 @@ def markdown(grid: Grid, found: Results, rows: Sequence[str], total: int) -> str
                 lines.append(_published_line(grid, row))
         if headline:
             lines += [_published_line(grid, row) for row in grid.published if row not in rows]
-        several = headline and len(measure.choices) > 1
+        several = headline and len(choices_of(grid)) > 1
         parts += [
             f"## Checkpoint: {title}{' (headline)' if several else ''}",
             markdown_table(lines[0], lines[1:]),
@@ -110,7 +116,7 @@ def markdown(grid: Grid, found: Results, rows: Sequence[str], total: int) -> str
     if grid.contrasts:
         lines = difference_lines(found.values, grid.contrasts, grid.directions, grid.select_by)
         parts += [
-            f"## Paired differences, {measure.choices[grid.select_by]}",
+            f"## Paired differences, {choices_of(grid)[grid.select_by]}",
             DIFFERENCES,
             markdown_table(lines[0], lines[1:]),
         ]
@@ -136,13 +142,13 @@ def whole(grid: Grid, printed: Published) -> bool:
 def csv_text(grid: Grid, found: Results, rows: Sequence[str]) -> str:
     """One line per cell: `row,stage,checkpoint,direction,mean,std,count`, then the printed values.
 
-    Empty: not there. `checkpoint` is one of smdsb_jax.scores.SELECT_BY, or `published`; the printed
+    Empty: not there. `checkpoint` is a way of choosing, as config.select_by, or `published`; the printed
     averages are `average` and, computed anew, `average_recomputed`.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["row", "stage", "checkpoint", "direction", "mean", "std", "count"])
-    for selection in MEASURES[grid.measure].choices:
+    for selection in choices_of(grid):
         for row, stage in row_names(grid, found, rows, selection):
             for column in [*grid.directions, AVERAGE]:
                 values = cell_values(found, (row, stage or 0, selection, column), grid.directions)
@@ -174,5 +180,5 @@ def write_tables(grid: Grid, found: Results, total: int, workdir: Path) -> None:
         for row, p in grid.published.items()
     }
     measure = MEASURES[grid.measure]
-    title = f"{grid.title}: {measure.title}, {measure.choices[by]}, {found.runs} of {total} runs"
+    title = f"{grid.title}: {measure.title}, {choices_of(grid)[by]}, {found.runs} of {total} runs"
     draw_table(workdir / "table.png", title, columns, points, printed)

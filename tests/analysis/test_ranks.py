@@ -208,3 +208,18 @@ def test_an_undefined_value_has_no_interval():
 def test_correlations_are_averaged_as_atanh():
     assert ranks.mean_correlation([0.9, 0.1]) == pytest.approx(np.tanh(np.arctanh([0.9, 0.1]).mean()))
     assert ranks.mean_correlation([1.0, -1.0]) == 0 and ranks.mean_correlation([1.0]) == pytest.approx(0.9999)
+
+
+@pytest.mark.parametrize(
+    "accuracy, average, weighted",
+    [
+        ((2, 1, 4, 3, 5), 0.78055368, 0.85583710),
+        ((1, 2, 3, 5, 4), 0.57344708, 0.41082063),  # a swap at the top
+        ((2, 1, 3, 4, 5), 0.95333870, 0.99716591),  # at the bottom
+    ],
+)
+def test_the_weighted_correlation_minds_the_top(accuracy, average, weighted):
+    score, accuracy = np.arange(5.0), np.array(accuracy, float)
+    assert ranks.weighted_spearman(score, accuracy) == pytest.approx(average, abs=1e-8)
+    assert ranks.weighted_spearman(score, accuracy, weighted_ranks=True) == pytest.approx(weighted, abs=1e-8)
+    assert ranks.weighted_spearman(np.ones(5), accuracy) == 0.0

@@ -33,7 +33,8 @@ def test_the_rows_are_what_the_checkpoints_and_records_say(tiny_run):
         for selection in SELECT_BY:
             row = rows[stage, selection]
             record = scored[row.step]
-            assert row.scores == {name: record[name] for name in (SOURCE_VAL, TARGET_TEST)}
+            assert row.scores == {name: record[name] for name in row.scores}
+            assert {SOURCE_VAL, TARGET_TEST, "validator/snd"} <= row.scores.keys()
         assert rows[stage, "last"].step == 6
         for selection, name in (("source_val", SOURCE_VAL), ("oracle", TARGET_TEST)):
             best = max(scored, key=lambda step: (scored[step][name], -step))
@@ -69,6 +70,18 @@ def test_another_way_of_choosing_is_the_headline_and_what_is_drawn(tiny_run, tmp
     assert "stage 2, oracle: best on target test:" in text
     best = next(r for r in selected_rows(again) if (r.stage, r.select_by) == (2, "oracle"))
     assert smdsb_jax.load(again).step == best.step
+
+
+def test_a_validator_that_cannot_choose_says_who_did(tiny_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "train_step", step_without_network)
+    again = shutil.copytree(tiny_run, tmp_path / "run")
+    train_and_evaluate(tiny_config(select_by="snd", stage2__steps=7, eval_every=7), again)
+    rows = {(row.stage, row.select_by): row for row in selected_rows(again)}
+    for stage in (1, 2):  # networks of a few steps are collapsed
+        own, other = rows[stage, "snd"], rows[stage, "source_val"]
+        assert own.step == other.step and "are collapsed" in own.note and "by source_val" in own.note
+    model = smdsb_jax.load(again)
+    assert model.step == rows[2, "snd"].step and model.note == rows[2, "snd"].note
 
 
 def test_stage_1_alone_without_pretext_task_and_selection(tmp_path, monkeypatch):

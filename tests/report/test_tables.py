@@ -35,6 +35,9 @@ def test_summary_keeps_each_selection_in_its_column():
         ["2", "step", "600", "-", "450"],
     ]
     assert len({len(line) for line in table.splitlines()}) == 1
+    validated = {"target_test/accuracy": 0.5, "validator/snd": 3.0, "classes/target": 4.0}
+    own = summary_table([Selected(1, "last", 2, validated), Selected(1, "snd", 1, validated)], "snd")
+    assert "best by snd (headline)" in own and len(own.splitlines()) == 4  # a column, but no row
     with pytest.raises(ValueError, match="Known: last, oracle, source_val"):
         summary_table([Selected(1, "best", 1, {})], "last")
 

@@ -159,6 +159,42 @@ def test_retention_keeps_the_latest_the_end_of_stage_1_and_the_best_of_each_stag
     )
 
 
+SND = {  # total step: value, effective number of predicted classes of 4
+    1: (0.5, 4.0), 2: (0.7, 4.0), 3: (0.9, 1.0), 4: (0.7, 4.0), 5: (0.2, 4.0), 6: (0.1, 4.0),
+}  # fmt: skip
+
+
+def save_validated(checkpointer, total, snd, predicted):
+    metrics = {"validator/snd": snd, "classes/target": predicted, "classes/source": 4.0}
+    saving = checkpoint.save(checkpointer, total, 1, state_of(total), None, metrics, CONFIG, CLASSES)
+    saving.result()
+
+
+def test_the_best_by_the_runs_own_validator_is_kept_and_a_collapsed_one_does_not_win(tmp_path):
+    with open_checkpoints(tmp_path, keep=1, select_by="snd") as checkpointer:
+        for total, of_step in SND.items():
+            save_validated(checkpointer, total, *of_step)
+    with open_checkpoints(tmp_path) as checkpointer:
+        assert [c.step for c in checkpointer.checkpoints] == [1, 2, 6]  # the first has the best of no score
+        assert checkpoint.chosen(checkpointer, "snd") == (2, "")
+        with pytest.raises(ValueError, match="'bnm' is not known: one of last, source_val, oracle, snd,"):
+            checkpoint.select(checkpointer, "bnm")
+
+
+def test_a_best_checkpoint_that_was_not_kept_is_refused_by_the_records(tmp_path):
+    with open_checkpoints(tmp_path, keep=2) as checkpointer:
+        for total, of_step in SND.items():
+            save_validated(checkpointer, total, *of_step)
+    records = [
+        {"stage": 1, "step": step, "validator/snd": value, "classes/target": n, "classes/source": 4.0}
+        for step, (value, n) in SND.items()
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(f"{json.dumps(r)}\n" for r in records))
+    with open_checkpoints(tmp_path) as checkpointer:
+        with pytest.raises(ValueError, match=r"checkpoint 2, the best of stage 1 by snd, was not kept\."):
+            checkpoint.select(checkpointer, "snd")
+
+
 def test_an_unevaluated_checkpoint_is_the_last_but_never_the_best(tmp_path):
     with open_checkpoints(tmp_path, keep=1) as checkpointer:
         save_scores(checkpointer, 1, 1, 1, 0.0, 0.0)

@@ -1,5 +1,6 @@
 import csv
 import statistics
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,8 @@ from smdsb_jax.sweep.table import (
     Results,
     add,
     cell_values,
+    choices_of,
+    csv_text,
     markdown,
     mean_and_deviation,
     row_names,
@@ -124,3 +127,14 @@ def test_contrasts_are_shown_with_their_interval(tmp_path):
         and "| b minus a | 1 | +1.0 [+1.0, +1.0] | +1.0 [+1.0, +1.0] | 3 |" in text
     )
     assert "Paired" not in markdown(grid._replace(contrasts={}), found, ["a", "b"], 6)
+
+
+def test_a_validator_that_chooses_has_a_part_of_its_own_and_is_the_headline():
+    assert list(choices_of(tiny_grid())) == list(SELECT_BY)
+    found = Results()
+    run = Run("first", "c2b", 0, "", "", (), Path())
+    add(found, run, {("first", 2, "snd"): [70.0], ("first", 2, "last"): [60.0]})
+    text = markdown(tiny_grid(select_by="snd"), found, ["first"], 4)
+    own, last = text.index("## Checkpoint: best by snd (headline)"), text.index("## Checkpoint: last step")
+    assert own < text.index("70.0") < last < text.index("60.0")
+    assert "first,2,snd,c2b,70.0000" in csv_text(tiny_grid(select_by="snd"), found, ["first"])
