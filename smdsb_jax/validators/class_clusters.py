@@ -1,7 +1,7 @@
 """Whether the target's embeddings cluster as the network classifies them."""
 
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -49,6 +49,7 @@ def clusters_of(evidence: Evidence) -> Clustered:
     """
     from sklearn.cluster import KMeans
 
+    make: Any = KMeans  # its types are guessed from its defaults
     embedding = np.asarray(evidence.target.embedding, np.float64)
     logits = np.asarray(evidence.target.logits)
     predicted, classes = logits.argmax(axis=1), logits.shape[1]
@@ -59,5 +60,5 @@ def clusters_of(evidence: Evidence) -> Clustered:
         centers[name] = embedding[predicted == name].mean(axis=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fewer different embeddings than clusters
-        cluster = KMeans(classes, init=centers, n_init=1).fit_predict(embedding)
+        cluster = make(classes, init=centers, n_init=1).fit_predict(embedding)
     return Clustered(embedding, predicted, cluster)

@@ -16,7 +16,10 @@ def iwcv(evidence: Evidence) -> float:
 
     source, target, val = components(evidence)
     of_source, of_target = (
-        KernelDensity(bandwidth="scott").fit(found).score_samples(val) for found in (source, target)
+        KernelDensity(bandwidth=len(found) ** (-1 / (found.shape[1] + 4)))  # Scott's rule
+        .fit(found)
+        .score_samples(val)
+        for found in (source, target)
     )
     log = of_target - of_source
     weight = np.exp(log - log.max())

@@ -62,6 +62,7 @@ def test_a_pattern_of_runs_with_a_statistic_of_ones_own(runs):
         (("--workdir=notes",), "notes is not the workdir of a run: it has no checkpoints/. Give"),
         (("--workdir=absent*",), "absent* is not the workdir of a run"),
         (("--workdir=c2s,seed=1", "--figure=fig0"), "Did you mean 'fig"),
+        (("--workdir=c2s,seed=*", "--validators"), "No stage of a run has 3 evaluations with target scores"),
         (("--workdir=c2s,seed=1", "--statistic=skewnes"), "Did you mean 'skewness'?"),
         (
             ("--workdir=c2s,seed=1", "--statistic=mine:shape", *SMALL),

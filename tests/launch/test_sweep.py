@@ -29,8 +29,9 @@ def test_a_table_is_run_once_and_the_same_command_finds_it_done(folder):
     assert len(started(folder)) == 4 and "3/4 runs done; about" in done.stdout
     table = (folder / "runs" / "table.md").read_text()
     assert table in done.stdout and "4 of 4 runs are done" in table
-    again = run(folder, "--seeds=1")
+    again = run(folder, "--seeds=1", "--rank_by=snd")
     assert again.returncode == 0 and len(started(folder)) == 4
+    assert "Rows by snd at their headline checkpoint, mean of 2 runs each:" in again.stdout
     assert (folder / "runs" / "table.md").read_text() == table
 
 
@@ -79,6 +80,7 @@ def test_jobs_of_a_local_cluster(folder):
         ("table.py:selection.keep_ration=1", (), "Row 'second', c2b: field 'selection.keep_ration=1'"),
         ("table.py", ("--field=log_every=0",), "Row 'first', c2b: config.log_every = 0"),
         ("table.py", ("--directions=c2x",), "Row 'first', c2x: config option direction"),
+        ("table.py", ("--rank_by=dev",), "--rank_by 'dev': row 'first' records source_val, entropy"),
         ("table.py", ("--field=data.root=absent",), "config.data.root = 'absent': no such folder"),
     ],
 )
