@@ -5,7 +5,8 @@ python launch/sweep.py --table configs/tables.py:table1,data=embedded --workdir 
 
 table1, table2, table3: those of the paper [SM-DSB, arXiv:2504.15796], beside its printed values. methods:
 every method with and without SM-DSB. hosts: each host with other selections, and with a smaller pretext
-weight instead. selection, statistics, agreement: those of docs/.
+weight instead. selection, statistics, agreement: those of docs/. alpha,
+keep_ratio: the paper's figures 8 to 10.
 data=pointda takes the published protocol in six directions (table2: PointSegDA's, in twelve); data=embedded
 the same rows on the embedded clouds, at budget=study, in two. A row is the options of the configuration
 file's argument, then fields.
@@ -190,6 +191,18 @@ def agreement(full: bool) -> Grid:
     return _grid("Agreement of the saliency modes", rows, full)._replace(measure="agreement")
 
 
+def alpha(full: bool) -> Grid:
+    """The paper's figure 8: how much the radius counts in the saliency."""
+    rows: Rows = {f"alpha {a:g}": [*SMDSB, f"saliency.alpha={a}"] for a in (0.0, 0.5, 1.0, 2.0, 3.0, 6.0)}
+    return _grid("Alpha of the saliency", rows, full)
+
+
+def keep_ratio(full: bool) -> Grid:
+    """Its figures 9 and 10: which share of the samples takes part."""
+    rows: Rows = {f"keep {k / 10:g}": [*SMDSB, f"selection.keep_ratio={k / 10}"] for k in range(1, 11)}
+    return _grid("Kept share", rows, full)._replace(fields=(f"eval_every={1250 if full else 25}",))
+
+
 def _grid(title: str, rows: Rows, full: bool) -> Grid:
     if full:
         return Grid(f"{title}, PointDA-10", "configs/pointda.py", rows, tuple(pointda.DIRECTIONS))
@@ -206,4 +219,6 @@ TABLES: dict[str, tuple[Callable[[bool], Grid], str]] = {  # name → table, its
     "selection": (selection, "embedded"),
     "statistics": (statistics, "embedded"),
     "agreement": (agreement, "embedded"),
+    "alpha": (alpha, "embedded"),
+    "keep_ratio": (keep_ratio, "embedded"),
 }

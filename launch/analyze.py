@@ -41,7 +41,8 @@ EVERY = flags.DEFINE_boolean(
 FIGURE = flags.DEFINE_multi_string(
     "figure",
     list(BY_DEFAULT),
-    f"Which to draw, of: {', '.join(FIGURES)}; or your own, as my_module:my_figure. May be repeated.",
+    "Which to draw; or your own, as my_module:my_figure. May be repeated. Known:\n"
+    + "\n".join(f"{name}: {drawing.title}" for name, drawing in FIGURES.items()),
 )
 KEEP_RATIO = flags.DEFINE_float("keep_ratio", 0.7, "Of the samples, for what selection is worth.", 0.01, 1.0)
 ALLOW = flags.DEFINE_multi_string(

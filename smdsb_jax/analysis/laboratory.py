@@ -144,7 +144,7 @@ def _conclude(
     title = title if examined else "Figures"
     what = _what_was_run(found, settings)
     report = write_report(
-        out / "report.html", title, what, rows, examined, drawn.paths, checks, [*summary, *drawn.notes]
+        out / "report.html", title, what, rows, examined, drawn.captions, checks, [*summary, *drawn.notes]
     )
     for line in summary:
         say(line)

@@ -26,7 +26,7 @@ def write_report(
     config_text: str,
     leaderboard: Sequence[Mapping[str, Value]],
     examined: Sequence[Examined],
-    figures: Sequence[Path],
+    figures: Mapping[Path, str],
     checks: Sequence[Mapping[str, Value]] = (),
     summary: Sequence[str] = (),
 ) -> Path:
@@ -39,7 +39,8 @@ def write_report(
       leaderboard: a row per group, stage, domain, statistic and measure (those text columns, `stage` a
         number); numbers may have companions `NAME_low95` and `NAME_high95`; None and NaN are shown as –.
       examined: the checkpoints, in the order in which they are offered.
-      figures: SVG and PNG files, of two with one stem the SVG; a CSV of their numbers is passed over.
+      figures: SVG and PNG files and their captions, of two with one stem the SVG; a CSV of their numbers is
+        passed over.
       checks: rank correlations of measures with other definitions and estimates of the same.
       summary: sentences to begin with.
 
@@ -152,17 +153,17 @@ def _table(rows: Sequence[Mapping[str, Value]]) -> str:
     return f'<div class="card scroll" tabindex="0">{table}</div>'
 
 
-def _figures(paths: Sequence[Path]) -> str:
+def _figures(captions: Mapping[Path, str]) -> str:
     """The files as images that lie in the page itself."""
-    paths = [path for path in paths if path.suffix != ".csv"]
+    paths = [path for path in captions if path.suffix != ".csv"]
     of_stem = {path.stem: path for path in sorted(paths, key=lambda path: path.suffix == ".svg")}
     images = []
     for stem in dict.fromkeys(path.stem for path in paths):
         path = of_stem[stem]
         if path.suffix not in MIME:
             raise ValueError(f"{path} cannot be put into the report: give SVG or PNG files.")
-        name = html.escape(stem.replace("_", " "))
+        caption = html.escape(captions[path])
         data = base64.b64encode(path.read_bytes()).decode("ascii")
-        image = f'<img src="data:{MIME[path.suffix]};base64,{data}" alt="{name}">'
-        images.append(f"<figure>{image}<figcaption>{name}</figcaption></figure>")
+        image = f'<img src="data:{MIME[path.suffix]};base64,{data}" alt="{caption}">'
+        images.append(f"<figure>{image}<figcaption>{caption}</figcaption></figure>")
     return "\n".join(images) or "<p>None was drawn.</p>"

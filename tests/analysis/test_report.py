@@ -36,6 +36,7 @@ def rows():
 
 
 def write(folder, figures=(), **changed):
+    figures = {path: path.stem.replace("_", " ") for path in figures}
     given = {"leaderboard": rows(), "examined": checkpoints(), "config_text": f"seed: 0\n{NASTY}"} | changed
     return report.write_report(folder / "deep" / "report.html", f"Trial {NASTY}", figures=figures, **given)
 

@@ -6,12 +6,22 @@ from typing import Any, NamedTuple
 
 from smdsb_jax.analysis.figures.base import Draw, Drawing, Drawn, Material, Row, write_figure, write_table
 from smdsb_jax.analysis.figures.conflict import conflict
+from smdsb_jax.analysis.figures.confusions import confusions
+from smdsb_jax.analysis.figures.embedding import embedding
+from smdsb_jax.analysis.figures.label_shift import label_shift
 from smdsb_jax.analysis.figures.saliency_levels import saliency_levels
+from smdsb_jax.analysis.figures.sweeps import alpha, keep_ratio, keep_ratio_over_steps
 from smdsb_jax.registry import FUNCTION, lookup
 
 FIGURES: dict[str, Drawing] = {
-    "fig1": Drawing(conflict, examines=True),  # does the selecting statistic tell who helps?
-    "fig5": Drawing(saliency_levels, examines=True),  # what low and high skewness look like
+    "fig1": Drawing(conflict, "gain and oracle cosine over skewness", examines=True),
+    "fig3": Drawing(confusions, "confusion of runs side by side, and the gain of each class"),
+    "fig5": Drawing(saliency_levels, "clouds of little and of much skewness", examines=True),
+    "fig7": Drawing(label_shift, "skewness under pseudo-labels and under true ones"),
+    "fig8": Drawing(alpha, "accuracy over alpha of the saliency, of a sweep"),
+    "fig9": Drawing(keep_ratio_over_steps, "accuracy over the kept share over training, of a sweep"),
+    "fig10": Drawing(keep_ratio, "accuracy over the kept share in each direction, of a sweep"),
+    "fig11": Drawing(embedding, "embeddings of both domains in two dimensions"),
 }
 
 
@@ -28,8 +38,13 @@ def find_figure(name: str) -> Drawing:
 class Written(NamedTuple):
     """What was drawn."""
 
-    paths: list[Path]  # SVG, PNG and CSV
+    captions: dict[Path, str]  # of each file, SVG, PNG and CSV
     notes: list[str]  # what the figures say in sentences, each with the figure's name
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files."""
+        return list(self.captions)
 
 
 def draw(
@@ -40,16 +55,18 @@ def draw(
     Raises:
       ValueError: no figure of this name (nothing has been drawn).
     """
-    written = Written([], [])
+    written = Written({}, [])
     for name, drawing in {name: find_figure(name) for name in names}.items():
         try:
             drawn = drawing.draw(material)
         except ValueError as error:
             say(f"Figure {name} is left out: {error}")
             continue
-        written.paths.extend(write_figure(name.rpartition(":")[2], drawn, folder))
+        paths = write_figure(name.rpartition(":")[2], drawn, folder)
         for key, one in drawn.items():
             where = f"{name}, {key}" if len(drawn) > 1 else name
+            caption = f"{where}: {drawing.title}" if drawing.title else where
+            written.captions.update(dict.fromkeys(paths[key], caption))
             written.notes.extend(f"{where}: {note}" for note in one.notes)
     for note in written.notes:
         say(note)

@@ -39,18 +39,19 @@ class Drawing(NamedTuple):
     """A figure of the catalogue; where data lack, `draw` raises ValueError with the remedy."""
 
     draw: Draw
+    title: str = ""  # what it shows, in a line, for its caption and `--help`
     examines: bool = False  # needs `Material.examined`: gradients are measured first, for minutes
 
 
-def write_figure(name: str, drawn: Mapping[str, Drawn], folder: Path) -> list[Path]:
-    """`name.svg`, `.png` and `.csv`; of several pictures each with its key behind the name."""
-    paths: list[Path] = []
+def write_figure(name: str, drawn: Mapping[str, Drawn], folder: Path) -> dict[str, list[Path]]:
+    """`name.svg`, `.png` and `.csv` by the picture's key; of several each has its key behind the name."""
+    paths: dict[str, list[Path]] = {}
     for key, one in drawn.items():
         stem = name if len(drawn) == 1 else re.sub(r"[^\w.-]+", "_", f"{name} {key}")
-        for end in ("svg", "png"):
-            paths.append(folder / f"{stem}.{end}")
-            save(one.figure, paths[-1])
-        paths.append(write_table(folder / f"{stem}.csv", one.table))
+        images = [folder / f"{stem}.{end}" for end in ("svg", "png")]
+        for path in images:
+            save(one.figure, path)
+        paths[key] = [*images, write_table(folder / f"{stem}.csv", one.table)]
     return paths
 
 
