@@ -113,6 +113,7 @@ def test_the_library_imports_neither_torch_nor_pyplot_nor_its_tests_tools():
 
 def test_every_third_party_import_is_a_requirement():
     names = {"ml_collections": "ml-collections", "absl": "absl-py", "orbax": "orbax-checkpoint"}
+    names["sklearn"] = "scikit-learn"
     required = re.findall(r"^[A-Za-z][\w-]*", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
     for path in [*PACKAGE.rglob("*.py"), *(ROOT / "launch").glob("*.py"), *(ROOT / "configs").glob("*.py")]:
         if path.is_relative_to(REBUILDS) and path.name != "__init__.py":

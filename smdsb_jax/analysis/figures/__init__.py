@@ -4,12 +4,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from smdsb_jax.analysis.figures.anm import anm
 from smdsb_jax.analysis.figures.base import Draw, Drawing, Drawn, Material, Row, write_figure, write_table
 from smdsb_jax.analysis.figures.conflict import conflict
+from smdsb_jax.analysis.figures.dropping import dropping
 from smdsb_jax.analysis.figures.saliency_levels import saliency_levels
 from smdsb_jax.registry import FUNCTION, lookup
 
 FIGURES: dict[str, Drawing] = {
+    "anm": Drawing(anm, examines=True, lengthy=True),  # does skewness look like the cause of conflict?
+    "dropping": Drawing(dropping),  # is the saliency map right?
     "fig1": Drawing(conflict, examines=True),  # does the selecting statistic tell who helps?
     "fig5": Drawing(saliency_levels, examines=True),  # what low and high skewness look like
 }

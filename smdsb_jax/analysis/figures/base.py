@@ -40,6 +40,7 @@ class Drawing(NamedTuple):
 
     draw: Draw
     examines: bool = False  # needs `Material.examined`: gradients are measured first, for minutes
+    lengthy: bool = False  # takes a minute a checkpoint by itself: drawn only where it is asked for
 
 
 def write_figure(name: str, drawn: Mapping[str, Drawn], folder: Path) -> list[Path]:
