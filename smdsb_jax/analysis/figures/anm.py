@@ -1,5 +1,6 @@
 """Additive noise models: does skewness look like the cause of conflict, and would it if it were not?"""
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -36,6 +37,14 @@ WAYS: dict[str, tuple[Regressor, Marginals]] = {  # as the paper has it; for con
 PAPER = (0.16, 0.25)  # skewness → conflict and back   [SM-DSB, arXiv:2504.15796]
 FEWEST = 20  # source samples
 DIRECTIONS = {"forward": "skewness → conflict", "backward": "conflict → skewness"}
+
+
+class Amounts(NamedTuple):
+    """How much is computed of a checkpoint."""
+
+    subsamples: int
+    points: int  # of a subsample, and of the p-values
+    permutations: int
 
 
 class Found(NamedTuple):
@@ -80,19 +89,19 @@ def anm(
             f"it needs the statistic skewness and one of the measures {', '.join(CONFLICTS)} of {FEWEST} "
             "source samples: examine with these, and more samples."
         )
-    options = {"subsamples": subsamples, "points": points}
-    drawn = {name: _picture(own, name, options, permutations) for name, own in groups.items()}
+    amounts = Amounts(subsamples, points, permutations)
+    drawn = {name: _picture(own, name, amounts) for name, own in groups.items()}
     first = next(iter(drawn))
     drawn[first] = drawn[first]._replace(notes=[_worth_of_the_papers(calibration), *drawn[first].notes])
     return drawn
 
 
-def _picture(examined: Sequence[Examined], title: str, options: dict[str, int], permutations: int) -> Drawn:
+def _picture(examined: Sequence[Examined], title: str, amounts: Amounts) -> Drawn:
     measures = [name for name in CONFLICTS if all(name in e.measures for e in examined)]
     figure = Figure(figsize=(2.6 + 2.1 * len(measures), 7.6), layout="constrained")
     table, notes = list[Row](), list[str]()
     for axes, (way, (regress, marginals)) in zip(figure.subplots(len(WAYS), 1), WAYS.items(), strict=True):
-        found = {m: _score(examined, m, regress, marginals, options, permutations) for m in measures}
+        found = {m: _score(examined, m, regress, marginals, amounts) for m in measures}
         for at, (measure, one) in enumerate(found.items()):
             _bars(axes, at, one)
             table += _rows(examined, way, measure, one)
@@ -118,18 +127,21 @@ def _score(
     measure: str,
     regress: Regressor,
     marginals: Marginals,
-    options: dict[str, int],
-    permutations: int,
+    amounts: Amounts,
 ) -> Found:
     pairs, shuffled, p = [], [], []
     for e in examined:
         both = np.stack([e.scores["skewness"], -e.measures[measure]])[:, e.domain == SOURCE]
         x, y = both[:, np.isfinite(both).all(axis=0)].astype(np.float64)
-        pairs.append(subsampled(x, y, regress, marginals, **options))
-        shuffled.append(subsampled(x, y, regress, marginals, shuffled=True, **options))
-        rows = np.random.default_rng(0).permutation(len(x))[: options["points"]]
+        sub = functools.partial(
+            subsampled, x, y, regress, marginals, subsamples=amounts.subsamples, points=amounts.points
+        )
+        pairs.append(sub())
+        shuffled.append(sub(shuffled=True))
+        rows = np.random.default_rng(0).permutation(len(x))[: amounts.points]
         x, y = marginals(x[rows]), marginals(y[rows])
-        p.append(tuple(permutation_p(*of, regress, permutations=permutations) for of in ((x, y), (y, x))))
+        refute = functools.partial(permutation_p, regress=regress, permutations=amounts.permutations)
+        p.append((refute(x, y), refute(y, x)))
     return Found(np.concatenate(pairs), np.concatenate(shuffled), p)
 
 
