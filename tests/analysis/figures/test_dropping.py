@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,7 +7,6 @@ import scipy.stats
 
 from smdsb_jax.analysis.dropping import CRITICAL, HIGHEST, LOWEST, RANDOM
 from smdsb_jax.analysis.figures import FIGURES, Material, write_table
-from smdsb_jax.analysis.figures import dropping as figure
 from smdsb_jax.analysis.figures.dropping import dropping, rank_correlation
 
 
@@ -61,7 +62,8 @@ def test_a_run_of_other_labels_or_too_few_points_is_left_out(longer_runs, monkey
         network = model.network._replace(task=model.network.task._replace(per_point=True))
         return model._replace(network=network)
 
-    load = figure.load
-    monkeypatch.setattr(figure, "load", of_points)
+    module = sys.modules[dropping.__module__]
+    load = module.load
+    monkeypatch.setattr(module, "load", of_points)
     with pytest.raises(ValueError, match="labels points, which cannot be dropped"):
         dropping(Material([longer_runs[1]]))
