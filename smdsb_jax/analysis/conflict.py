@@ -213,8 +213,10 @@ def _by_name(
         measures.leave_one_out_first_order, total_oracle=g[TOTAL, ORACLE], total_squared=g[TOTAL, TOTAL],
         oracle_squared=g[ORACLE, ORACLE],
     )  # fmt: skip
+    pretext_squared = max(h[TOTAL, TOTAL] - 2 * h[CLASS, TOTAL] + h[CLASS, CLASS], 0.0)  # of g_s = g - g_c
     cosines = {
         "cos_c": each(lambda p, q: measures.cosine(p, q, h[CLASS, CLASS]), s_class, squared),
+        "cos_s": each(lambda p, q: measures.cosine(p, q, pretext_squared), s_total - s_class, squared),
         "cos_o": each(lambda p, q: measures.cosine(p, q, h[ORACLE, ORACLE]), s_oracle, squared),
     }
     found = {

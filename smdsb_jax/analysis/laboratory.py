@@ -24,8 +24,8 @@ from smdsb_jax.analysis.subject import Located, Subject, find_checkpoints, has_p
 from smdsb_jax.config import flatten
 from smdsb_jax.statistics import STATISTICS, Score, find_statistic
 
-DEFINITION = 2  # of the measures and their draws: 2 since the class gradient of stage 2 has the target's too
-BY_DEFAULT = tuple(name for name, drawing in FIGURES.items() if drawing.examines)  # no more to compute
+DEFINITION = 3  # of the measures and their draws: 3 since cos_s is among them
+BY_DEFAULT = tuple(name for name, d in FIGURES.items() if d.examines and not d.lengthy)  # no more to compute
 CHECKS = (  # (of, with): the same by another definition, or by an estimate
     ("dot_o, coupled", "dot_o, frozen_batch"),
     ("dot_o, coupled", "dot_o, running"),

@@ -112,6 +112,7 @@ def test_every_measure_is_that_of_plain_gradients(plain, batches, measured):
         "dot_c": [s @ g_c for s in coupled],
         "dot_o": [s @ g_o for s in coupled],
         "cos_c": [cos(s, c) for s in alone],
+        "cos_s": [cos(s, own_source + own_target) for s in alone],
         "cos_o": [cos(s, o) for s in alone],
         "gain": [cos(c + s, o) - cos(c, o) for s in alone],
         "loo": [cos(h, o) - cos(h - s, o) for s in shares],

@@ -87,7 +87,7 @@ def test_the_leaderboard_holds_all_that_the_text_names(followed):
     assert {f"{name}_low95" for name in ("spearman", "kendall", "partial", "kept_low")} < set(table)
     # the interval of the measures of which mini-batches are drawn is there too
     own = table[(table.statistic == "my_statistics:half_mass") & (table.domain == "target")]
-    assert len(own) == 7 and own.spearman_low95.notna().all() and (own.side == "low").all()
+    assert len(own) == 8 and own.spearman_low95.notna().all() and (own.side == "low").all()
     assert table[table.statistic == "loss"].partial.isna().all()
     assert len(names["of_target"]) == len(STATISTICS) + 3
     assert "80 + 80 samples in mini-batches of 16" in said and "dot_o: skewness Spearman" in said

@@ -48,7 +48,7 @@ def test_a_pattern_of_runs_with_a_statistic_of_ones_own(runs):
     assert lines[-1].startswith("Written: lab/report.html; lab/leaderboard.csv, ")
     table = pd.read_csv(runs / "lab" / "leaderboard.csv")
     assert set(table.statistic) == {*STATISTICS, "mine:half_mass", "reference: cos_c", "oracle: cos_o"}
-    assert len(table) == 3 * (len(STATISTICS) + 3) * 7 and set(table.samples) == {8}
+    assert len(table) == 3 * (len(STATISTICS) + 3) * 8 and set(table.samples) == {8}
     own = table[(table.statistic == "oracle: cos_o") & (table.measure == "cos_o")]
     assert (own.spearman > 0.999).all()  # not NaN, as of gradients that are all alike
     assert [p.name for p in (runs / "lab" / "figures").glob("*.svg")] == ["fig1.svg"]

@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from smdsb_jax.analysis.figures.anm import anm
 from smdsb_jax.analysis.figures.base import Draw, Drawing, Drawn, Material, Row, write_figure, write_table
 from smdsb_jax.analysis.figures.conflict import conflict
 from smdsb_jax.analysis.figures.confusions import confusions
+from smdsb_jax.analysis.figures.dropping import dropping
 from smdsb_jax.analysis.figures.embedding import embedding
 from smdsb_jax.analysis.figures.label_shift import label_shift
 from smdsb_jax.analysis.figures.saliency_levels import saliency_levels
@@ -22,6 +24,8 @@ FIGURES: dict[str, Drawing] = {
     "fig9": Drawing(keep_ratio_over_steps, "accuracy over the kept share over training, of a sweep"),
     "fig10": Drawing(keep_ratio, "accuracy over the kept share in each direction, of a sweep"),
     "fig11": Drawing(embedding, "embeddings of both domains in two dimensions"),
+    "anm": Drawing(anm, "does skewness look like the cause of conflict?", examines=True, lengthy=True),
+    "dropping": Drawing(dropping, "accuracy as salient points are dropped: is the map right?"),
 }
 
 

@@ -41,6 +41,7 @@ class Drawing(NamedTuple):
     draw: Draw
     title: str = ""  # what it shows, in a line, for its caption and `--help`
     examines: bool = False  # needs `Material.examined`: gradients are measured first, for minutes
+    lengthy: bool = False  # takes a minute a checkpoint by itself: drawn only where it is asked for
 
 
 def write_figure(name: str, drawn: Mapping[str, Drawn], folder: Path) -> dict[str, list[Path]]:
