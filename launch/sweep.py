@@ -17,9 +17,10 @@ from smdsb_jax.flags import parse_flags, stop, user_errors
 from smdsb_jax.run.signals import stop_on_signal
 from smdsb_jax.sweep.cluster import CLUSTERS, open_cluster
 from smdsb_jax.sweep.grid import grid_runs, load_grid
-from smdsb_jax.sweep.loop import Start, here, sweep
+from smdsb_jax.sweep.loop import Outcome, Start, here, sweep
 from smdsb_jax.sweep.plan import check_data, make_plan, plan_text
 from smdsb_jax.sweep.ranking import check_rank_by, ranking_text
+from smdsb_jax.sweep.reverse import REVERSE, reverse_grid, reversed_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAIN = ROOT / "launch" / "train.py"
@@ -32,7 +33,10 @@ PARALLEL = flags.DEFINE_integer("parallel", None, "Runs at a time; none: 1, with
 CLUSTER = flags.DEFINE_enum("cluster", None, CLUSTERS, "Jobs through submitit; none: one after the other.")
 SLURM = flags.DEFINE_list("slurm", [], "Options of sbatch, as partition=gpu,gres=gpu:1,time=1440 (minutes).")
 RANK_BY = flags.DEFINE_string(
-    "rank_by", None, "A recorded validator, or source_val: which row one would take without target labels."
+    "rank_by",
+    None,
+    "Which row one would take without target labels: by a recorded validator, source_val or reverse (which "
+    "trains once more for each run).",
 )
 DRY_RUN = flags.DEFINE_boolean("dry_run", False, "Print the plan alone.")
 
@@ -62,6 +66,11 @@ def main(_: list[str]) -> int:
         if CLUSTER.value:
             start = Start(*open_cluster(CLUSTER.value, SLURM.value, workdir, ROOT, TRAIN))
         outcome = sweep(grid, plan, workdir, start, parallel, stopping)
+        if RANK_BY.value == REVERSE and not outcome.stopped:
+            second = make_plan(reversed_runs(make_plan([planned.run for planned in plan])))
+            print(f"\nReverse validation\n{plan_text(second, parallel)}", flush=True)
+            back = sweep(reverse_grid(grid), second, workdir / REVERSE, start, parallel, stopping)
+            outcome = Outcome(outcome.failed | back.failed, back.stopped)
     print("\n" + (workdir / "table.md").read_text(encoding="utf-8"))
     if RANK_BY.value:
         print(ranking_text(make_plan([planned.run for planned in plan]), RANK_BY.value))

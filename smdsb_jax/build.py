@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from smdsb_jax.augment import Augment
 from smdsb_jax.config import Config
 from smdsb_jax.datasets.domain import UNLABELLED, Domain, with_classes
+from smdsb_jax.datasets.labels import with_labels
 from smdsb_jax.defaults import find_entry, make
 from smdsb_jax.network import Network, init_network
 from smdsb_jax.optimizer import build_optimizer
@@ -199,10 +200,12 @@ def load_target(config: Config, classes: tuple[str, ...]) -> Domain:
 
 
 def load_domain(config: Config, role: str) -> Domain:
-    """The `source` or `target` domain of `config.data`."""
+    """The `source` or `target` domain of `config.data`; the source with its `source_labels`, if it has such."""
     load = find_entry("data", config.data.name)
     own = {name: config.data[name] for name in options(load)}
-    return load(config.data.root, config.data[role], points=config.data.points, **own)
+    domain = load(config.data.root, config.data[role], points=config.data.points, **own)
+    other = config.data.source_labels if role == "source" else ""
+    return with_labels(domain, other) if other else domain
 
 
 def jit_at_precision(config: Config, function: Callable[..., Any]) -> Any:

@@ -34,7 +34,7 @@ OWN_ENTRIES: dict[str, Kind] = {
     "pseudo_labels": function_returning(PseudoLabelRule),
 }
 OWN_FIELDS: dict[str, tuple[str, ...]] = {
-    "data": ("name", "root", "source", "target", "extra_classes", "points", "subsample"),
+    "data": ("name", "root", "source", "target", "source_labels", "extra_classes", "points", "subsample"),
     "task": ("name",),
     "encoder": ("name",),
     "pretext": ("name", "weight", "on_source"),
@@ -52,6 +52,7 @@ def default_config() -> ConfigDict:
     config.data.root = ""  # folder of the data set; the embedded one needs none
     config.data.source = "catalog"  # labelled domain
     config.data.target = "scan"  # unlabelled domain; its labels are read for evaluation only
+    config.data.source_labels = ""  # npz with others for the source's clouds, as reverse validation gives
     config.data.extra_classes = "refuse"  # of the target, beyond the source's; unlabelled: trained on as such
     config.data.points = 1024  # points per cloud that the network sees
     config.data.subsample = "fps"  # fps (DefRec's loader), uniform (Self-dist) or first (PointDAN)

@@ -1,7 +1,7 @@
 """Which row of a table one would take without target labels: rows by the value of a validator."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from smdsb_jax.markdown import markdown_table
 from smdsb_jax.report.summary import selected_rows
 from smdsb_jax.scores import choice_of, collapsed, value_of
 from smdsb_jax.sweep.plan import Planned
+from smdsb_jax.sweep.reverse import REVERSE
 
 
 class Found(NamedTuple):
@@ -39,7 +40,7 @@ def check_rank_by(rank_by: str, plan: Sequence[Planned]) -> None:
     """
     for planned in plan:
         known = ("source_val", *recorded_validators(planned.config))
-        if rank_by not in known:
+        if rank_by not in (REVERSE, *known):
             raise ValueError(
                 f"--rank_by {rank_by!r}: row {planned.run.row!r} records {', '.join(known)}. Add it with "
                 "--field \"validators.names=('infomax', …)\"."
@@ -47,15 +48,24 @@ def check_rank_by(rank_by: str, plan: Sequence[Planned]) -> None:
 
 
 def found_in(workdir: Path, select_by: str, rank_by: str) -> Found:
-    """Of the last stage of a finished run."""
-    rows = [row for row in selected_rows(workdir) if row.select_by == select_by]
-    scores = max(rows, key=lambda row: row.stage).scores if rows else {}
-    value, score = (value_of(scores, name) for name in (choice_of(rank_by).score, "target_test"))
+    """Of the last stage of a finished run; by `reverse` the value is its second run's score."""
+    scores = _last(workdir, select_by)
+    score = value_of(scores, "target_test")
+    if rank_by == REVERSE:
+        second = workdir / REVERSE
+        value = value_of(_last(second, select_by) if second.is_dir() else {}, "target_test")
+    else:
+        value = value_of(scores, choice_of(rank_by).score)
     return Found(
         math.nan if value is None else value[1],
         math.nan if score is None else 100 * score[1],
         collapsed(scores),
     )
+
+
+def _last(workdir: Path, select_by: str) -> Mapping[str, float]:
+    rows = [row for row in selected_rows(workdir) if row.select_by == select_by]
+    return max(rows, key=lambda row: row.stage).scores if rows else {}
 
 
 def rank(plan: Sequence[Planned], rank_by: str) -> tuple[list[Ranked], int]:

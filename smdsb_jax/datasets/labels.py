@@ -1,0 +1,42 @@
+"""Labels of a domain's clouds in a file of their own, in place of those that the data have."""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from smdsb_jax.datasets.domain import SPLITS, Domain
+from smdsb_jax.files import whole_file
+
+
+def write_labels(path: Path, labels: Mapping[str, np.ndarray]) -> None:
+    """`train`, `val` and `test`, in stored order: integers, indices into the classes."""
+    with whole_file(path) as part, part.open("wb") as file:
+        np.savez_compressed(file, **{split: np.asarray(labels[split], np.int32) for split in SPLITS})
+
+
+def with_labels(domain: Domain, path: str) -> Domain:
+    """The domain with the labels of such a file.
+
+    Raises:
+      ValueError: it cannot be read, or is of other clouds or classes.
+    """
+    where = f"config.data.source_labels = {path!r}"
+    try:
+        with np.load(Path(path).expanduser(), allow_pickle=False) as saved:
+            labels = {split: saved[split] for split in SPLITS}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{where} cannot be read ({error}). Give an npz of {', '.join(SPLITS)}.") from error
+    for split in SPLITS:
+        found, wanted = labels[split], getattr(domain, split).label
+        if found.shape != wanted.shape or found.dtype.kind not in "iu":
+            raise ValueError(
+                f"{where}: {split} is {found.dtype} {found.shape}, and {domain.name} has labels of shape "
+                f"{wanted.shape}. Give integers for these clouds."
+            )
+        if found.size and not 0 <= found.min() <= found.max() < len(domain.classes):
+            raise ValueError(f"{where}: {split} has labels outside 0 to {len(domain.classes) - 1}.")
+    return domain._replace(
+        **{s: getattr(domain, s)._replace(label=labels[s].astype(np.int32)) for s in SPLITS}
+    )
