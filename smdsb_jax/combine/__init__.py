@@ -29,7 +29,7 @@ COMBINE: dict[str, Callable[..., Combine]] = {
     "upgrad": upgrad,  # projects each gradient to where it hurts no task
     "aligned_mtl": aligned_mtl,  # orthogonal gradients of equal length
     "cosine_gate": cosine_gate,  # auxiliary gradients as far as they agree
-    "mamg_reconstructed": mamg_reconstructed,  # clips conflicting gradients to equal gains: reconstructed from code
+    "mamg_reconstructed": mamg_reconstructed,  # equal gains for tasks in conflict
     "metabalance": metabalance,  # auxiliary gradients as long as the classification's
     "gradnorm": gradnorm,  # learned weights by lengths and by how fast losses fall
     # by the losses alone: heads are weighed too

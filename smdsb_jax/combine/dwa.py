@@ -34,7 +34,7 @@ def dwa(*, window: int = 100, temperature: float = 2.0, weight_heads: bool = Tru
             "seen",
             "last",
             "before",
-        )  # seen: steps of this window; last, before: whole ones' means
+        )  # of this window, then means
         return {name: jnp.zeros(tasks) for name in names} | {"step": jnp.zeros((), jnp.int32)}
 
     def weights_of(told: Told, present: Bool[Array, " t"], state: Tree) -> tuple[Float[Array, " t"], Tree]:

@@ -32,8 +32,8 @@ def famo(
     Args:
       learning_rate: β.
       decay: γ, which draws ξ to equal shares.
-      pretext_minimum: of the pretext tasks' losses, from which they are counted: logarithms need them above 0.
-        Those of `mlsp`'s normals are as low as -`normal_weight`.
+      pretext_minimum: of the pretext tasks' losses, from which they are counted, since logarithms need
+        values above 0. Those of `mlsp`'s normals are as low as -`normal_weight`.
       scale: `sum`: times the number of tasks, to match the summed loss; `mean`: as published, Σ_k w_k = 1.
       weight_heads: whether the heads' gradients are weighed too, as by a weight of the loss.
 

@@ -34,7 +34,7 @@ def gradnorm(
       layer: the encoder's parameters of which the norms are, by their first name; the last layer before
         pooling is `agg` in each encoder of the library. Empty: all parameters.
       initial_steps: L(0) is the mean loss of so many steps; w is 1 until then. 1: the first step, as
-        published. The logarithm of the number of classes, another choice for cross-entropies, is not known here.
+        published. The logarithm of the number of classes, another choice, is not known here.
       weight_heads: whether w weighs the heads too, as the paper's loss has it. LibMTL leaves them.
 
     Raises:
@@ -61,7 +61,7 @@ def gradnorm(
         first = jnp.where(early, mean, state["first"])
         norms = jnp.sqrt(squared_norms([g[layer] if layer else g for g in gradients]))
         learns = present & (steps > initial_steps)
-        slope = slope_of(w, norms, told.losses, first, learns, alpha)
+        slope = jnp.sign(w * norms - targets(w * norms, told.losses, first, learns, alpha)) * norms
         stepped = jnp.where(learns, jnp.maximum(w - learning_rate * slope, LEAST), w)
         total = jnp.sum(jnp.where(learns, w, 0.0))  # of those that learn; the others' stay
         scaled = stepped * divide(total, jnp.sum(jnp.where(learns, stepped, 0.0)), otherwise=1.0)
@@ -71,19 +71,17 @@ def gradnorm(
     return Combine(init=init, update=update)
 
 
-def slope_of(
-    weights: Float[Array, " t"],
-    norms: Float[Array, " t"],
+def targets(
+    lengths: Float[Array, " t"],
     losses: Float[Array, " t"],
     first: Float[Array, " t"],
     counts: Bool[Array, " t"],
     alpha: float,
 ) -> Float[Array, " t"]:
-    """The derivative of the loss of the weights, by each of those that count."""
+    """What the weighed gradients' lengths are to be, by the losses and the first ones, of tasks that count."""
 
     def mean(values: Float[Array, " t"]) -> Float[Array, ""]:
         return divide(jnp.sum(jnp.where(counts, values, 0.0)), 1.0 * jnp.sum(counts))
 
     left = jnp.maximum(losses, LEAST) / jnp.maximum(first, LEAST)
-    target = mean(weights * norms) * divide(left, mean(left), otherwise=1.0) ** alpha
-    return jnp.sign(weights * norms - target) * norms
+    return mean(lengths) * divide(left, mean(left), otherwise=1.0) ** alpha

@@ -23,7 +23,7 @@ def uncertainty(
     [Kendall, Gal & Cipolla, arXiv:1705.07115, Eq. 7; as released by MTAN and LibMTL]
 
     Args:
-      form: `released`: so, for every task; `classification`: w_k = exp(-s_k), the paper's for cross-entropies.
+      form: `released`: so, for every task; `classification`: w_k = exp(-s_k), the paper's of those.
       learning_rate: of s.
       start: of s.
       weight_heads: whether the heads' gradients are weighed too, as by a weight of the loss.
