@@ -18,7 +18,7 @@ def dwa(*, window: int = 100, temperature: float = 2.0, weight_heads: bool = Tru
     [Liu, Johns & Davison, arXiv:1803.10704, Eq. 7]
 
     Args:
-      window: in steps; published: an epoch, which a rule does not know. 10,000 steps a stage have 100 of them.
+      window: in steps; published: an epoch, which a rule does not know.
       temperature: τ; large ones give 1.
       weight_heads: whether the heads' gradients are weighed too, as by a weight of the loss.
 
@@ -29,13 +29,9 @@ def dwa(*, window: int = 100, temperature: float = 2.0, weight_heads: bool = Tru
     check_range("combine.temperature", temperature, 1e-3, 1e6)
 
     def begin(tasks: int) -> Tree:
-        names = (
-            "sum",
-            "seen",
-            "last",
-            "before",
-        )  # of this window, then means
-        return {name: jnp.zeros(tasks) for name in names} | {"step": jnp.zeros((), jnp.int32)}
+        of_window, means = ("sum", "seen"), ("last", "before")
+        zeros = {name: jnp.zeros(tasks) for name in (*of_window, *means)}
+        return zeros | {"step": jnp.zeros((), jnp.int32)}
 
     def weights_of(told: Told, present: Bool[Array, " t"], state: Tree) -> tuple[Float[Array, " t"], Tree]:
         ratio = divide(state["last"], state["before"], otherwise=1.0)

@@ -78,7 +78,7 @@ def targets(
     counts: Bool[Array, " t"],
     alpha: float,
 ) -> Float[Array, " t"]:
-    """What the weighed gradients' lengths are to be, by the losses and the first ones, of tasks that count."""
+    """What the weighed gradients' lengths are to be, of the tasks that count."""
 
     def mean(values: Float[Array, " t"]) -> Float[Array, ""]:
         return divide(jnp.sum(jnp.where(counts, values, 0.0)), 1.0 * jnp.sum(counts))

@@ -31,6 +31,18 @@ def merge(rule, *rows, losses=None, solved=None, state=None, key=0) -> Merged:
     return merged._replace(encoder=whole[: len(rows[0])])
 
 
+def merge_each(rule, draws):
+    """First steps of a rule on each of the draws, in one program: the encoder's gradients as rows."""
+
+    def one(key, rows):
+        gradients = tuple({"agg": row} for row in rows)
+        told = told_of([1.0] * len(rows))
+        return rule.update(key, gradients, told, rule.init(gradients[0], told.tasks)).encoder["agg"]
+
+    keys = jax.random.split(jax.random.key(0), len(draws))
+    return np.asarray(jax.jit(jax.vmap(one))(keys, jnp.asarray(draws)))
+
+
 def random_rows(tasks, draws=20, size=6):
     """Gradients of different lengths, many of them in conflict."""
     rng = np.random.default_rng(tasks)

@@ -2,7 +2,7 @@ import numpy as np
 import scipy.linalg
 
 from smdsb_jax.combine.aligned_mtl import aligned_mtl
-from tests.combine.merging import G_1, G_2, merge, random_rows
+from tests.combine.merging import G_1, G_2, merge, merge_each, random_rows
 
 
 def test_the_reference_pair():
@@ -18,10 +18,10 @@ def test_orthogonal_gradients_of_equal_length_are_averaged_and_equal_ones_too():
 
 
 def test_three_random_tasks_follow_the_matrix_root_and_all_gain():
-    for rows in random_rows(3, draws=5):
+    draws = random_rows(3)
+    for rows, found in zip(draws, merge_each(aligned_mtl(), draws), strict=True):
         inner = rows @ rows.T
         root = np.linalg.inv(scipy.linalg.sqrtm(inner).real)
         expected = np.sqrt(np.linalg.eigvalsh(inner)[0]) * (root @ np.ones(3)) @ rows
-        found = merge(aligned_mtl(), *rows).encoder
         np.testing.assert_allclose(found, expected, atol=1e-3)
         assert (rows @ found > 0).all()

@@ -7,7 +7,7 @@ import pytest
 from smdsb_jax.combine import COMBINE, Told
 from smdsb_jax.config import resolve
 from smdsb_jax.defaults import choose, default_config
-from tests.combine.merging import merge, random_rows
+from tests.combine.merging import merge_each, random_rows
 
 
 def trees(seed, tasks=2):
@@ -36,8 +36,9 @@ def test_every_rule_is_finite_also_for_absent_tasks_and_jits(name, tasks):
     zero, some = jax.tree.map(jnp.zeros_like, gradients[0]), jnp.ones(tasks)
     masked = some.at[1:].set(0.0)  # the losses of an all-masked batch
     for given, losses in (
-        (gradients, some), ((zero, *gradients[1:]), 1 - masked), ((*gradients[:-1], zero), some.at[-1].set(0.0)),
-        ((zero,) * tasks, 0 * some), ((gradients[0], *[zero] * (tasks - 1)), masked), (gradients, some),
+        (gradients, some), ((zero, *gradients[1:]), 1 - masked),
+        ((*gradients[:-1], zero), some.at[-1].set(0.0)), ((zero,) * tasks, 0 * some),
+        ((gradients[0], *[zero] * (tasks - 1)), masked), (gradients, some),
     ):  # fmt: skip
         merged = update(jax.random.key(0), given, losses, state)
         chex.assert_trees_all_equal_shapes_and_dtypes(merged.state, state)
@@ -46,14 +47,9 @@ def test_every_rule_is_finite_also_for_absent_tasks_and_jits(name, tasks):
         chex.assert_tree_all_finite(merged)
         if losses is masked:
             chex.assert_trees_all_equal(merged.encoder, gradients[0])  # exactly
+    assert (merged.weights is None) == (name == "sum")
     lowered = jax.jit(merge).trace(jax.random.key(0), gradients, some, state)
     assert lowered.lower(lowering_platforms=("cuda",)).as_text()
-
-
-def test_every_rule_but_the_sum_tells_its_weights():
-    for name, make in COMBINE.items():
-        merged = merge(make(**({"layer": ""} if name == "gradnorm" else {})), (1.0, 0.0), (-1.0, 1.0))
-        assert (merged.weights is None) == (name == "sum")
 
 
 REFUSED = [
@@ -61,7 +57,8 @@ REFUSED = [
     ("upgrad", "scale", "total"), ("aligned_mtl", "scale", "total"), ("cosine_gate", "form", "mild"),
     ("metabalance", "r", 1.5), ("metabalance", "beta", 1.0), ("metabalance", "scope", "layer"),
     ("metabalance", "strategy", "C"), ("gradnorm", "alpha", -1.0), ("gradnorm", "learning_rate", -1.0),
-    ("gradnorm", "initial_steps", 0), ("uncertainty", "form", "paper"), ("uncertainty", "learning_rate", -1.0),
+    ("gradnorm", "initial_steps", 0), ("uncertainty", "form", "paper"),
+    ("uncertainty", "learning_rate", -1.0),
     ("uncertainty", "start", 50.0), ("dwa", "window", 0), ("dwa", "temperature", 0.0), ("dtp", "gamma", -1.0),
     ("dtp", "rate", 0.0), ("dtp", "unknown", "guess"), ("dtp", "initial_steps", 0), ("lbtw", "alpha", -1.0),
     ("lbtw", "window", -1), ("famo", "learning_rate", -1.0), ("famo", "decay", -1.0),
@@ -85,7 +82,7 @@ def test_a_configuration_refuses_it_before_any_work():
 @pytest.mark.parametrize("tasks", [2, 3])
 @pytest.mark.parametrize(
     "name, peer, options, extra",
-    [("pcgrad", "PCGrad", {}, ""), ("mgda", "MGDA", {"epsilon": 1e-9, "max_iters": 3000}, ""),
+    [("pcgrad", "PCGrad", {}, ""), ("mgda", "MGDA", {"epsilon": 1e-9, "max_iters": 300}, ""),
      ("upgrad", "UPGrad", {}, "qpsolvers"), ("aligned_mtl", "AlignedMTL", {}, ""),
      ("cagrad", "CAGrad", {"c": 0.5, "norm_eps": 1e-9}, "cvxpy")],
 )  # fmt: skip
@@ -96,11 +93,11 @@ def test_random_gradients_are_merged_as_torchjd_does(name, peer, options, extra,
         pytest.importorskip(extra, reason=f"TorchJD's {peer} needs it: pip install {extra}")
     ours = {"cagrad": {"rescale": 0, "scale": "mean"}, "pcgrad": {}}.get(name, {"scale": "mean"})
     rule, aggregate = COMBINE[name](**ours), getattr(aggregation, peer)(**options)
-    update = jax.jit(lambda key, rows: rule.update(key, tuple(rows), told(tasks), ()).encoder)
-    for key, rows in enumerate(random_rows(tasks)):
-        found = update(jax.random.key(key), jnp.array(rows))
+    draws = random_rows(tasks)
+    for rows, found in zip(draws, merge_each(rule, draws), strict=True):
         expected = [aggregate(torch.tensor(rows))]
         if name == "pcgrad" and tasks > 2:  # both draw their orders: one of them is as ours
-            expected += [aggregate(torch.tensor(rows)) for _ in range(60)]
-        scale = np.abs(rows).max()
-        assert min(np.abs(found - e.numpy()).max() for e in expected) < 2e-3 * scale
+            expected += [aggregate(torch.tensor(rows)) for _ in range(40)]
+        # steps of Frank and Wolfe come near slowly, and a quadratic program is regularized
+        error = {"mgda": 2e-2, "upgrad": 4e-3}.get(name, 1e-3)
+        assert min(np.abs(found - e.numpy()).max() for e in expected) < error

@@ -1,3 +1,4 @@
+import jax.numpy as jnp
 import numpy as np
 
 from smdsb_jax.combine.famo import famo
@@ -19,7 +20,7 @@ def test_weights_and_the_step_that_the_next_losses_bring():
 
 def test_the_step_is_the_jacobian_of_the_softmax_with_decay():
     xi, gain = np.array([0.3, -0.2]), np.log([2.0, 1.0]) - np.log([1.0, 1.5])
-    state = merge(famo(), G_1, G_2, losses=[2.0, 1.0]).state | {"xi": np.float32(xi)}
+    state = merge(famo(), G_1, G_2, losses=[2.0, 1.0]).state | {"xi": jnp.array(xi)}
     z = np.exp(xi) / np.exp(xi).sum()
     jacobian = np.diag(z) - np.outer(z, z)
     found = merge(famo(), G_1, G_2, losses=[1.0, 1.5], state=state).state["xi"]

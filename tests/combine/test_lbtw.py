@@ -7,7 +7,8 @@ from tests.combine.merging import G_1, G_2, merge
 
 @pytest.mark.parametrize(
     "alpha, normalize, expected",
-    [(0.5, False, (0.5, 1)), (0.5, True, (0.66666667, 1.33333333)), (1.0, True, (0.4, 1.6)), (0.0, True, (1, 1))],
+    [(0.5, False, (0.5, 1)), (0.5, True, (0.66666667, 1.33333333)), (1.0, True, (0.4, 1.6)),
+     (0.0, True, (1, 1))],
 )  # fmt: skip
 def test_weights_by_how_far_the_losses_have_fallen(alpha, normalize, expected):
     rule = lbtw(alpha=alpha, normalize=normalize)

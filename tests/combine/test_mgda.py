@@ -1,7 +1,7 @@
 import numpy as np
 
 from smdsb_jax.combine.mgda import mgda
-from tests.combine.merging import G_1, G_2, merge, random_rows
+from tests.combine.merging import G_1, G_2, merge, merge_each, random_rows
 
 
 def test_the_reference_pair_and_a_dominating_gradient():
@@ -13,12 +13,13 @@ def test_the_reference_pair_and_a_dominating_gradient():
 
 
 def test_two_tasks_have_a_closed_form():
-    for a, b in random_rows(2):
+    draws = random_rows(2)
+    for (a, b), found in zip(draws, merge_each(mgda(scale="mean"), draws), strict=True):
         w = np.clip((b - a) @ b / ((a - b) @ (a - b)), 0, 1)
-        np.testing.assert_allclose(merge(mgda(scale="mean"), a, b).encoder, w * a + (1 - w) * b, atol=1e-5)
+        np.testing.assert_allclose(found, w * a + (1 - w) * b, atol=1e-5)
 
 
 def test_of_three_tasks_each_gains_at_least_the_squared_length():
-    (rows,) = random_rows(3, draws=1)
-    found = merge(mgda(scale="mean"), *rows).encoder
-    assert (rows @ found >= found @ found - 1e-4).all()  # what makes it the shortest of the hull
+    draws = random_rows(3)
+    for rows, found in zip(draws, merge_each(mgda(scale="mean"), draws), strict=True):
+        assert (rows @ found >= found @ found - 1e-4).all()  # what makes it the shortest of the hull
