@@ -82,7 +82,7 @@ def test_a_configuration_refuses_it_before_any_work():
 @pytest.mark.parametrize("tasks", [2, 3])
 @pytest.mark.parametrize(
     "name, peer, options, extra",
-    [("pcgrad", "PCGrad", {}, ""), ("mgda", "MGDA", {"epsilon": 1e-9, "max_iters": 300}, ""),
+    [("pcgrad", "PCGrad", {}, ""), ("mgda", "MGDA", {"epsilon": 1e-9, "max_iters": 1000}, ""),
      ("upgrad", "UPGrad", {}, "qpsolvers"), ("aligned_mtl", "AlignedMTL", {}, ""),
      ("cagrad", "CAGrad", {"c": 0.5, "norm_eps": 1e-9}, "cvxpy")],
 )  # fmt: skip
