@@ -21,8 +21,7 @@ def told(tasks):
 
 
 @pytest.mark.parametrize("name", COMBINE)
-@pytest.mark.parametrize("tasks", [2, 3])
-def test_every_rule_is_finite_also_for_absent_tasks_and_jits(name, tasks):
+def test_every_rule_is_finite_also_for_absent_tasks_and_jits(name, tasks=3):
     rule = COMBINE[name]()
     gradients = trees(0, tasks)
     known = told(tasks)
@@ -31,8 +30,9 @@ def test_every_rule_is_finite_also_for_absent_tasks_and_jits(name, tasks):
     def merge(key, gradients, losses, state):
         return rule.update(key, gradients, known._replace(losses=losses), state)
 
-    chex.clear_trace_counter()
-    update = jax.jit(chex.assert_max_traces(merge, 1))
+    traced = jax.jit(merge).trace(jax.random.key(0), gradients, jnp.ones(tasks), state)
+    assert traced.lower(lowering_platforms=("cuda",)).as_text()
+    update = traced.lower().compile()  # once: it refuses a state of other shapes or types
     zero, some = jax.tree.map(jnp.zeros_like, gradients[0]), jnp.ones(tasks)
     masked = some.at[1:].set(0.0)  # the losses of an all-masked batch
     for given, losses in (
@@ -41,15 +41,12 @@ def test_every_rule_is_finite_also_for_absent_tasks_and_jits(name, tasks):
         ((gradients[0], *[zero] * (tasks - 1)), masked), (gradients, some),
     ):  # fmt: skip
         merged = update(jax.random.key(0), given, losses, state)
-        chex.assert_trees_all_equal_shapes_and_dtypes(merged.state, state)
         state = merged.state
         chex.assert_trees_all_equal_shapes(merged.encoder, gradients[0])
         chex.assert_tree_all_finite(merged)
         if losses is masked:
             chex.assert_trees_all_equal(merged.encoder, gradients[0])  # exactly
     assert (merged.weights is None) == (name == "sum")
-    lowered = jax.jit(merge).trace(jax.random.key(0), gradients, some, state)
-    assert lowered.lower(lowering_platforms=("cuda",)).as_text()
 
 
 REFUSED = [
@@ -93,6 +90,7 @@ def test_random_gradients_are_merged_as_torchjd_does(name, peer, options, extra,
         pytest.importorskip(extra, reason=f"TorchJD's {peer} needs it: pip install {extra}")
     ours = {"cagrad": {"rescale": 0, "scale": "mean"}, "pcgrad": {}}.get(name, {"scale": "mean"})
     rule, aggregate = COMBINE[name](**ours), getattr(aggregation, peer)(**options)
+    torch.manual_seed(0)
     draws = random_rows(tasks)
     for rows, found in zip(draws, merge_each(rule, draws), strict=True):
         expected = [aggregate(torch.tensor(rows))]
