@@ -1,8 +1,11 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from smdsb_jax.combine.gradnorm import gradnorm, targets
+from smdsb_jax.encoders import ENCODERS
+from smdsb_jax.registry import options
 from tests.combine.merging import G_1, G_2, merge
 
 
@@ -33,3 +36,11 @@ def test_first_losses_are_means_and_the_layer_is_the_named_one():
     np.testing.assert_array_equal(merge(rule, G_1, (0, 0), state=state).state["weights"], state["weights"])
     with pytest.raises(ValueError, match=r"config.combine.layer = 'aggr' .* Did you mean 'agg'"):
         merge(gradnorm(layer="aggr"), G_1, G_2)
+
+
+def test_every_encoder_of_the_library_has_the_layer():
+    points = jnp.zeros((2, 32, 3))
+    for name, encoder in ENCODERS.items():
+        network = encoder(**({"nodes": 4, "members": 4} if name == "node_pointnet" else {}))
+        params = jax.eval_shape(lambda n=network: n.init(jax.random.key(0), points, train=False))["params"]
+        assert options(gradnorm)["layer"] in params, name
