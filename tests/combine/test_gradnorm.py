@@ -41,6 +41,8 @@ def test_first_losses_are_means_and_the_layer_is_the_named_one():
 def test_every_encoder_of_the_library_has_the_layer():
     points = jnp.zeros((2, 32, 3))
     for name, encoder in ENCODERS.items():
-        network = encoder(**({"nodes": 4, "members": 4} if name == "node_pointnet" else {}))
+        fields = {"input_tnet": False, "feature_tnet": False, "nodes": 4, "members": 4, "embedding": 16}
+        known = options(encoder)
+        network = encoder(**{field: value for field, value in fields.items() if field in known})
         params = jax.eval_shape(lambda n=network: n.init(jax.random.key(0), points, train=False))["params"]
         assert options(gradnorm)["layer"] in params, name
