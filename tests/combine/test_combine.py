@@ -79,7 +79,7 @@ def test_a_configuration_refuses_it_before_any_work():
 @pytest.mark.parametrize("tasks", [2, 3])
 @pytest.mark.parametrize(
     "name, peer, options, extra",
-    [("pcgrad", "PCGrad", {}, ""), ("mgda", "MGDA", {"epsilon": 1e-9, "max_iters": 400}, ""),
+    [("pcgrad", "PCGrad", {}, ""), ("mgda", "MGDA", {"epsilon": 1e-9, "max_iters": 1000}, ""),
      ("upgrad", "UPGrad", {}, "qpsolvers"), ("aligned_mtl", "AlignedMTL", {}, ""),
      ("cagrad", "CAGrad", {"c": 0.5, "norm_eps": 1e-9}, "cvxpy")],
 )  # fmt: skip
@@ -97,5 +97,5 @@ def test_random_gradients_are_merged_as_torchjd_does(name, peer, options, extra,
         if name == "pcgrad" and tasks > 2:  # both draw their orders: one of them is as ours
             expected += [aggregate(torch.tensor(rows)) for _ in range(40)]
         # steps of Frank and Wolfe come near slowly, and a quadratic program is regularized
-        error = {"mgda": 3e-2, "upgrad": 4e-3}.get(name, 1e-3)
+        error = {"mgda": 2e-2, "upgrad": 4e-3}.get(name, 1e-3)
         assert min(np.abs(found - e.numpy()).max() for e in expected) < error
