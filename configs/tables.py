@@ -5,8 +5,8 @@ python launch/sweep.py --table configs/tables.py:table1,data=embedded --workdir 
 
 table1, table2, table3: those of the paper [SM-DSB, arXiv:2504.15796], beside its printed values. methods:
 every method with and without SM-DSB. hosts: each host with other selections, and with a smaller pretext
-weight instead. selection, statistics, agreement: those of docs/. alpha,
-keep_ratio: the paper's figures 8 to 10.
+weight instead. rules: every way of merging gradients, with and without SM-DSB. selection, statistics,
+agreement: those of docs/. alpha, keep_ratio: the paper's figures 8 to 10.
 data=pointda takes the published protocol in six directions (table2: PointSegDA's, in twelve); data=embedded
 the same rows on the embedded clouds, at budget=study, in two. A row is the options of the configuration
 file's argument, then fields.
@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 from configs import bodies, embedded, pointda, pointsegda
 from configs.methods import METHODS
+from smdsb_jax.combine import COMBINE
 from smdsb_jax.config import parse_arg
 from smdsb_jax.registry import lookup
 from smdsb_jax.sweep.grid import Grid
@@ -162,6 +163,20 @@ def hosts(full: bool) -> Grid:
     return _grid("Hosts and selections", rows, full)._replace(contrasts=pooled | pairs)
 
 
+def rules(full: bool) -> Grid:
+    """Does another way of merging the gradients do what the selection does, and do both add up?"""
+    rows: Rows = {}
+    alone, selected = {}, {}
+    for name in COMBINE:
+        rows[name] = [f"method=defrec,selection=none,combine={name}"]
+        rows[f"{name} + SM-DSB"] = [f"method=defrec,selection=skewness,combine={name}"]
+        if name != "sum":
+            alone[f"{name} minus sum"] = [(name, "sum")]
+            selected[f"{name} + SM-DSB minus sum + SM-DSB"] = [(f"{name} + SM-DSB", "sum + SM-DSB")]
+    contrasts = {"sum: SM-DSB minus none": [("sum + SM-DSB", "sum")]} | alone | selected
+    return _grid("Merging gradients", rows, full)._replace(stages=(1,), contrasts=contrasts)
+
+
 def selection(full: bool) -> Grid:
     rows: Rows = {
         "mask, pooled, per_sample": SMDSB,
@@ -216,6 +231,7 @@ TABLES: dict[str, tuple[Callable[[bool], Grid], str]] = {  # name → table, its
     "table3": (table3, "pointda"),
     "methods": (methods, "pointda"),
     "hosts": (hosts, "pointda"),
+    "rules": (rules, "embedded"),
     "selection": (selection, "embedded"),
     "statistics": (statistics, "embedded"),
     "agreement": (agreement, "embedded"),

@@ -200,7 +200,7 @@ def load_target(config: Config, classes: tuple[str, ...]) -> Domain:
 
 
 def load_domain(config: Config, role: str) -> Domain:
-    """The `source` or `target` domain of `config.data`; the source with its `source_labels`, if it has such."""
+    """The `source` or `target` domain of `config.data`; the source with its `source_labels`, if any."""
     load = find_entry("data", config.data.name)
     own = {name: config.data[name] for name in options(load)}
     domain = load(config.data.root, config.data[role], points=config.data.points, **own)

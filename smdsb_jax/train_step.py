@@ -9,7 +9,7 @@ import optax
 from jaxtyping import Array, Float
 
 from smdsb_jax.augment import augment_batch, point_cloud_mixup
-from smdsb_jax.combine import Told
+from smdsb_jax.combine import Told, metrics_of
 from smdsb_jax.network import loss_of_one, per_sample_mean, predict
 from smdsb_jax.parts import Parts
 from smdsb_jax.pretext_pass import pretext_losses
@@ -65,12 +65,14 @@ def train_step(parts: Parts, state: TrainState, batch: Batch) -> tuple[TrainStat
         state.step / parts.steps,
     )  # fmt: skip
     of_tasks = [grads, *pretext_grads]
-    merged = parts.combine.update(keys[5], tuple(g["encoder"] for g in of_tasks), told, state.combine)
+    encoders = tuple(g["encoder"] for g in of_tasks)
+    merged = parts.combine.update(keys[5], encoders, told, state.combine)
     grads = add_weighed(of_tasks, merged.head_weights) | {"encoder": merged.encoder}
     updates, opt_state = parts.optimizer.update(grads, state.opt_state, params)
     variables = {"params": optax.apply_updates(params, updates), "batch_stats": record.batch_stats}
     metrics |= {"loss/class": loss, "loss/pretext": sum(losses, jnp.zeros_like(loss)), **record.named}
-    metrics |= {f"combine/{name}": value for name, value in (merged.metrics or {}).items()}
+    if parts.pretext.names:
+        metrics |= {f"combine/{name}": value for name, value in metrics_of(encoders, told, merged).items()}
     metrics["update/norm"] = optax.tree.norm(updates)  # not finite where a gradient is not, whatever the loss
     metrics |= {f"selection/kept_{name}": jnp.mean(mask) for name, mask in keep._asdict().items()}
     return state.replace(

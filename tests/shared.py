@@ -70,6 +70,8 @@ def step_that_moves_all(parts, state, batch):
     kinds = ("variables", "opt_state", "pretext", "combine")
     moved = {kind: jax.tree.map(move, getattr(state, kind)) for kind in kinds}
     metrics = {"loss/class": drawn, "loss/pretext": 2 * drawn, "update/norm": drawn}
+    if leaves := jax.tree.leaves(moved["combine"]):  # as a rule records its weights
+        metrics["combine/weight/class"] = sum(leaf.astype(float).mean() for leaf in leaves)
     return state.replace(step=state.step + 1, **moved), metrics
 
 

@@ -12,9 +12,10 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from smdsb_jax import choose, resolve
 from smdsb_jax.augment import Augment, augment_batch
 from smdsb_jax.build import build_parts, init_state
-from smdsb_jax.combine import Merged
+from smdsb_jax.combine import COMBINE, Merged
 from smdsb_jax.geometry.per_sample import DATA_AXIS
 from smdsb_jax.network import predict
+from smdsb_jax.pretext_pass import pretext_losses
 from smdsb_jax.saliency import saliency
 from smdsb_jax.selection import select
 from smdsb_jax.state import Batch, Clouds, Pair, TrainState
@@ -80,7 +81,7 @@ WAYS = [
     ),
     (2, {"saliency__mode": "shared", "selection__target_shift": (0.0, 0.0)}, 11),
     (2, {"classification__mixup": "pcm", "selection__denominator": "kept"}, 11),
-    (1, {"combine__name": "pcgrad", "selection__statistic": "none"}, (8, 8)),
+    (1, {"combine": "pcgrad", "selection__statistic": "none"}, (8, 8)),
     (2, {"task": "segmentation", "classification__mixup": "pcm"}, 11),
     (
         1,
@@ -95,10 +96,11 @@ WAYS = [
 ]
 
 
-def exact(stage, encoder="pointnet", task="classification", **fields):
+def exact(stage, encoder="pointnet", task="classification", combine="sum", **fields):
     """A step in float64, in the middle of a stage; its passes see the stored clouds and drop nothing out."""
     none = {"classification__dropout": 0.0, "pretext__dropout": 0.0}
-    config = resolve(choose(step_config(encoder, **(none | fields)), "task", task))
+    config = choose(choose(step_config(encoder, **(none | fields)), "task", task), "combine", combine)
+    config = resolve(config)
     parts = build_parts(config, stage, CLASSES)._replace(
         augment=Augment(POINTS, "first", "none", 0.0, 0.0), optimizer=optax.sgd(1.0)
     )
@@ -290,6 +292,61 @@ def test_the_encoder_gradient_goes_through_the_rule_and_heads_keep_their_own():
     for part in ("head", "pretext"):
         moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), before[part], after[part])
         assert max(jax.tree.leaves(moved)) > 0
+
+
+# keeps the gradients as its state, and moves nothing
+KEEP = optax.GradientTransformation(
+    lambda params: jax.tree.map(jnp.zeros_like, params),
+    lambda gradients, state, params=None: (jax.tree.map(jnp.zeros_like, gradients), gradients),
+)
+
+
+def test_the_sum_is_the_gradient_of_the_total_loss_and_another_rule_leaves_the_heads():
+    parts, state = started(selection__statistic="none")
+    parts = parts._replace(optimizer=KEEP)
+    rule = COMBINE["gradnorm"](initial_steps=1)
+    params, weights = state.variables["params"], jnp.array([0.5, 1.5])
+    learned = {"weights": weights, "first": jnp.ones(2), "steps": jnp.full(2, 5, jnp.int32)}
+    state = state.replace(opt_state=KEEP.init(params))
+    batch, keys = batch_of(1), jax.random.split(jax.random.fold_in(state.key, state.step), 6)
+
+    def total(params):
+        augmented = augment_batch(parts.augment, keys[0], batch)
+        points, everyone = Pair(augmented.source.points, None), jnp.ones(BATCH, bool)
+        stats = state.variables["batch_stats"]
+        loss, (_, stats) = class_loss(parts, keys[1], params, stats, points, augmented)
+        losses, _ = pretext_losses(
+            parts, keys[4], params, batch_stats=stats, state=state, stored=batch, augmented=augmented,
+            keep=Pair(everyone, everyone),
+        )  # fmt: skip
+        return loss + sum(losses)
+
+    @jax.jit
+    def all_three(state):
+        other = state.replace(combine=learned)
+        steps = train_step(parts, state, batch), train_step(parts._replace(combine=rule), other, batch)
+        return jax.grad(total)(params), *steps
+
+    expected, (summed, plain), (weighed, metrics) = all_three(state)
+    largest = float(optax.tree.norm(expected, ord=jnp.inf))
+    chex.assert_trees_all_close(summed.opt_state, expected, rtol=1e-5, atol=1e-6 * largest)
+    for part in ("head", "pretext"):
+        chex.assert_trees_all_equal(summed.opt_state[part], weighed.opt_state[part])  # bit for bit
+    names = ("weight/class", "weight/pretext", "ratio/pretext", "cosine/pretext")
+    of_class, of_pretext, ratio, cosine = (float(metrics[f"combine/{name}"]) for name in names)
+    assert (of_class, of_pretext) == (0.5, 1.5)
+    assert "combine/weight/class" not in plain and float(plain["combine/cosine/pretext"]) == cosine
+    norms = [float(optax.tree.norm(s.opt_state["encoder"])) for s in (summed, weighed)]
+    sides = [(a**2 + (b * ratio) ** 2 + 2 * a * b * ratio * cosine) ** 0.5 for a, b in ((1, 1), (0.5, 1.5))]
+    assert norms[1] / norms[0] == pytest.approx(sides[1] / sides[0], rel=1e-4)
+
+
+def test_nothing_is_recorded_of_a_merge_without_a_pretext_task():
+    config = choose(step_config(selection__statistic="none"), "pretext", "none")
+    parts = build_parts(resolve(config), 1, CLASSES)
+    state = jax.eval_shape(functools.partial(init_state, parts), jax.random.key(0))
+    _, metrics = jax.eval_shape(functools.partial(train_step, parts), state, batch_of(1))
+    assert "loss/class" in metrics and not [name for name in metrics if name.startswith("combine/")]
 
 
 def test_the_step_lowers_for_accelerators_with_their_kernels():

@@ -28,6 +28,7 @@ class Merged(NamedTuple):
     state: Tree  # of the rule
     head_weights: Float[Array, " tasks"] | None = None  # of each task's gradient of heads; None: 1
     metrics: dict[str, Float[Array, ""]] | None = None  # to record, below `combine/`
+    weights: Float[Array, " tasks"] | None = None  # of the tasks in `encoder`, to record; None: all 1
 
 
 class Combine(NamedTuple):

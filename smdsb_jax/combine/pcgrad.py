@@ -2,42 +2,48 @@
 
 import jax
 import jax.numpy as jnp
-import optax
+from jaxtyping import Array, Bool, Float, Int
 
-from smdsb_jax.combine.base import Combine, Merged
-from smdsb_jax.state import Tree
+from smdsb_jax.combine.algebra import divide
+from smdsb_jax.combine.base import Combine
+from smdsb_jax.combine.weights import by_gram
 
 
-def pcgrad() -> Combine:
+def pcgrad(*, protect_main: bool = False) -> Combine:
     """G = Σ_i p_i; p_i = g_i with, for each j ≠ i, its part along g_j removed where p_i · g_j < 0.
 
     The projections use the original g_j, all encoder parameters as one vector. The others are visited in a
     random order, which matters from three tasks on.   [Yu et al., arXiv:2001.06782, Algorithm 1]
+
+    Args:
+      protect_main: the classification's gradient stays as it is, and the others lose their part against it
+        alone, as MetaBalance's repository has it for auxiliary tasks (there of each tensor by itself).
     """
 
-    def update(key, gradients, told, state):
-        del told
-        tasks = len(gradients)
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *gradients)
+    def weights_of(
+        key: jax.Array, gram: Float[Array, "t t"], present: Bool[Array, " t"]
+    ) -> Float[Array, " t"]:
+        del present
+        if protect_main:
+            return jnp.ones(len(gram)).at[0].add(-jnp.sum(divide(jnp.minimum(gram[1:, 0], 0.0), gram[0, 0])))
+        keys = jax.random.split(key, len(gram))
+        return jnp.sum(
+            projected(gram, jax.vmap(lambda k: jax.random.permutation(k, len(gram)))(keys)), axis=0
+        )
 
-        def project(i: jax.Array, key: jax.Array) -> Tree:
-            def remove_conflict(p: Tree, j: jax.Array) -> tuple[Tree, None]:
-                other = _take(stacked, j)
-                inner, norm = (
-                    jnp.asarray(optax.tree.vdot(p, other)),
-                    jnp.asarray(optax.tree.vdot(other, other)),
-                )
-                absent = (norm <= 1e-24) | (i == j)  # an all-masked batch has a zero gradient
-                share = jnp.where(absent, 0.0, jnp.minimum(inner, 0.0) / jnp.where(absent, 1.0, norm))
-                return jax.tree.map(lambda a, b: a - share * b, p, other), None
-
-            return jax.lax.scan(remove_conflict, _take(stacked, i), jax.random.permutation(key, tasks))[0]
-
-        projected = jax.vmap(project)(jnp.arange(tasks), jax.random.split(key, tasks))
-        return Merged(jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), projected), state)
-
-    return Combine(init=lambda params, tasks: (), update=update)
+    return by_gram(weights_of)
 
 
-def _take(stacked: Tree, index: jax.Array) -> Tree:
-    return jax.tree.map(lambda leaf: leaf[index], stacked)
+def projected(gram: Float[Array, "t t"], orders: Int[Array, "t t"]) -> Float[Array, "t t"]:
+    """Row i: the weights of the gradients in p_i, which visits the others in the order of row i."""
+
+    def project(own: Float[Array, " t"], order: Int[Array, " t"]) -> Float[Array, " t"]:
+        def remove_conflict(
+            weights: Float[Array, " t"], j: Int[Array, ""]
+        ) -> tuple[Float[Array, " t"], None]:
+            share = divide(jnp.minimum(gram[j] @ weights, 0.0), gram[j, j])
+            return weights.at[j].add(-jnp.where(own[j] > 0, 0.0, share)), None
+
+        return jax.lax.scan(remove_conflict, own, order)[0]
+
+    return jax.vmap(project)(jnp.eye(len(gram), dtype=gram.dtype), orders)

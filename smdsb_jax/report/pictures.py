@@ -34,16 +34,18 @@ PathLike = str | os.PathLike[str]
 def curves(path: PathLike, metrics_jsonl: PathLike) -> None:
     """Losses (keys `loss/…`, logarithmic) and the headline of each score of a run against its step.
 
-    A loss is drawn faintly as recorded and boldly as its running mean; a dashed line marks where
-    stage 2 begins.
+    Beside them the tasks' weights (keys `combine/weight/…`), where a rule recorded such. A loss is drawn
+    faintly as recorded and boldly as its running mean; a dashed line marks where stage 2 begins.
     """
     records = read_records(metrics_jsonl)
     names = list(dict.fromkeys(name for record in records for name in record))
     losses = [name for name in names if name.startswith("loss/")]
     scores = [found[0] for found in (value_of(dict.fromkeys(names, 0), role) for role in ROLES) if found]
+    weights = [name for name in names if name.startswith("combine/weight/")]
     metric = (scores[0].partition("/")[2] if scores else "score").replace("_", " ")
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    columns = 3 if weights else 2
+    figure = Figure(figsize=(5.5 * columns, 4.2), layout="constrained")
+    left, right, *third = figure.subplots(1, columns)
     for name, color in zip(losses, _cycle(losses), strict=True):
         step, value = _series(records, name)
         _line(left, step, value, color, alpha=0.25, linewidth=1)
@@ -52,6 +54,10 @@ def curves(path: PathLike, metrics_jsonl: PathLike) -> None:
         step, value = _series(records, name)
         label = _words(name.partition("/")[0])
         _line(right, step, 100 * value, color, linewidth=2, marker="o", markersize=3.5, label=label)
+    for axes in third:
+        for name, color in zip(weights, _cycle(weights), strict=True):
+            label = _words(name.removeprefix("combine/weight/"))
+            _line(axes, *_series(records, name), color, linewidth=2, label=label)
     drawn = [value for name in losses for value in _series(records, name)[1] if np.isfinite(value)]
     if drawn and min(drawn) > 0:
         left.set_yscale("log")
@@ -62,6 +68,7 @@ def curves(path: PathLike, metrics_jsonl: PathLike) -> None:
     for axes, title, unit in (
         (left, "Losses", "mean loss per sample"),
         (right, "Scores", f"{metric}, %"),
+        *((axes, "Weights", "of a task's gradient") for axes in third),
     ):
         plain(axes, title, "step (optimizer updates)", unit)
         axes.grid(color=FAINT, linewidth=0.8)

@@ -5,6 +5,7 @@ import pytest
 from configs import embedded
 from configs.methods import METHODS
 from configs.tables import TABLES, get_grid
+from smdsb_jax.combine import COMBINE
 from smdsb_jax.sweep.grid import grid_runs, run_config
 from smdsb_jax.sweep.plan import make_plan
 from tests.sweep.tiny_sweep import ROOT
@@ -113,6 +114,19 @@ def test_each_host_is_set_against_a_smaller_weight_and_other_selections(name, me
     assert found[f"{name}, smaller weight"].pretext.weight == pytest.approx(0.7 * weight)
     others = {c.pretext.weight for row, c in found.items() if row.startswith(name) and "smaller" not in row}
     assert others == {weight}
+
+
+def test_every_rule_stands_with_and_without_the_selection_in_stage_1(tmp_path):
+    found = configs("rules", tmp_path)
+    assert [name for name in reversed(found) if "SM-DSB" not in name] == list(COMBINE)
+    for row, config in found.items():
+        rule, _, selected = row.partition(" + ")
+        assert (config.combine.name, config.pretext.name, tuple(config.stages)) == (rule, "defrec", (1,))
+        assert config.selection.statistic == ("skewness" if selected else "none")
+    contrasts = get_grid("rules,data=pointda").contrasts
+    assert contrasts["dwa minus sum"] == [("dwa", "sum")]
+    assert contrasts["dwa + SM-DSB minus sum + SM-DSB"] == [("dwa + SM-DSB", "sum + SM-DSB")]
+    assert len(contrasts) == 2 * (len(COMBINE) - 1) + 1
 
 
 def test_the_ways_of_selecting_vary_execution_scope_and_saliency_alone(tmp_path):

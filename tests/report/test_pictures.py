@@ -52,6 +52,17 @@ def test_curves_show_losses_accuracies_and_the_boundary(tmp_path, figure):
     assert left.lines[-1].get_xdata()[0] == 100
 
 
+def test_curves_have_a_panel_of_weights_where_a_rule_recorded_such(tmp_path, figure):
+    weights = {"combine/weight/class": 1.5, "combine/weight/pretext": 0.5, "combine/cosine_merged": 0.9}
+    write_records(
+        tmp_path / "m.jsonl", [{"stage": 1, "step": s, "loss/class": 1.0, **weights} for s in (1, 2)]
+    )
+    pictures.curves(tmp_path / "curves.png", tmp_path / "m.jsonl")
+    _, _, third = figure().axes
+    assert (third.get_title("left"), labels(third)) == ("Weights", ["class", "pretext"])
+    np.testing.assert_array_equal(third.lines[1].get_xydata(), [[1, 0.5], [2, 0.5]])
+
+
 @pytest.mark.parametrize("value", [0.0, -1.0, None])
 def test_losses_without_a_logarithm_are_drawn_on_a_plain_scale(tmp_path, figure, value):
     write_records(tmp_path / "m.jsonl", [{"stage": 1, "step": s, "loss/class": value} for s in (1, 2)])

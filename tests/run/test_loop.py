@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 import smdsb_jax
 from configs.methods import METHODS
-from smdsb_jax import resolve
+from smdsb_jax import choose, resolve
 from smdsb_jax.build import abstract_state, build_labels, build_parts, load_domains
 from smdsb_jax.datasets import embedded
 from smdsb_jax.files import only_writer
@@ -160,6 +160,7 @@ class Killed(BaseException):
 
 
 KINDS = {kind: functools.partial(tiny_config, kind) for kind in kinds_of_state() if kind != "defrec"}
+KINDS["uncertainty"] = lambda: choose(tiny_config(), "combine", "uncertainty")  # with an optimizer of its own
 
 
 @pytest.mark.parametrize("make", [*KINDS.values(), tiny_segmentation], ids=[*KINDS, "labels of points"])
