@@ -1,9 +1,10 @@
 """Which statistic predicts gradient conflict: python launch/analyze.py --workdir runs/c2s --out runs/lab.
 
 Examines the last checkpoint of each stage of one or several runs and writes a leaderboard with intervals,
-the paper's figures 1 and 5, and report.html, which opens in a browser without a network. Your own statistic
-is a function of a module: PYTHONPATH=. … --statistic my_module:my_statistic. The gradients are measured once;
-the same command with another statistic takes seconds.
+the paper's figures 1 and 5, and report.html, which opens in a browser without a network; others by
+--figure fig3 (docs/figures.md). --validators asks instead which score without target labels chooses best.
+Your own statistic is a function of a module: PYTHONPATH=. … --statistic my_module:my_statistic. The
+gradients are measured once; the same command with another statistic takes seconds.
 """
 
 import glob

@@ -3,6 +3,7 @@
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,8 @@ from smdsb_jax.files import whole_file
 def write_labels(path: Path, labels: Mapping[str, np.ndarray]) -> None:
     """`train`, `val` and `test`, in stored order: integers, indices into the classes."""
     with whole_file(path) as part, part.open("wb") as file:
-        np.savez_compressed(file, **{split: np.asarray(labels[split], np.int32) for split in SPLITS})
+        arrays: dict[str, Any] = {split: np.asarray(labels[split], np.int32) for split in SPLITS}
+        np.savez_compressed(file, **arrays)
 
 
 def with_labels(domain: Domain, path: str) -> Domain:

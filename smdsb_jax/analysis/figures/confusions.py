@@ -36,7 +36,13 @@ def confusions(material: Material) -> dict[str, Drawn]:
         matrices.append(confusion_matrix(found.label.ravel(), found.logits.argmax(-1).ravel(), len(classes)))
     shares = np.stack([class_accuracy(matrix) for matrix in matrices])
     table: list[Row] = [
-        {"class": name, "run": run.name, "samples": int(matrix[k].sum()), "right": share[k]}
+        {
+            "class": name,
+            "run": run.name,
+            "samples": int(matrix[k].sum()),
+            "right": share[k],
+            "gain": share[k] - shares[0][k],
+        }
         for run, matrix, share in zip(runs, matrices, shares, strict=True)
         for k, name in enumerate(classes)
     ]
@@ -64,8 +70,9 @@ def _figure(
     classes = runs[0].model.classes
     side = 1.6 + 0.42 * len(classes)
     figure = Figure(figsize=(side * len(runs), side + 2.9), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(side, 2.9))
-    for axes, run, matrix in zip(above.subplots(1, len(runs)), runs, matrices, strict=True):
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(side, 2.9))[:, 0]
+    row = above.subplots(1, len(runs), squeeze=False)[0]
+    for axes, run, matrix in zip(row, runs, matrices, strict=True):
         count = matrix.sum(axis=1, keepdims=True)
         share = np.where(count > 0, 100 * matrix / np.maximum(count, 1), np.nan)
         axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
@@ -82,8 +89,10 @@ def _figure(
     width = 0.8 / (len(runs) - 1)
     for number, (run, share) in enumerate(zip(runs[1:], shares[1:], strict=True)):
         at = np.arange(len(classes)) + (number - (len(runs) - 2) / 2) * width
-        gain = np.nan_to_num(100 * (share - shares[0]))
-        axes.bar(at, gain, 0.92 * width, color=COLORS[number], label=run.name)
+        gain = 100 * (share - shares[0])
+        axes.bar(at, np.nan_to_num(gain), 0.92 * width, color=COLORS[number], label=run.name)
+        for k in np.flatnonzero(np.isnan(gain)):
+            axes.text(at[k], 0, "no samples", rotation=90, ha="center", va="bottom", fontsize=8, color=INK)
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.set_xticks(range(len(classes)), classes)
     plain(axes, "Gain over the first run", "", "points of the class's accuracy")

@@ -7,6 +7,7 @@ from matplotlib.lines import Line2D
 
 from smdsb_jax.analysis.figures.base import Drawn, Material, Row
 from smdsb_jax.analysis.outputs import Opened, Outputs, by_name, open_run, outputs, per_cloud
+from smdsb_jax.datasets.domain import labelled
 from smdsb_jax.report.pictures import INK, part_colors
 
 PERPLEXITY, COMPONENTS, NEIGHBORS = 30.0, 50, 5
@@ -15,8 +16,9 @@ MARKS = {"source": "o", "target": "^"}
 
 
 def embedding(material: Material) -> dict[str, Drawn]:
-    """t-SNE of source validation and target test clouds; colors are true classes, marks domains.
+    """t-SNE of test clouds of both domains; colors are true classes, marks domains.
 
+    A source without test clouds has its validation clouds instead.
     Of 50 principal components, perplexity 30, from the first two of them   [SM-DSB, arXiv:2504.15796,
     Fig. 11; van der Maaten & Hinton, JMLR 9 (2008)]. The map is to look at; the notes are of the embeddings
     themselves, each divided by its length. One picture per run.
@@ -31,8 +33,9 @@ def embedding(material: Material) -> dict[str, Drawn]:
 
 
 def _of_run(run: Opened) -> Drawn:
+    source = run.source.test if len(labelled(run.source.test).label) else run.source.val
     parts = {
-        "source": outputs(run, run.source.val, f"the validation split of {run.source.name}"),
+        "source": outputs(run, source, f"the test and validation split of {run.source.name}"),
         "target": outputs(run, run.target.test, f"the test split of {run.target.name}"),
     }
     parts = {name: _some(part) for name, part in parts.items()}
@@ -100,12 +103,12 @@ def _figure(
     classes: tuple[str, ...],
 ) -> Figure:
     figure = Figure(figsize=(7.6, 6.4), layout="constrained")
-    axes, colors = figure.subplots(), part_colors(len(classes)).colors
+    axes, colors = figure.subplots(), part_colors(len(classes))(range(len(classes)))
     for of, mark in MARKS.items():
         for k in range(len(classes)):
             x, y = place[(domain == of) & (label == k)].T
-            filled = {"facecolors": colors[k] if of == "target" else "none", "edgecolors": colors[k]}
-            axes.scatter(x, y, s=24, marker=mark, linewidths=1.1, **filled)
+            face = colors[k] if of == "target" else "none"
+            axes.scatter(x, y, s=24, marker=mark, linewidths=1.1, facecolors=face, edgecolors=colors[k])
     axes.set_title(name, fontsize=11, color=INK, loc="left")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -116,6 +119,6 @@ def _figure(
         Line2D([], [], color=INK, marker=mark, fillstyle="full" if of == "target" else "none", **line)
         for of, mark in MARKS.items()
     ]
-    names = [*classes, "source validation", "target test"]
+    names = [*classes, "source", "target"]
     figure.legend(marks, names, loc="outside right center", frameon=False, fontsize=10, labelcolor=INK)
     return figure

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from smdsb_jax.analysis.figures.base import Drawn, Material, Row
-from smdsb_jax.config import FREE_FIELDS
+from smdsb_jax.config import FREE_FIELDS, flatten, modernize
 from smdsb_jax.report.pictures import COLORS, FAINT, INK, plain
 from smdsb_jax.run.records import RECORDS, read_records
 from smdsb_jax.scores import value_of
@@ -18,7 +18,7 @@ from smdsb_jax.scores import value_of
 ALPHA, KEEP = "saliency.alpha", "selection.keep_ratio"
 SHARES = (0.125, 0.25, 0.5, 1.0)  # of the steps: the paper's 5, 10, 20 and 40 thousand
 # what differs between the runs of a sweep beside the field
-APART = {"seed", "data.source", "data.target", "init_from", *FREE_FIELDS}
+APART = {"seed", "data.source", "data.target", "init_from", *FREE_FIELDS} - {"stages"}
 
 
 class Reached(NamedTuple):
@@ -67,7 +67,7 @@ def _sweeps(material: Material, field: str, table: str) -> dict[str, list[Reache
     """The evaluations of runs that differ in the field, seed and direction alone, by what they share."""
     groups: dict[str, dict[Path, Mapping[str, Any]]] = {}
     for workdir in material.workdirs:
-        config = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
+        config = _config_of(workdir)
         same = {k: v for k, v in config.items() if k not in {*APART, field}}
         groups.setdefault(json.dumps(same, sort_keys=True), {})[workdir] = config
     found = {}
@@ -85,11 +85,19 @@ def _sweeps(material: Material, field: str, table: str) -> dict[str, list[Reache
     return found
 
 
+def _config_of(workdir: Path) -> dict[str, Any]:
+    try:
+        saved = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"{workdir} is not the folder of a run ({error}): leave it out.") from error
+    return flatten(modernize(saved))
+
+
 def _evaluations(workdir: Path, config: Mapping[str, Any], field: str) -> list[Reached]:
     stages = [config[f"stage{stage}.steps"] for stage in config["stages"]]
     direction = f"{config['data.source']} → {config['data.target']}"
     found = []
-    for record in read_records(workdir / RECORDS):
+    for record in read_records(workdir / RECORDS) if (workdir / RECORDS).exists() else ():
         score = value_of(record, "target_test")
         if score is not None:
             at = record["step"], record["step"] / sum(stages)
@@ -108,8 +116,17 @@ def at_share(runs: Sequence[Reached], share: float) -> list[Reached]:
     return list(last.values())
 
 
+def finished(runs: Sequence[Reached]) -> tuple[list[Reached], int]:
+    """The last evaluations of the runs that have all their steps, and how many have not."""
+    last = at_share(runs, 1.0)
+    final = [one for one in last if one.share >= 1 - 1e-9]
+    return final, len(last) - len(final)
+
+
 def _over_directions(runs: Sequence[Reached], field: str) -> Drawn:
-    final = at_share(runs, 1.0)
+    final, unfinished = finished(runs)
+    if not final:
+        raise ValueError("none of the runs is finished: go on with the sweep first.")
     directions = list(dict.fromkeys(one.direction for one in final))
     figure = Figure(figsize=(7.4, 4.4), layout="constrained")
     axes = figure.subplots()
@@ -117,7 +134,7 @@ def _over_directions(runs: Sequence[Reached], field: str) -> Drawn:
         _line(axes, [one for one in final if one.direction == direction], COLORS[k % len(COLORS)], direction)
     _finish(axes, f"{_seeds(final)} at the last step", field)
     means = _means(final)
-    notes = []
+    notes = [f"{unfinished} unfinished runs are left out."] if unfinished else []
     for direction in directions:
         of = {value: mean for (where, value), mean in means.items() if where == direction}
         best, worst = max(of, key=of.__getitem__), min(of, key=of.__getitem__)
@@ -145,8 +162,8 @@ def _line(axes: Axes, runs: Sequence[Reached], color: str, label: str) -> None:
     """Mean ± sample standard deviation over seeds."""
     values = sorted({one.value for one in runs})
     scores = [[one.score for one in runs if one.value == value] for value in values]
-    mean = [np.mean(of) for of in scores]
-    std = [np.std(of, ddof=1) if len(of) > 1 else 0.0 for of in scores]
+    mean = np.array([np.mean(of) for of in scores])
+    std = np.array([np.std(of, ddof=1) if len(of) > 1 else 0.0 for of in scores])
     axes.errorbar(
         values, mean, std, color=color, marker="o", markersize=4, linewidth=1.8, elinewidth=1, label=label
     )

@@ -19,6 +19,8 @@ def test_shares_are_scikit_learns_and_bars_their_differences(run, other_seed):
         table[opened.name] = share
         rows = [row for row in drawn.table if row["run"] == opened.name]
         np.testing.assert_allclose([row["right"] for row in rows], share)
+        gains = share - table[next(iter(table))]
+        np.testing.assert_allclose([row["gain"] for row in rows], gains)
         assert [row["samples"] for row in rows] == np.bincount(found.label, minlength=len(classes)).tolist()
         assert any(
             f"{opened.name}: mean class accuracy {100 * share.mean():.1f} %." == n for n in drawn.notes

@@ -6,6 +6,11 @@ from smdsb_jax.analysis.figures import Material
 from tests.analysis.synthetic_examined import examined
 
 
+def test_captions_say_which_figure_it_is_and_what_it_shows(tmp_path):
+    written = figures.draw(["fig1"], Material([], [examined()]), tmp_path)
+    assert set(written.captions.values()) == {"fig1: gain and oracle cosine over skewness"}
+
+
 def test_an_unknown_figure_is_refused_before_any_is_drawn(tmp_path):
     with pytest.raises(ValueError, match="figure = 'fig55'.*Did you mean 'fig5'.*fig1"):
         figures.draw(["fig5", "fig55"], Material([], [examined()]), tmp_path)

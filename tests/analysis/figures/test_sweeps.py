@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,6 +51,24 @@ def test_over_training_each_share_of_the_steps_is_the_last_evaluation_up_to_it(r
     of = {(row["share"], row["step"]) for row in found.table}
     assert of == {(0.125, 10), (0.25, 20), (0.5, 40), (1.0, 80)}
     assert found.figure.axes[0].containers[0].get_label() == "0.125 of the steps"
+
+
+def test_unfinished_runs_are_left_out_of_what_is_final_and_counted(runs):
+    path = runs[0] / "metrics.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+    (found,) = FIGURES["fig10"].draw(Material(runs)).values()
+    assert found.notes[0] == "1 unfinished runs are left out." and len(found.table) == 11
+    (over_training,) = FIGURES["fig9"].draw(Material(runs)).values()
+    assert {row["step"] for row in over_training.table if row["share"] == 1.0} == {20, 80}
+
+
+def test_runs_of_other_stages_are_another_sweep_and_what_is_no_run_is_named(tmp_path, runs):
+    longer = [run_of(tmp_path / f"l{k}", selection__keep_ratio=k, stages=(1, 2)) for k in (0.5, 0.7)]
+    with pytest.raises(ValueError, match="none of the runs is finished"):
+        FIGURES["fig10"].draw(Material(longer))
+    assert len(FIGURES["fig9"].draw(Material([*runs, *longer]))) == 2
+    with pytest.raises(ValueError, match="tests is not the folder of a run .*: leave it out"):
+        FIGURES["fig10"].draw(Material([Path("tests")]))
 
 
 def test_alpha_is_drawn_apart_from_runs_with_other_settings(tmp_path):
