@@ -6,12 +6,14 @@ from typing import Any, NamedTuple
 
 from smdsb_jax.analysis.figures.base import Draw, Drawing, Drawn, Material, Row, write_figure, write_table
 from smdsb_jax.analysis.figures.conflict import conflict
+from smdsb_jax.analysis.figures.cosines import cosines
 from smdsb_jax.analysis.figures.group_losses import group_losses
 from smdsb_jax.analysis.figures.saliency_levels import saliency_levels
 from smdsb_jax.registry import FUNCTION, lookup
 
 FIGURES: dict[str, Drawing] = {
     "fig1": Drawing(conflict, examines=True),  # does the selecting statistic tell who helps?
+    "fig4": Drawing(cosines),  # do the tasks agree with each other and with the oracle, over training?
     "fig5": Drawing(saliency_levels, examines=True),  # what low and high skewness look like
     "fig6": Drawing(group_losses),  # is the loss of high skewness less stable?
 }
