@@ -28,6 +28,7 @@ class Selection(NamedTuple):
     target_shift: tuple[float, float]
     execution: str
     freeze_unlabelled: bool = False
+    needs_pretext: bool = False  # the score reads pretext losses
 
 
 def kept_count(keep_ratio: float, samples: int) -> int:

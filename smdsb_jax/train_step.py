@@ -12,7 +12,7 @@ from smdsb_jax.augment import augment_batch, point_cloud_mixup
 from smdsb_jax.combine import Told
 from smdsb_jax.network import loss_of_one, per_sample_mean, predict
 from smdsb_jax.parts import Parts
-from smdsb_jax.pretext_pass import PretextRecord, pretext_losses
+from smdsb_jax.pretext_pass import PretextRecord, add_pretext_losses, pretext_losses
 from smdsb_jax.saliency import measure_per_sample, measure_shared
 from smdsb_jax.selection import select
 from smdsb_jax.state import Batch, Clouds, Pair, TrainState, Tree, Variables
@@ -63,6 +63,8 @@ def task_gradients(parts: Parts, keys: jax.Array, state: TrainState, batch: Batc
     keep, metrics = Pair(all_kept, all_kept), {}
     if parts.selection is not None:
         samples = measure(parts, state.variables, keys[2], augmented, passed, point_grads)
+        if parts.selection.needs_pretext:
+            samples = add_pretext_losses(parts, keys[4], state, batch, augmented, samples)
         keep, record = select(parts.selection, samples, len(all_kept), keys[3])
         metrics |= {f"selection/{name}": value for name, value in record.items()}
 
