@@ -42,14 +42,16 @@ def watch_gradients(config: Config, every: int) -> Watch:
 
     All at the network that the step begins from, normalized by the batch: `class` and `pretext` (of the kept
     samples) as the step itself has them, host weights included; `total`, their sum; `oracle`, the class
-    loss of 64 training clouds of the target under their true labels, always the same ones in the same view.
+    loss of 64 training clouds of the target under their true labels, other ones each time: what a batch
+    happens to hold, as more chairs than lamps, would bend a whole curve if it stayed.
 
     Raises:
       ValueError: a wrong configuration, data that cannot be read, or whose target has no labels or fewer
         than four labelled training clouds.
     """
     config = resolve(config)
-    pair = draw_oracles(load_domains(config)[1].train, config.seed)
+    target = load_domains(config)[1].train
+    draw_oracles(target, config.seed, 0)
     key = jax.random.fold_in(jax.random.key(config.seed), 4)  # 1 and 2 are the stages', 3 the labels'
 
     def begin(parts: Parts) -> Callable[[TrainState, Batch], Mapping[str, float]]:
@@ -57,15 +59,18 @@ def watch_gradients(config: Config, every: int) -> Watch:
         named = bool(parts.pretext.names)
 
         def watch(state: TrainState, batch: Batch) -> Mapping[str, float]:
-            return told(np.asarray(program(key, pair, state, batch), np.float64), named)
+            oracles = draw_oracles(target, config.seed, int(state.step))
+            return told(np.asarray(program(key, oracles, state, batch), np.float64), named)
 
         return watch
 
     return Watch(every, begin)
 
 
-def draw_oracles(split: Split, seed: int) -> Clouds:
+def draw_oracles(split: Split, seed: int, step: int) -> Clouds:
     """Two batches along the first axis, of as many clouds, none in both, under their true labels.
+
+    A function of the split, the seed and the step, so that a resumed run draws the same.
 
     Raises:
       ValueError: too few clouds that have labels.
@@ -78,7 +83,7 @@ def draw_oracles(split: Split, seed: int) -> Clouds:
             f"--watch compares with the target's classification gradient, and {len(labelled)} of its "
             "training clouds have labels. Train without it, or give labels of four at least."
         )
-    rows = np.random.default_rng([seed, 4]).permutation(labelled)
+    rows = np.random.default_rng([seed, 4, step]).permutation(labelled)
     rows = rows[: 2 * size].reshape(2, size)
     return Clouds(split.points[rows], split.label[rows])
 
@@ -99,7 +104,8 @@ def products(
         losses = gradients.class_losses(setup, view.points, view.label, pass_key)
         return gradients.mean_gradient(losses, setup.encoder)
 
-    pair = jax.lax.map(oracle, (oracles, jax.random.split(key)))  # a loop: compiled once for both
+    oracle_keys = jax.random.split(jax.random.fold_in(key, state.step))
+    pair = jax.lax.map(oracle, (oracles, oracle_keys))  # a loop: compiled once for both
     own = gradients.stack(of_class, of_pretext, add(of_class, of_pretext))
     return gram(jax.tree.map(lambda *leaves: jnp.concatenate(leaves), own, pair))
 

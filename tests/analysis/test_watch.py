@@ -33,20 +33,24 @@ def test_cosines_are_those_of_the_vectors_and_0_with_a_zero_vector():
     assert not any("pretext" in name for name in told(stacked @ stacked.T, pretext=False))
 
 
-def test_oracle_batches_are_labelled_apart_and_depend_on_the_seed_alone():
+def test_oracle_batches_are_labelled_apart_and_depend_on_seed_and_step_alone():
     label = np.where(np.arange(300) % 3 == 0, UNLABELLED, np.arange(300) % 7).astype(np.int32)
     split = Split(np.arange(900, dtype=np.float32).reshape(300, 1, 3), label)
-    drawn = draw_oracles(split, 0)
+    drawn = draw_oracles(split, 0, 5)
     rows = drawn.points[..., 0, 0] / 3
     assert rows.shape == (2, 64) and len(np.unique(rows)) == 128 and (rows % 3 != 0).all()
     np.testing.assert_array_equal(drawn.label, label[rows.astype(int)])
-    chex.assert_trees_all_equal(drawn, draw_oracles(split, 0))
-    assert not np.array_equal(draw_oracles(split, 1).label, drawn.label)
-    assert draw_oracles(Split(split.points[:20], label[:20]), 0).label.shape == (2, 4)  # of 13, for 4 devices
+    chex.assert_trees_all_equal(drawn, draw_oracles(split, 0, 5))
+    for other in ((1, 5), (0, 6)):
+        assert not np.array_equal(draw_oracles(split, *other).label, drawn.label)
+    assert draw_oracles(Split(split.points[:20], label[:20]), 0, 5).label.shape == (
+        2,
+        4,
+    )  # of 13, for 4 devices
     with pytest.raises(
         ValueError, match="--watch compares .* and 3 of its training clouds have labels"
     ) as error:
-        draw_oracles(Split(split.points[3:8], label[3:8]), 0)
+        draw_oracles(Split(split.points[3:8], label[3:8]), 0, 5)
     assert "\n" not in str(error.value)
 
 

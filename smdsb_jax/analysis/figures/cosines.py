@@ -75,7 +75,7 @@ def _figure(workdir: Path, stages: Mapping[int, Curves]) -> Drawn:
     plain(axes, run_name(workdir), "step (optimizer updates)", "cosine")
     axes.axhline(0, color=INK, linewidth=0.8, zorder=0)
     axes.grid(color=FAINT, linewidth=0.8)
-    mark_stage_2(axes, dict(stages))
+    mark_stage_2(axes, workdir, stages)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, labelcolor=INK)
     return Drawn(figure, table, notes)
 

@@ -124,7 +124,7 @@ def _figure(workdir: Path, stages: dict[int, Curves]) -> Drawn:
             plain(axes, domain if axes is column[0] else "", x, name if domain == domains[0] else "")
             axes.set_yscale("log")
             axes.grid(color=FAINT, linewidth=0.8)
-        mark_stage_2(column[0], own)
+        mark_stage_2(column[0], workdir, own)
     figure.suptitle(run_name(workdir), fontsize=13, color=INK)
     handles = grid[0][0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=2, frameon=False, labelcolor=INK)

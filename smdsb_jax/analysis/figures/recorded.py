@@ -1,6 +1,7 @@
 """What a run has recorded, as curves: for figures that need no network."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,10 +50,10 @@ def run_name(workdir: Path) -> str:
     return "/".join(workdir.resolve().parts[-2:])
 
 
-def mark_stage_2(axes: Axes, stages: dict[int, Curves]) -> None:
+def mark_stage_2(axes: Axes, workdir: Path, stages: Collection[int]) -> None:
     """A dashed line where stage 2 begins, if the run has both."""
-    if {1, 2} <= stages.keys():
-        at = stages[1].step[-1]
+    if {1, 2} <= set(stages):
+        at = run_config(workdir)["stage1.steps"]
         axes.axvline(at, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
         axes.annotate(
             "stage 2", (at, 1), xycoords=("data", "axes fraction"), xytext=(4, 0), va="bottom", fontsize=9,

@@ -28,7 +28,7 @@ def test_every_curve_is_drawn_and_told_and_the_oracle_divided_by_the_noise(tmp_p
         })
         for stage in (1, 2) for i in range(6)
     ]  # fmt: skip
-    (drawn,) = cosines(Material([write_run(tmp_path, records)])).values()
+    (drawn,) = cosines(Material([write_run(tmp_path, records, **{"stage1.steps": 650})])).values()
     notes = "\n".join(drawn.notes)
     mean = total[4:].mean()
     assert f"stage 1, both together, oracle: mean of the last third {mean:+.3f}, slope -1.500 per" in notes
@@ -37,6 +37,7 @@ def test_every_curve_is_drawn_and_told_and_the_oracle_divided_by_the_noise(tmp_p
     assert f"takes, both together, oracle {2 * mean:+.2f}" in notes
     assert "stage 2: two oracles do not agree" in notes
     assert len(drawn.table) == 6 * 5 + 6 * 3
+    assert [line for line in drawn.figure.axes[0].lines if list(line.get_xdata()) == [650, 650]]
     assert len(drawn.figure.legends[0].get_texts()) == 5
 
 
