@@ -13,6 +13,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 import smdsb_jax
+from smdsb_jax.analysis.watch import watch_gradients
 from smdsb_jax.flags import cache_compilation, parse_flags, stop, user_errors
 from smdsb_jax.registry import foreign_names
 from smdsb_jax.report.summary import write_summary
@@ -22,6 +23,13 @@ CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Configuration file and its argument, as configs/pointda.py:m2s,encoder=pointnet."
 )
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; what it holds is resumed.")
+WATCH = flags.DEFINE_integer(
+    "watch",
+    0,
+    "Every so many steps record how the gradients agree, also with that of the target's true labels, which "
+    "nothing else sees; 0: never.",
+    0,
+)
 
 
 def main(_: list[str]) -> int:
@@ -31,7 +39,8 @@ def main(_: list[str]) -> int:
     config = smdsb_jax.resolve(CONFIG.value)
     print(config)
     print(workload(config, jax.default_backend()))
-    result = smdsb_jax.train_and_evaluate(CONFIG.value, WORKDIR.value)
+    watch = watch_gradients(config, WATCH.value) if WATCH.value else None
+    result = smdsb_jax.train_and_evaluate(CONFIG.value, WORKDIR.value, watch)
     if result.finished:
         print(write_summary(result.workdir, foreign_names(CONFIG.value).values()))
     return 0

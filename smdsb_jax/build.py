@@ -69,9 +69,9 @@ def build_parts(config: Config, stage: int, classes: int) -> Parts:
 
 def build_selection(config: Config) -> Selection:
     """The selection of `config.selection`, its statistic found by name."""
-    selection = config.selection
+    selection, statistic = config.selection, find_statistic(config.selection.statistic)
     return Selection(
-        score=find_statistic(selection.statistic).score,
+        score=statistic.score,
         side=selection.side,
         keep_ratio=selection.keep_ratio,
         scope=selection.scope,
@@ -79,6 +79,7 @@ def build_selection(config: Config) -> Selection:
         target_shift=tuple(selection.target_shift),
         execution=selection.execution,
         freeze_unlabelled=selection.freeze_unlabelled,
+        needs_pretext=statistic.needs_pretext,
     )
 
 

@@ -258,6 +258,12 @@ def _combinations_of_entries(config: Config) -> list[str]:
             "True."
         )
     rule, statistic = make(config, "pseudo_labels"), config.selection.statistic
+    if statistic != "none" and find_statistic(statistic).needs_pretext:
+        without = f"config.selection.statistic = {statistic!r} needs pretext losses of single samples: "
+        if pretext.loss is None:
+            problems.append(f"{without}config.pretext.name = {config.pretext.name!r} has none. Take another.")
+        if not config.pretext.on_source:
+            problems.append(f"{without}set config.pretext.on_source = True, or the source has none.")
     if make(config, "task").per_point:
         of_clouds = []
         if statistic != "none" and find_statistic(statistic).per_cloud:

@@ -11,7 +11,14 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from smdsb_jax.augment import Taken, follow
-from smdsb_jax.build import build_network, load_domain, load_target
+from smdsb_jax.build import (
+    abstract_state,
+    build_network,
+    build_parts,
+    jit_at_precision,
+    load_domain,
+    load_target,
+)
 from smdsb_jax.config import Config, from_checkpoint
 from smdsb_jax.datasets.domain import UNLABELLED, Split
 from smdsb_jax.given import (
@@ -23,6 +30,8 @@ from smdsb_jax.given import (
     stored_split,
 )
 from smdsb_jax.network import Network, loss_of_one
+from smdsb_jax.pretext import build_view
+from smdsb_jax.pretext_pass import losses_of_samples
 from smdsb_jax.run import checkpoint
 from smdsb_jax.run.evaluation import (
     Evaluated,
@@ -33,7 +42,7 @@ from smdsb_jax.run.evaluation import (
 )
 from smdsb_jax.saliency import measure_per_sample
 from smdsb_jax.selection import checked_scores, score_samples
-from smdsb_jax.state import Sample, Variables
+from smdsb_jax.state import Clouds, Sample, Variables
 from smdsb_jax.statistics import Score, Statistic, find_statistic
 
 AT_A_TIME = 16  # clouds in one call of a program, the last ones filled up: one program for any number
@@ -131,7 +140,15 @@ def predict(
     return np.stack(found) if found else np.zeros((0, len(model.classes)), np.float32)
 
 
-def samples(model: Model, clouds: Any, label: Any = None, seed: int = 0, *, y_up: bool = False) -> Sample:
+def samples(
+    model: Model,
+    clouds: Any,
+    label: Any = None,
+    seed: int = 0,
+    *,
+    y_up: bool = False,
+    pretext: bool = False,
+) -> Sample:
     """What a statistic sees of each cloud: its points, saliency, gradient, embedding, logits and loss.
 
     Args:
@@ -141,12 +158,14 @@ def samples(model: Model, clouds: Any, label: Any = None, seed: int = 0, *, y_up
         `model.classes`; None, or UNLABELLED: what the network predicts.
       seed: of what a statistic draws at random.
       y_up: as for `predict`.
+      pretext: with the pretext loss of each too, as of target clouds, in a view drawn from `seed`.
 
     Returns:
       Of one cloud its sample, which a statistic can be called with; of several their fields, [n, …].
 
     Raises:
-      ValueError: as `predict`; no clouds at all; more or fewer labels than clouds.
+      ValueError: as `predict`; no clouds at all; more or fewer labels than clouds; `pretext` of a run whose
+        pretext task has no loss of single samples, or remembers what `load` does not restore.
     """
     size = model.config.data.points
     given, is_one = given_clouds(clouds, size, y_up)
@@ -157,9 +176,13 @@ def samples(model: Model, clouds: Any, label: Any = None, seed: int = 0, *, y_up
     labels = stored_labels(each, given, stored, len(model.classes))
     keys = jax.random.split(jax.random.key(seed), len(given))
     order, parts = [], []
+    pretext_losses = pretext_program(model, "target") if pretext else None
     for rows, points in of_equal_size(stored):
         for part in _parts(model, Split(points, np.stack([labels[row] for row in rows]))):
             batch = measure(model, part.points, part.label, keys[rows[part.rows]])
+            if pretext_losses is not None:
+                key = jax.random.fold_in(jax.random.key(seed), len(parts))
+                batch = batch._replace(pretext_loss=pretext_losses(part, key))
             parts.append(jax.tree.map(lambda leaf, valid=part.valid: leaf[:valid], batch))
             order.extend(rows[part.rows[: part.valid]])
     place = np.argsort(order)
@@ -179,23 +202,49 @@ def measure(
     return program(model.variables, jnp.asarray(points, jnp.float32), jnp.asarray(label, jnp.int32), keys)
 
 
+def pretext_program(model: Model, domain: str) -> Callable[["Part", jax.Array], Array]:
+    """The compiled function of the pretext losses of a part, seen as clouds of this domain.
+
+    Raises:
+      ValueError: the run's pretext task has no loss of single samples, or remembers what `load` does not
+        restore.
+    """
+    parts, task = build_parts(model.config, model.stage, len(model.classes)), model.config.pretext.name
+    if parts.pretext.loss is None:
+        raise ValueError(f"The pretext task {task!r} of stage {model.stage} has no loss of a single sample.")
+    place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    if jax.tree.leaves(abstract_state(parts, place).pretext):
+        raise ValueError(
+            f"The pretext task {task!r} remembers more than its network, which only launch/analyze.py "
+            "restores: score it there."
+        )
+    progress = jnp.asarray(model.step / parts.steps, jnp.float32)
+
+    def of_part(points: Array, stored: Array, label: Array, variables: Variables, key: jax.Array) -> Array:
+        view = build_view(Clouds(points, label), Clouds(stored), domain, progress)
+        return losses_of_samples(parts, variables, (), view, key)
+
+    program = jit_at_precision(model.config, of_part)
+    return lambda part, key: program(part.points, part.stored, part.label, model.variables, key)
+
+
 def apply_statistic(
-    model: Model, statistic: str | Score, batch: Sample, where: str = "the given clouds"
+    model: Model, statistic: str | Score | Statistic, batch: Sample, where: str = "the given clouds"
 ) -> Float[np.ndarray, " n"]:
     """Score what `samples` gave with a statistic: a name, `module:function` or a function.
 
     Raises:
-      ValueError: an unknown name; one that needs one label per cloud where points have them; a function that
-        raises, or whose scores are not one finite number per sample. Always one line that names the
-        statistic; `where` says whose samples they are.
+      ValueError: an unknown name; one that needs one label per cloud where points have them, or pretext
+        losses that the samples do not have; a function that raises, or whose scores are not one finite number
+        per sample. Always one line that names the statistic; `where` says whose samples they are.
     """
-    found = find_statistic(statistic) if isinstance(statistic, str) else Statistic(statistic)
-    if found.per_cloud and model.network.task.per_point:
-        raise ValueError(
-            f"The statistic {statistic} is of clouds that have one label each, not one per point."
-        )
+    found = find_statistic(statistic)
     function = found.score
-    name = statistic if isinstance(statistic, str) else getattr(statistic, "__name__", repr(statistic))
+    name = statistic if isinstance(statistic, str) else getattr(function, "__name__", repr(function))
+    if found.per_cloud and model.network.task.per_point:
+        raise ValueError(f"The statistic {name} is of clouds that have one label each, not one per point.")
+    if found.needs_pretext and batch.pretext_loss is None:
+        raise ValueError(f"The statistic {name} needs pretext losses: take samples(…, pretext=True).")
     try:
         scores = _compiled(score_samples, model.config.matmul_precision, function)(batch)
     except Exception as error:
@@ -211,7 +260,7 @@ def apply_statistic(
 
 def score(
     checkpoint: str | Path | Model,
-    statistic: str | Score = "skewness",
+    statistic: str | Score | Statistic = "skewness",
     domain: str | Split = "target",
     *,
     allow: Collection[str] = (),
@@ -220,7 +269,7 @@ def score(
 
     Args:
       checkpoint: workdir of a run (as `load` takes it), or what `load` gave.
-      statistic: a name, `module:function` or a function of one sample.
+      statistic: a name, `module:function`, a function of one sample or a `Statistic` of one.
       domain: `source` (under its true labels); `target` or the name of another domain of the data set (under
         the network's own labels, as pseudo-labels are); or any `Split`, in any unit, z up (under its labels,
         and the network's own where it has none).
@@ -235,11 +284,15 @@ def score(
         split, where = stored_split(domain, model.config.data.points, scales(model)), "the given split"
     else:
         split, where = _labelled(model, domain)
-    parts = []
+    parts, pretext_losses = [], None
+    if find_statistic(statistic).needs_pretext:
+        pretext_losses = pretext_program(model, "source" if domain == "source" else "target")
     for part in _parts(model, split):
         # the first cloud's place is the seed of its part: random scores must not repeat themselves
         keys = jax.random.split(jax.random.key(part.rows[0]), AT_A_TIME)
         batch = measure(model, part.points, part.label, keys)
+        if pretext_losses is not None:
+            batch = batch._replace(pretext_loss=pretext_losses(part, jax.random.key(part.rows[0])))
         parts.append(apply_statistic(model, statistic, batch, where)[: part.valid])
     return np.concatenate(parts)
 
@@ -256,6 +309,7 @@ class Part(NamedTuple):
     valid: int
     points: Float[np.ndarray, "size p 3"]
     label: Int[np.ndarray, "size *points"]
+    stored: Float[np.ndarray, "size stored 3"]
 
 
 def _parts(model: Model, split: Split) -> Iterator[Part]:
@@ -272,7 +326,7 @@ def _parts(model: Model, split: Split) -> Iterator[Part]:
             predicted = np.asarray(found.predictions.logits).argmax(axis=-1).astype(np.int32)
             label = label.reshape(label.shape + (1,) * (predicted.ndim - label.ndim))
             label = np.where(label == UNLABELLED, predicted, label)
-        yield Part(rows, min(AT_A_TIME, count - start), np.asarray(taken.points), label)
+        yield Part(rows, min(AT_A_TIME, count - start), np.asarray(taken.points), label, stored)
 
 
 def taken_points(model: Model, stored: Float[np.ndarray, "n stored 3"] | Float[Array, "n stored 3"]) -> Taken:

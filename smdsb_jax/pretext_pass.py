@@ -9,9 +9,9 @@ from jaxtyping import Array, Bool, Float
 from smdsb_jax.combine import task_of
 from smdsb_jax.network import passes_of
 from smdsb_jax.parts import Parts
-from smdsb_jax.pretext import build_view, prepare
+from smdsb_jax.pretext import View, build_view, prepare
 from smdsb_jax.selection import Selection, kept_count, kept_rows, masked_mean
-from smdsb_jax.state import Batch, Clouds, Pair, TrainState, Tree
+from smdsb_jax.state import Batch, Clouds, Pair, TrainState, Tree, Variables
 
 Metrics = dict[str, Array]
 
@@ -51,9 +51,10 @@ def pretext_losses(
         view = build_view(clouds, before, domain, state.step / parts.steps)
         own, loss_key = prepare(task, view, domain_key)
         prepared, keep = prepared._replace(**{domain: own}), keep._replace(**{domain: mask})
-        if task.loss is None:
+        losses_of = task.loss
+        if losses_of is None:
             continue
-        found = task.loss(passes, variables, state.pretext, own, loss_key)
+        found = losses_of(passes, variables, state.pretext, own, loss_key)
         variables = found.variables
         for name, loss in found.per_sample.items():
             value = mean_of_kept(parts.selection, loss, mask, batch)
@@ -70,6 +71,42 @@ def pretext_losses(
     shares = {name: jnp.mean(jnp.stack(values)) for name, values in solved.items()}
     weighed = [parts.pretext_weight * total for total in totals.values()]
     return weighed, PretextRecord(named, shares, variables["batch_stats"])
+
+
+def add_pretext_losses(
+    parts: Parts, key: jax.Array, state: TrainState, stored: Batch, augmented: Batch, samples: Pair
+) -> Pair:
+    """The samples with the pretext loss of each, of the views that `pretext_losses` draws from the same key.
+
+    In inference mode, in which a sample's loss is its own, whatever the saliency is of.
+    """
+    found = []
+    for domain, domain_key in zip(Batch._fields, jax.random.split(key), strict=True):
+        own, clouds, before = (getattr(of, domain) for of in (samples, augmented, stored))
+        if own is not None:
+            view = build_view(clouds, before, domain, state.step / parts.steps)
+            own = own._replace(
+                pretext_loss=losses_of_samples(parts, state.variables, state.pretext, view, domain_key)
+            )
+        found.append(own)
+    return Pair(*found)
+
+
+def losses_of_samples(
+    parts: Parts, variables: Variables, state: Tree, view: View, key: jax.Array
+) -> Float[Array, " batch"]:
+    """The weighted pretext loss of each sample in inference mode, as a constant.
+
+    Raises:
+      ValueError: a task without losses per sample.
+    """
+    task = parts.pretext
+    if task.loss is None:
+        raise ValueError("The pretext task has no loss of a single sample, which the statistic needs.")
+    prepared, loss_key = prepare(task, view, key)
+    found = task.loss(passes_of(parts.network), variables, state, prepared, loss_key, train=False)
+    total = sum(found.per_sample.values(), jnp.zeros((), view.points.dtype))
+    return jax.lax.stop_gradient(parts.pretext_weight * total)
 
 
 def pretext_rows(

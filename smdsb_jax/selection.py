@@ -14,6 +14,7 @@ SIDES = ("low", "high")
 SCOPES = ("pooled", "per_domain")
 DENOMINATORS = ("batch", "kept")
 EXECUTIONS = ("mask", "gather")
+GROUP = 0.3  # of a mini-batch, by score: the groups whose losses are recorded
 
 
 class Selection(NamedTuple):
@@ -27,6 +28,7 @@ class Selection(NamedTuple):
     target_shift: tuple[float, float]
     execution: str
     freeze_unlabelled: bool = False
+    needs_pretext: bool = False  # the score reads pretext losses
 
 
 def kept_count(keep_ratio: float, samples: int) -> int:
@@ -103,19 +105,28 @@ def select(
     """
     source_scores = score_samples(selection.score, samples.source)
     ratio, side = selection.keep_ratio, selection.side
-    record = {"source/score": jnp.mean(source_scores)}
+    record = _record("source", source_scores, samples.source.loss)
     if samples.target is None:
         drawn = jax.random.uniform(key, (target_batch,)) if selection.freeze_unlabelled else None
         of_target = jnp.ones(target_batch, bool) if drawn is None else keep_mask(drawn, ratio, side)
         return Pair(keep_mask(source_scores, ratio, side), of_target), record
     target_scores = score_samples(selection.score, samples.target)
-    record["target/score"] = jnp.mean(target_scores)
+    record |= _record("target", target_scores, samples.target.loss)
     mean, std = selection.target_shift
     target_scores += mean + std * jax.random.normal(key, target_scores.shape, target_scores.dtype)
     if selection.scope == "per_domain":
         return Pair(keep_mask(source_scores, ratio, side), keep_mask(target_scores, ratio, side)), record
     kept = keep_mask(jnp.concatenate([source_scores, target_scores]), ratio, side)
     return Pair(*jnp.split(kept, [source_scores.shape[0]])), record
+
+
+def _record(
+    domain: str, scores: Float[Array, " batch"], loss: Float[Array, " batch"]
+) -> dict[str, Float[Array, ""]]:
+    """The mean score, and the mean class loss of the GROUP of samples that score lowest, and highest."""
+    count = kept_count(GROUP, scores.shape[0])
+    groups = {f"loss_{side}": jnp.mean(loss[keep_indices(scores, count, side)]) for side in SIDES}
+    return {f"{domain}/{name}": of for name, of in {"score": jnp.mean(scores), **groups}.items()}
 
 
 def masked_mean(

@@ -65,6 +65,8 @@ class Sample(NamedTuple):
     loss: Float[Array, ""]  # cross-entropy, the mean over the points that have labels
     label: Int[Array, "*points"]  # true (source) or pseudo (target)
     key: jax.Array
+    # weighted, at the network before the step, in inference mode; None where no statistic needs it
+    pretext_loss: Float[Array, ""] | None = None
 
 
 class TrainState(struct.PyTreeNode):

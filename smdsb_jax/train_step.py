@@ -12,7 +12,7 @@ from smdsb_jax.augment import augment_batch, point_cloud_mixup
 from smdsb_jax.combine import Told, metrics_of
 from smdsb_jax.network import loss_of_one, per_sample_mean, predict
 from smdsb_jax.parts import Parts
-from smdsb_jax.pretext_pass import pretext_losses
+from smdsb_jax.pretext_pass import PretextRecord, add_pretext_losses, pretext_losses
 from smdsb_jax.saliency import measure_per_sample, measure_shared
 from smdsb_jax.selection import select
 from smdsb_jax.state import Batch, Clouds, Pair, TrainState, Tree, Variables
@@ -28,13 +28,26 @@ class Passed(NamedTuple):
     embedding: Float[Array, "batch d"]
 
 
-def train_step(parts: Parts, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-    """Classify, measure the saliency, select, run the pretext task on the kept samples, update.
+class Found(NamedTuple):
+    """What a step knows before the tasks' gradients are merged."""
+
+    gradients: list[Tree]  # of all parameters, one for each task
+    told: Told
+    record: PretextRecord
+    metrics: Metrics
+
+
+def step_keys(state: TrainState) -> jax.Array:
+    """Of augmentation, class passes, statistic, noise of scores, pretext task and rule of the next step."""
+    return jax.random.split(jax.random.fold_in(state.key, state.step), 6)
+
+
+def task_gradients(parts: Parts, keys: jax.Array, state: TrainState, batch: Batch) -> Found:
+    """All of a step but the update: what each task's gradient is, and of which samples.
 
     Each pass normalizes by its own BatchNorm statistics, in this order: class source, class target
     (stage 2: where `batch.target` has labels), pretext source, pretext target, pretext joint.
     """
-    keys = jax.random.split(jax.random.fold_in(state.key, state.step), 6)
     augmented = augment_batch(parts.augment, keys[0], batch)
     params, batch_stats = state.variables["params"], state.variables["batch_stats"]
     points = Pair(
@@ -50,6 +63,8 @@ def train_step(parts: Parts, state: TrainState, batch: Batch) -> tuple[TrainStat
     keep, metrics = Pair(all_kept, all_kept), {}
     if parts.selection is not None:
         samples = measure(parts, state.variables, keys[2], augmented, passed, point_grads)
+        if parts.selection.needs_pretext:
+            samples = add_pretext_losses(parts, keys[4], state, batch, augmented, samples)
         keep, record = select(parts.selection, samples, len(all_kept), keys[3])
         metrics |= {f"selection/{name}": value for name, value in record.items()}
 
@@ -64,17 +79,24 @@ def train_step(parts: Parts, state: TrainState, batch: Batch) -> tuple[TrainStat
         parts.tasks, jnp.stack([loss, *losses]), told_solved(parts, augmented, passed, record.solved),
         state.step / parts.steps,
     )  # fmt: skip
-    of_tasks = [grads, *pretext_grads]
+    metrics |= {"loss/class": loss, "loss/pretext": sum(losses, jnp.zeros_like(loss)), **record.named}
+    metrics |= {f"selection/kept_{name}": jnp.mean(mask) for name, mask in keep._asdict().items()}
+    return Found([grads, *pretext_grads], told, record, metrics)
+
+
+def train_step(parts: Parts, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    """Classify, measure the saliency, select, run the pretext task on the kept samples, update."""
+    keys = step_keys(state)
+    of_tasks, told, record, metrics = task_gradients(parts, keys, state, batch)
+    params = state.variables["params"]
     encoders = tuple(g["encoder"] for g in of_tasks)
     merged = parts.combine.update(keys[5], encoders, told, state.combine)
     grads = add_weighed(of_tasks, merged.head_weights) | {"encoder": merged.encoder}
     updates, opt_state = parts.optimizer.update(grads, state.opt_state, params)
     variables = {"params": optax.apply_updates(params, updates), "batch_stats": record.batch_stats}
-    metrics |= {"loss/class": loss, "loss/pretext": sum(losses, jnp.zeros_like(loss)), **record.named}
     if parts.pretext.names:
         metrics |= {f"combine/{name}": value for name, value in metrics_of(encoders, told, merged).items()}
     metrics["update/norm"] = optax.tree.norm(updates)  # not finite where a gradient is not, whatever the loss
-    metrics |= {f"selection/kept_{name}": jnp.mean(mask) for name, mask in keep._asdict().items()}
     return state.replace(
         step=state.step + 1,
         variables=variables,

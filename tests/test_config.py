@@ -212,6 +212,19 @@ def test_what_needs_one_label_per_cloud_is_refused_where_points_have_them(sectio
         assert resolve(changed([("task", "segmentation"), *own], stages=(1,)))
 
 
+def test_a_statistic_of_pretext_losses_is_refused_where_samples_have_none():
+    of = {"selection__statistic": "pretext_loss"}
+    for sections, fields, remedy in (
+        ([("pretext", "dfan")], {}, "config.pretext.name = 'dfan' has none. Take another."),
+        ([], {"pretext__on_source": False}, "set config.pretext.on_source = True, or the source has none."),
+    ):
+        with pytest.raises(ValueError) as error:
+            resolve(changed(sections, **of, **fields))
+        begin = "config.selection.statistic = 'pretext_loss' needs pretext losses of single samples: "
+        assert str(error.value) == begin + remedy
+    assert resolve(changed([], **of)).selection.side == "low"
+
+
 def test_what_is_not_an_entry_is_refused_without_a_call(tmp_path):
     config, marker = default_config(), tmp_path / "called"
     config.combine = ConfigDict({"name": "os:system", "command": f"touch {marker}"})

@@ -6,7 +6,7 @@ import scipy.spatial
 from ml_collections import ConfigDict
 
 import smdsb_jax
-from smdsb_jax import inference
+from smdsb_jax import choose, inference, resolve
 from smdsb_jax.augment import subsample
 from smdsb_jax.datasets import embedded
 from smdsb_jax.datasets.domain import UNLABELLED, normalize
@@ -15,6 +15,7 @@ from smdsb_jax.report.summary import judge, write_summary
 from smdsb_jax.run import evaluation
 from smdsb_jax.run.evaluation import eval_program, jit_eval_step, predict_split
 from smdsb_jax.saliency import saliency
+from smdsb_jax.statistics import Statistic
 from smdsb_jax.statistics.skewness import skewness
 from smdsb_jax.tasks import cross_entropy
 from tests.untrained_run import save_untrained
@@ -299,6 +300,33 @@ def test_clouds_without_a_label_are_scored_under_the_predicted_one(model, split)
     some = split._replace(label=np.where(np.arange(6) % 2, UNLABELLED, split.label).astype(np.int32))
     mixed = split._replace(label=np.where(np.arange(6) % 2, predicted, split.label).astype(np.int32))
     np.testing.assert_array_equal(smdsb_jax.score(model, "loss", some), smdsb_jax.score(model, "loss", mixed))
+
+
+def test_pretext_losses_are_there_when_they_are_asked_for(model, split):
+    of = smdsb_jax.samples(model, split.points, split.label, pretext=True)
+    assert of.pretext_loss.shape == (6,) and (np.asarray(of.pretext_loss) > 0).all()
+    plain = smdsb_jax.samples(model, split.points, split.label)
+    assert plain.pretext_loss is None
+    np.testing.assert_array_equal(of.loss, plain.loss)
+    gap = Statistic(lambda s: s.pretext_loss - s.loss, needs_pretext=True)
+    scores = inference.apply_statistic(model, gap, of)
+    np.testing.assert_allclose(scores, of.pretext_loss - of.loss, rtol=1e-5)
+    assert smdsb_jax.score(model, "pretext_loss", split).shape == (6,)
+    with pytest.raises(
+        ValueError, match=r"statistic pretext_loss needs pretext losses: take samples\(…, pret"
+    ):
+        inference.apply_statistic(model, "pretext_loss", plain)
+
+
+@pytest.mark.parametrize(
+    "pretext, words",
+    [("none", "'none' of stage 1 has no loss"), ("self_distillation", "remembers more than its network")],
+)
+def test_pretext_losses_that_a_loaded_run_cannot_have_are_refused(model, split, pretext, words):
+    other = model._replace(config=resolve(choose(model.config, "pretext", pretext)), stage=1)
+    with pytest.raises(ValueError, match=words) as told:
+        smdsb_jax.samples(other, split.points, pretext=True)
+    assert "\n" not in str(told.value)
 
 
 def test_random_scores_do_not_repeat_in_the_next_part(model):

@@ -1,12 +1,19 @@
 """Which rows the pretext passes get; the losses themselves are held in tests/pretext and test_train_step."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from smdsb_jax.pretext_pass import mean_of_kept, pretext_rows
+from smdsb_jax.network import passes_of
+from smdsb_jax.pretext import View
+from smdsb_jax.pretext_pass import add_pretext_losses, mean_of_kept, pretext_rows
 from smdsb_jax.selection import Selection
 from smdsb_jax.state import Batch, Clouds, Pair
+from tests.statistics.made_samples import samples
+from tests.test_train_step import BATCH as CLOUDS
+from tests.test_train_step import augmented_of, started
+from tests.test_train_step import batch_of as step_batch
 
 BATCH = 4
 MASKED = Selection(lambda s: s.loss, "low", 0.5, "per_domain", "batch", (0.0, 0.0), "mask")
@@ -49,3 +56,32 @@ def test_the_mean_is_the_same_of_masked_and_of_gathered_rows():
         assert mean_of_kept(masked, loss, KEEP.source, BATCH) == expected
         assert mean_of_kept(gathered, some, ones, BATCH) == expected
     assert mean_of_kept(None, loss, jnp.ones(BATCH, bool), BATCH) == 3.0
+
+
+def test_a_sample_has_the_weighted_pretext_loss_that_it_would_have_alone_and_an_unlabelled_target_none():
+    parts, state = started(1)
+    augmented, stored, key = augmented_of(1), step_batch(1), jax.random.key(3)
+    given = Pair(samples(CLOUDS, 8)._replace(pretext_loss=None), None)
+    add = jax.jit(lambda state: add_pretext_losses(parts, key, state, stored, augmented, given))
+    found = add(state)
+    assert found.target is None
+
+    @jax.jit
+    def alone(state):
+        of_source = jax.random.split(key)[0]
+        prepare_key, loss_key = jax.random.split(of_source)
+        view = View(
+            augmented.source.points, stored.source.points, stored.source.label, "source", jnp.zeros(())
+        )
+        prepared = parts.pretext.prepare(view, prepare_key)
+
+        def one(row):
+            only = jax.tree.map(lambda leaf: leaf[row][None], prepared)
+            passes = passes_of(parts.network)
+            return parts.pretext.loss(passes, state.variables, (), only, loss_key, train=False).per_sample
+
+        return jax.lax.map(one, jnp.arange(CLOUDS))
+
+    (losses,) = alone(state).values()
+    assert parts.pretext_weight != 1
+    np.testing.assert_allclose(found.source.pretext_loss, parts.pretext_weight * losses[:, 0], rtol=1e-4)

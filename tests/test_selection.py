@@ -128,6 +128,19 @@ def test_the_noise_of_target_scores_has_the_given_mean_and_deviation():
     assert len(record) == 2  # the statistic sees source and target once each
 
 
+def test_the_losses_of_the_lowest_and_the_highest_three_in_ten_are_recorded():
+    given = samples(10, 4)._replace(embedding=jnp.array([[3.0], [9], [1], [7], [2], [8], [0], [5], [4], [6]]))
+    by_rank = SELECTION._replace(score=lambda s: s.embedding[0])
+    _, record = select(by_rank, Pair(given, given), 10, jax.random.key(0))
+    loss = np.asarray(given.loss)
+    for domain in ("source", "target"):
+        assert record[f"{domain}/loss_low"] == pytest.approx(loss[[6, 2, 4]].mean())
+        assert record[f"{domain}/loss_high"] == pytest.approx(loss[[1, 5, 3]].mean())
+    assert set(select(by_rank, Pair(given, None), 10, jax.random.key(0))[1]) == {
+        "source/score", "source/loss_low", "source/loss_high",
+    }  # fmt: skip
+
+
 def test_gathered_rows_are_the_kept_ones_in_order():
     keep = jnp.array([False, True, False, True, True])
     chex.assert_trees_all_equal(kept_rows(keep, 3), jnp.array([1, 3, 4]))

@@ -162,6 +162,22 @@ def test_other_steps_do_not_compile_again_move_nothing_to_the_host_and_stay_fini
     assert metrics["selection/source/score"] == 0
 
 
+@pytest.mark.parametrize("mode", ["per_sample", "shared"])
+@pytest.mark.parametrize("needs, shape", [(False, None), (True, ())])
+def test_a_statistic_sees_pretext_losses_if_it_needs_them(mode, needs, shape):
+    parts, state = started(2)
+    seen = []
+
+    def score(sample):
+        seen.append(sample.pretext_loss)
+        return sample.loss
+
+    selection = parts.selection._replace(score=score, needs_pretext=needs)
+    asking = parts._replace(selection=selection, saliency_mode=mode)
+    jax.eval_shape(functools.partial(train_step, asking), state, batch_of(2))
+    assert [loss if loss is None else loss.shape for loss in seen] == [shape, shape]
+
+
 def test_gather_computes_what_mask_computes_where_batch_norm_does_not_look():
     # With a keep_ratio of 1 both run every sample: same losses, same update.
     masked, _ = after_one_step(selection__keep_ratio=1.0)

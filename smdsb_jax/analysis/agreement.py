@@ -47,6 +47,11 @@ def saliency_agreement(model: Model, source: Split, batches: int = 20) -> Agreem
     parts = build_parts(config, 1, len(model.classes))._replace(mixup_alpha=0.0)
     if parts.selection is None:
         raise ValueError("config.selection.statistic is 'none' in this run: it scores nothing to compare.")
+    if parts.selection.needs_pretext:
+        raise ValueError(
+            f"config.selection.statistic = {config.selection.statistic!r} reads pretext losses, which no "
+            "saliency mode changes: there is nothing to compare."
+        )
     side, ratio, size = parts.selection.side, parts.selection.keep_ratio, domain_batch_size(config)
     of_both = jit_at_precision(config, functools.partial(_score_both, parts))
     scores = []

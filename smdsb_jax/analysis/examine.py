@@ -1,24 +1,27 @@
 """One checkpoint, examined: the scores of its samples, and the agreement that they should predict."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Array, Bool, Float
 
+from smdsb_jax.analysis import gradients
 from smdsb_jax.analysis.conflict import agreements
 from smdsb_jax.analysis.examined import DOMAINS, Examined
 from smdsb_jax.analysis.oracle import reference_scores
 from smdsb_jax.analysis.subject import Subject
-from smdsb_jax.analysis.views import Rows, augment_all, augment_and_prepare, draw_rows
+from smdsb_jax.analysis.views import AugmentedBatch, Rows, augment_all, augment_and_prepare, draw_rows
+from smdsb_jax.build import jit_at_precision
 from smdsb_jax.config import domain_batch_size
 from smdsb_jax.inference import Model, apply_statistic, measure
 from smdsb_jax.network import per_sample_mean
 from smdsb_jax.selection import keep_mask
-from smdsb_jax.state import Sample
-from smdsb_jax.statistics import Score
+from smdsb_jax.state import Sample, Tree, Variables
+from smdsb_jax.statistics import Score, Statistic, find_statistic
 
 SHOWN = 60  # clouds of each domain that a report can show
 
@@ -51,7 +54,7 @@ def draw(subject: Subject, settings: Settings) -> Drawn:
 
 
 def examine_scores(
-    subject: Subject, group: str, drawn: Drawn, seed: int, statistics: Mapping[str, str | Score]
+    subject: Subject, group: str, drawn: Drawn, seed: int, statistics: Mapping[str, str | Score | Statistic]
 ) -> Examined:
     """Everything but the measures of agreement: takes seconds, so that a new statistic is soon tried.
 
@@ -60,7 +63,7 @@ def examine_scores(
       group: of the checkpoints that differ from it in the seed only.
       drawn: its samples.
       seed: of their views.
-      statistics: by name; each a name, `module:function` or a function.
+      statistics: by name; each a name, `module:function`, a function or a `Statistic`.
 
     Raises:
       ValueError: as `apply_statistic`.
@@ -89,9 +92,15 @@ def examine_scores(
             measure(model, np.asarray(b.points[half]), own, k)
             for (b, own), k in zip(of_batches, of_keys, strict=True)
         ]
-        measured.append(jax.tree.map(lambda *leaves: jax.numpy.concatenate(leaves), *each))
+        measured.append(jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *each))
+    of_run = config.selection.statistic
+    if any(find_statistic(s).needs_pretext for s in (*statistics.values(), of_run) if s != "none"):
+        losses = _pretext_losses(subject, augmented)
+        measured = [
+            s._replace(pretext_loss=losses[half]) for s, half in zip(measured, (0, 1, 1), strict=True)
+        ]
     # a run without selection shows what the paper's would keep
-    of_run, side = config.selection.statistic, config.selection.side or "low"
+    side = config.selection.side or "low"
     of_run = "skewness" if of_run == "none" else of_run
     score_all = functools.partial(_of_domains, model, measured=measured, where=subject.name)
     scores = {name: score_all(statistic) for name, statistic in statistics.items()}
@@ -100,8 +109,25 @@ def examine_scores(
     return _as_examined(subject, group, drawn, measured, scores, kept)
 
 
+def _pretext_losses(subject: Subject, batches: Sequence[AugmentedBatch]) -> list[Float[Array, " n"]]:
+    """Of the samples of source and target: those whose gradients are measured, in inference mode."""
+
+    def losses(variables: Variables, state: Tree, prepared: Tree, key: jax.Array) -> Float[Array, " batch"]:
+        setup = gradients.Setup(subject.parts, variables, state, train=False)
+        return gradients.pretext_losses(setup, prepared, key)(setup.encoder)
+
+    program, given = (
+        jit_at_precision(subject.config, losses),
+        (subject.state.variables, subject.state.pretext),
+    )
+    return [
+        jnp.concatenate([program(*given, b.prepared[half], b.loss_keys[half]) for b in batches])
+        for half in (0, 1)
+    ]
+
+
 def _of_domains(
-    model: Model, statistic: str | Score, measured: list[Sample], where: str
+    model: Model, statistic: str | Score | Statistic, measured: list[Sample], where: str
 ) -> Float[np.ndarray, " rows"]:
     pairs = zip(DOMAINS, measured, strict=True)
     return np.concatenate([apply_statistic(model, statistic, s, f"{where}, {name}") for name, s in pairs])

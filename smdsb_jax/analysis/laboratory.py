@@ -22,7 +22,7 @@ from smdsb_jax.analysis.ranks import spearman
 from smdsb_jax.analysis.report import write_report
 from smdsb_jax.analysis.subject import Located, Subject, find_checkpoints, has_pretext, open_subject
 from smdsb_jax.config import flatten
-from smdsb_jax.statistics import STATISTICS, Score, find_statistic
+from smdsb_jax.statistics import STATISTICS, Score, Statistic, find_statistic
 
 DEFINITION = 3  # of the measures and their draws: 3 since cos_s is among them
 BY_DEFAULT = tuple(name for name, d in FIGURES.items() if d.examines and not d.lengthy)  # no more to compute
@@ -46,7 +46,7 @@ def analyze(
     workdirs: Sequence[str | Path],
     out: str | Path,
     *,
-    statistics: Mapping[str, str | Score] | None = None,
+    statistics: Mapping[str, str | Score | Statistic] | None = None,
     settings: Settings = Settings(),  # noqa: B008 - immutable
     every: bool = False,
     pictures: Sequence[str] = BY_DEFAULT,
@@ -65,8 +65,8 @@ def analyze(
     Args:
       workdirs: of runs; runs that differ in the seed only are one group.
       out: folder, made.
-      statistics: by name; each a name, `module:function` or a function. None: all built-in ones that the
-        runs' labels allow.
+      statistics: by name; each a name, `module:function`, a function or a `Statistic`. None: all built-in
+        ones that the runs' labels allow.
       settings: how many samples.
       every: all checkpoints of each run, not only the last one of each stage.
       pictures: names of figures, of FIGURES or your own as `module:function`.

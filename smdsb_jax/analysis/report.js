@@ -17,6 +17,7 @@ const FILTERS = ["group", "stage", "domain", "measure"];
 const COLUMNS = {
   statistic: ["Statistic", "score of a sample"],
   spearman: ["Spearman ρ", "rank correlation of score and measure"],
+  p_permutation: ["p", "of ρ, against 9,999 exchanges of samples (of this row alone, not of the best)"],
   kendall: ["Kendall τ", "rank correlation by pairs"],
   partial: ["Partial ρ", "Spearman’s with other scores held fixed"],
   kept_low: ["Keep low", "mean measure of the kept minus that of all, low scores kept"],

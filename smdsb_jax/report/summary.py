@@ -20,6 +20,7 @@ from smdsb_jax.run import checkpoint
 from smdsb_jax.run.evaluation import eval_batch_size, jit_eval_step, labels_and_predictions
 from smdsb_jax.run.records import RECORDS
 from smdsb_jax.scores import SELECT_BY, choice_of, names_of
+from smdsb_jax.statistics import find_statistic
 
 
 def selected_rows(workdir: str | Path) -> list[Selected]:
@@ -123,10 +124,13 @@ def draw_judged(folder: Path, model: Model, split: Split, judged: Judged, title:
 
 
 def draw_saliency(path: str | Path, model: Model, split: Split, candidates: int = 48) -> None:
-    """The clouds with the lowest and the highest scores by the run's statistic (skewness if it has none)."""
+    """The clouds with the lowest and the highest scores by the run's statistic.
+
+    Skewness, if it has none, or one of pretext losses, which are not of the map that is drawn.
+    """
     rows = np.random.default_rng(0).permutation(len(split.label))[:candidates]
     name = model.config.selection.statistic
-    name = "skewness" if name == "none" else name
+    name = "skewness" if name == "none" or find_statistic(name).needs_pretext else name
     taken = taken_points(model, split.points[rows])
     points, label = np.asarray(taken.points), np.asarray(follow(split.label[rows], taken.rows))
     measured = measure(model, points, label, jax.random.split(jax.random.key(0), len(rows)))

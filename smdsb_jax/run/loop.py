@@ -4,7 +4,7 @@ import contextlib
 import functools
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +34,7 @@ from smdsb_jax.run.signals import stop_on_signal
 from smdsb_jax.run.workdir import last_checkpoint, load_variables, refuse_other_trajectory, write_config
 from smdsb_jax.sampling import sample_batch
 from smdsb_jax.scores import sentence, splits_of
-from smdsb_jax.state import TrainState, Variables
+from smdsb_jax.state import Batch, TrainState, Variables
 from smdsb_jax.train_step import train_step
 
 
@@ -44,6 +44,14 @@ class Result(NamedTuple):
     workdir: Path
     finished: bool  # False: stopped by a signal, and resumable
     state: TrainState | None  # of the last step; None where nothing was left to do
+
+
+class Watch(NamedTuple):
+    """What is measured beside the training, of which it changes nothing; given from outside."""
+
+    every: int  # steps
+    # once per stage → what is called with the state that a step begins from, and the step's mini-batch
+    begin: Callable[[Parts], Callable[[TrainState, Batch], Mapping[str, float]]]
 
 
 class Run(NamedTuple):
@@ -59,12 +67,18 @@ class Run(NamedTuple):
     checkpointer: Checkpointer
     reporter: Reporter
     stop: threading.Event
+    watch: Watch | None = None
 
 
-def train_and_evaluate(config: Config, workdir: str | Path) -> Result:
+def train_and_evaluate(config: Config, workdir: str | Path, watch: Watch | None = None) -> Result:
     """Train the stages of `config` in `workdir`, or go on from its last checkpoint.
 
     A finished run is left as it is. SIGTERM and SIGINT save and stop.
+
+    Args:
+      config: of the run.
+      workdir: its folder.
+      watch: what is measured every so many steps and recorded as `watch/NAME`.
 
     Raises:
       ValueError: a wrong configuration, data that cannot be read, or a workdir of another run, or one that
@@ -90,11 +104,15 @@ def train_and_evaluate(config: Config, workdir: str | Path) -> Result:
                 done = f"stage {last.stage} has all its {last.step} steps"
                 print(f"{workdir} is finished: {done}. Nothing was changed.", flush=True)
                 return Result(workdir, True, None)
-        return _train(config, workdir, domains, last)
+        return _train(config, workdir, domains, last, watch)
 
 
 def _train(
-    config: Config, workdir: Path, domains: tuple[Domain, Domain], last: checkpoint.Info | None
+    config: Config,
+    workdir: Path,
+    domains: tuple[Domain, Domain],
+    last: checkpoint.Info | None,
+    watch: Watch | None,
 ) -> Result:
     """From here on the workdir is changed, but not before `config.init_from` has been read."""
     source, target = domains
@@ -122,6 +140,7 @@ def _train(
             checkpointer,
             stack.enter_context(open_reporter(workdir, at)),
             stack.enter_context(stop_on_signal()),
+            watch,
         )
         return _run_stages(run, workdir, last, given)
 
@@ -169,6 +188,7 @@ def run_stage(
     """
     config, steps = run.config, run.config[f"stage{stage}"].steps
     step_function = jax.jit(functools.partial(train_step, parts), donate_argnums=0)
+    watched = None if run.watch is None else run.watch.begin(parts)
     sample = functools.partial(
         sample_batch, config.seed, stage, batch=domain_batch_size(config),
         source=run.source.train, target=run.target.train,
@@ -184,8 +204,11 @@ def run_stage(
             labels = labelling.refine(run.rule, label_key(run), labels, evidence, refinements[step - 1])
             run.reporter.say(labelling.describe(labels, run.target.train.label))
             host_labels = jax.tree.map(np.asarray, labels)
-        batch = sample(step=step - 1, pseudo_labels=host_labels)
-        state, metrics = step_function(state, jax.device_put(batch, run.sharded))
+        batch = jax.device_put(sample(step=step - 1, pseudo_labels=host_labels), run.sharded)
+        if watched is not None and run.watch is not None and step % run.watch.every == 0:
+            seen = watched(state, batch)  # of the gradients that this step follows
+            run.reporter.scalars(stage, offset + step, {f"watch/{name}": v for name, v in seen.items()})
+        state, metrics = step_function(state, batch)
         pending.append(metrics)
         stopping = run.stop.is_set()
         evaluates = step % config.eval_every == 0 or step == steps

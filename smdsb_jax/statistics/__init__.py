@@ -1,6 +1,8 @@
 """Selection statistics: what the step knows of a sample → a score; the lowest or highest are kept."""
 
-from smdsb_jax.registry import FUNCTION, lookup
+from typing import Any
+
+from smdsb_jax.registry import FUNCTION, Kind, lookup
 from smdsb_jax.statistics.base import Score, Statistic
 from smdsb_jax.statistics.el2n import el2n
 from smdsb_jax.statistics.entropy import entropy, prediction_entropy
@@ -11,6 +13,7 @@ from smdsb_jax.statistics.l_skewness import l_skewness
 from smdsb_jax.statistics.loss import loss
 from smdsb_jax.statistics.margin import margin
 from smdsb_jax.statistics.medcouple import medcouple
+from smdsb_jax.statistics.pretext_loss import pretext_loss
 from smdsb_jax.statistics.random import random
 from smdsb_jax.statistics.saliency_size import saliency_maximum, saliency_norm
 from smdsb_jax.statistics.skewness import adjusted_skewness, skewness
@@ -33,17 +36,23 @@ STATISTICS: dict[str, Statistic] = {
     "prediction_entropy": Statistic(prediction_entropy, per_cloud=True),  # the same without a label
     "el2n": Statistic(el2n, per_cloud=True),  # the same as an error: data pruning's score
     "grand": Statistic(grand, per_cloud=True),  # the same as a gradient of the last layer
+    "pretext_loss": Statistic(pretext_loss, needs_pretext=True),  # hardness of what it is selected for
     "random": Statistic(random),  # SM-DSB with random scores: the control
 }
+OWN = Kind(
+    "a Python function of one sample, or a smdsb_jax.statistics.Statistic of one",
+    lambda found: isinstance(found, Statistic) or FUNCTION.fits(found),
+)
 
 
-def find_statistic(name: str) -> Statistic:
-    """The statistic of this name, or a user's `package.module:function`.
+def find_statistic(statistic: str | Score | Statistic) -> Statistic:
+    """The statistic of this name, of a user's `package.module:name` or function, or as it is given.
 
     Raises:
-      ValueError: an unknown name, or what was imported is no function.
+      ValueError: an unknown name, or what was imported is neither a function nor a Statistic.
     """
-    found: Statistic | Score = lookup(STATISTICS, name, "config.selection.statistic", FUNCTION)
+    named = isinstance(statistic, str)
+    found: Any = lookup(STATISTICS, statistic, "config.selection.statistic", OWN) if named else statistic
     return found if isinstance(found, Statistic) else Statistic(found)
 
 

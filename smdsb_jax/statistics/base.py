@@ -15,6 +15,7 @@ class Statistic(NamedTuple):
 
     `target_shift` is the (mean, standard deviation) of the noise added to target scores in stage 2,
     in the score's own unit: the paper measured 0.1 for skewness, which means nothing for another.
+    `needs_pretext`: it reads the sample's pretext loss, which costs a forward pass of the pretext task more.
     `per_cloud`: it reads logits or the label as those of the cloud, and has no meaning for parts of it.
     """
 
@@ -22,3 +23,4 @@ class Statistic(NamedTuple):
     side: str = "low"  # which scores are kept: low or high
     target_shift: tuple[float, float] = (0.0, 0.0)
     per_cloud: bool = False
+    needs_pretext: bool = False

@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 
 import smdsb_jax
-from smdsb_jax.analysis import examine
+from smdsb_jax.analysis import examine, gradients
 from smdsb_jax.analysis.examined import DOMAINS, SOURCE, TARGET, TARGET_TRUE
 from smdsb_jax.analysis.views import augment_all, augment_and_prepare
 from smdsb_jax.inference import measure
@@ -19,7 +19,8 @@ def reach(sample):
     return jnp.max(jnp.abs(sample.points))
 
 
-STATISTICS = {"skewness": "skewness", "loss": "loss", "random": "random", "mine": reach}
+NAMES = ("skewness", "loss", "random", "pretext_loss")
+STATISTICS = {name: name for name in NAMES} | {"mine": reach}
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,20 @@ def seen(run, subjects, drawn):
     see = lambda *pair: measure(model, *map(np.asarray, pair), keys)._replace(key=())  # noqa: E731
     of = {name: [see(*pair) for pair in pairs] for name, pairs in own.items()}
     return {name: jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts) for name, parts in of.items()}
+
+
+def test_pretext_losses_are_those_of_the_gradients_that_are_measured(found, subjects, drawn):
+    subject = subjects[1]
+    program = jax.jit(functools.partial(augment_and_prepare, subject.parts))
+    (first, *_) = augment_all(program, subject, tuple(rows[:1] for rows in drawn.rows), seed=0)
+    setup = gradients.Setup(subject.parts, subject.state.variables, subject.state.pretext, train=False)
+    for half, domain in ((0, SOURCE), (1, TARGET), (1, TARGET_TRUE)):
+        own = jax.jit(gradients.loss_of_one(setup, first.loss_keys[half]))
+        rows = [jax.tree.map(lambda leaf, i=i: leaf[i], first.prepared[half]) for i in range(2)]
+        expected = [own(setup.encoder, row) for row in rows]
+        np.testing.assert_allclose(
+            found.scores["pretext_loss"][found.domain == domain][:2], expected, rtol=1e-4
+        )
 
 
 @pytest.mark.parametrize("domain", DOMAINS)

@@ -36,10 +36,10 @@ def test_there_is_a_row_for_every_group_stage_step_domain_statistic_and_measure(
     assert len(rows) == 3 * 3 * 3 * 2
     assert len({tuple(row[k] for k in TEXTS) for row in rows}) == len(rows)
     numbers = [f"{name}{end}" for name in NUMBERS for end in ("", "_low95", "_high95")]
-    numbers += ["spearman_best_low95", "spearman_best_high95"]
+    numbers += ["spearman_best_low95", "spearman_best_high95", "p_permutation"]
     for row in rows:
         assert list(row) == [*TEXTS, *numbers, "seeds", "same_sign", "samples"]
-        assert row["samples"] == 48
+        assert row["samples"] == 48 and 2e-4 <= row["p_permutation"] <= 1
         assert row["seeds"] == (2 if (row["group"], row["stage"]) == ("defrec, c2s", 1) else 1)
         assert all(row[f"{name}_low95"] <= row[f"{name}_high95"] for name in NUMBERS)
         assert type(row["spearman"]) is float
@@ -262,3 +262,19 @@ def test_the_overview_counts_intervals_on_either_side_and_names_the_leaders():
         in lines[1]
     )
     assert "mean Spearman +0.80; of 1 intervals 0 below 0 (keep low), 1 above" in lines[2]
+
+
+def test_seeds_are_exchanged_together_and_within_mini_batches_where_these_couple():
+    seeds = [made(scores=("skewness",), seed=s) for s in (0, 0, 1)]
+    one, twice = (leaderboard(of, replicates=2) for of in (seeds[:1], seeds[:2]))
+    # the same run twice knows no more than once; over 9,999 exchanges p is near that of the t-test
+    assert [r["p_permutation"] for r in one] == [r["p_permutation"] for r in twice]
+    e, here = seeds[0], seeds[0].domain == SOURCE
+    row = row_of(one, domain=SOURCE, measure="gain")
+    expected = scipy.stats.spearmanr(e.scores["skewness"][here], e.measures["gain"][here]).pvalue
+    assert row["p_permutation"] == pytest.approx(max(expected, 2e-4), abs=0.02)
+    # a score that is constant within mini-batches is not exchanged: nothing can be told
+    of_batch = e._replace(scores={"batch": e.batch.astype(float)})
+    rows = leaderboard([of_batch], replicates=2)
+    assert row_of(rows, domain=SOURCE, measure="dot_o")["p_permutation"] == 1
+    assert row_of(rows, domain=SOURCE, measure="gain")["p_permutation"] < 1

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -223,3 +225,44 @@ def test_the_weighted_correlation_minds_the_top(accuracy, average, weighted):
     assert ranks.weighted_spearman(score, accuracy) == pytest.approx(average, abs=1e-8)
     assert ranks.weighted_spearman(score, accuracy, weighted_ranks=True) == pytest.approx(weighted, abs=1e-8)
     assert ranks.weighted_spearman(np.ones(5), accuracy) == 0.0
+
+
+def test_all_orders_give_scipys_exact_p():
+    rng = np.random.default_rng(0)
+    scores, measures = rng.integers(0, 4, size=(2, 6)).astype(float), rng.normal(size=(3, 6))
+    orders = np.array(list(itertools.permutations(range(6))))
+    table = ranks.permuted_table(scores, measures, orders)
+    p = ranks.permutation_p(table)
+    assert table.shape == (721, 2, 3)
+    for i, score in enumerate(scores):
+        for j, measure in enumerate(measures):
+            spearman = lambda x, measure=measure: scipy.stats.spearmanr(x, measure).statistic  # noqa: E731
+            exact = scipy.stats.permutation_test(
+                (score,), spearman, permutation_type="pairings", n_resamples=np.inf, vectorized=False
+            )
+            assert table[0, i, j] == pytest.approx(exact.statistic)
+            # the value counts once more than it does among all orders
+            assert (p[i, j] * 721 - 2) / 720 == pytest.approx(exact.pvalue) or p[i, j] == exact.pvalue == 1
+
+
+def test_drawn_orders_stay_within_clusters_and_come_near_the_exact_p():
+    cluster = np.array([1, 0, 1, 0, 1, 0])
+    orders = ranks.permutations(6, 9999, 0, cluster)
+    assert (cluster[orders] == cluster).all() and (np.sort(orders, axis=1) == np.arange(6)).all()
+    assert len(np.unique(orders, axis=0)) == 36
+    np.testing.assert_array_equal(orders, ranks.permutations(6, 9999, 0, cluster))
+    scores, measures = np.array([[1.0, 7, 2, 8, 3, 9]]), np.array([[1.0, 8, 2, 7, 4, 9]])
+    pairs = itertools.product(itertools.permutations([0, 2, 4]), itertools.permutations([1, 3, 5]))
+    exact = np.array([np.ravel(list(zip(odd, even, strict=True))) for odd, even in pairs])
+    all_of_them, drawn = (ranks.permuted_table(scores, measures, o)[:, 0, 0] for o in (exact, orders))
+    assert all_of_them[1:].mean() > 0.5  # what the clusters share stays
+    above = (all_of_them[1:] >= all_of_them[0] - 1e-9).mean()
+    assert 2 / 36 <= above < 0.5
+    assert ranks.permutation_p(drawn[:, None, None]) == pytest.approx(2 * above, abs=0.03)
+
+
+def test_the_smallest_p_is_two_in_ten_thousand_and_what_is_undefined_has_none():
+    x = np.arange(40.0)
+    table = ranks.permuted_table(np.stack([x, 0 * x]), x[None], ranks.permutations(40, 9999, 0))
+    p = ranks.permutation_p(table)
+    assert p[0, 0] == pytest.approx(2e-4) and np.isnan(p[1, 0])

@@ -6,6 +6,7 @@ import pytest
 import smdsb_jax
 from smdsb_jax import choose
 from smdsb_jax.datasets import embedded
+from smdsb_jax.report import summary
 from smdsb_jax.report.summary import judge, selected_rows, write_summary
 from smdsb_jax.run import loop
 from smdsb_jax.run.loop import train_and_evaluate
@@ -22,6 +23,16 @@ def assert_pictures(workdir, names=PICTURES):
     for name in names:
         content = (workdir / name).read_bytes()
         assert content[:8] == b"\x89PNG\r\n\x1a\n" and len(content) > 5000, name
+
+
+def test_a_run_that_selects_by_pretext_losses_has_its_map_drawn_by_skewness(tiny_run, tmp_path, monkeypatch):
+    model, titles = smdsb_jax.load(tiny_run), []
+    config = model.config.copy_and_resolve_references()
+    config.selection.statistic = "pretext_loss"
+    monkeypatch.setattr(summary.pictures, "saliency", lambda path, points, maps, given: titles.extend(given))
+    val = embedded.load("", "catalog", points=32).val
+    summary.draw_saliency(tmp_path / "saliency.png", model._replace(config=config), val)
+    assert len(titles) == 4 and all("skewness" in title for title in titles)
 
 
 def test_the_rows_are_what_the_checkpoints_and_records_say(tiny_run):

@@ -12,6 +12,7 @@ from smdsb_jax.statistics import STATISTICS
 
 def samples(batch, n, seed=0):
     k = jax.random.split(jax.random.key(seed), 6)
+    pretext_key = jax.random.fold_in(k[5], 1)
     return Sample(
         points=jax.random.normal(k[0], (batch, n, 3)),
         gradient=jax.random.normal(k[1], (batch, n, 3)),
@@ -21,6 +22,7 @@ def samples(batch, n, seed=0):
         loss=jnp.abs(jax.random.normal(k[5], (batch,))),
         label=jnp.zeros(batch, jnp.int32),
         key=jax.random.split(jax.random.key(seed), batch),
+        pretext_loss=jnp.abs(jax.random.normal(pretext_key, (batch,))),
     )
 
 
@@ -36,6 +38,7 @@ def sample(saliency=(0.0,), *, logits=(0.0, 0.0, 0.0), label=0, embedding=(0.0,)
         loss=jnp.asarray(loss, jnp.float32),
         label=jnp.asarray(label, jnp.int32),
         key=jax.random.key(0),
+        pretext_loss=jnp.asarray(2.0 * loss, jnp.float32),
     )
 
 

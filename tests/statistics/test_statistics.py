@@ -23,7 +23,7 @@ OF_PREDICTION = {"loss", "margin", "prediction_entropy", "el2n", "grand"}
 
 
 def test_every_statistic_has_its_kind():
-    assert SHAPES | SIZES | OF_PREDICTION | {"random"} == set(STATISTICS)
+    assert SHAPES | SIZES | OF_PREDICTION | {"pretext_loss", "random"} == set(STATISTICS)
 
 
 @pytest.mark.parametrize("name", STATISTICS)
@@ -116,11 +116,15 @@ def test_a_prediction_that_is_nan_scores_nan(name):
 
 def test_a_users_function_needs_no_registration(tmp_path, monkeypatch):
     (tmp_path / "my_statistic.py").write_text(
+        "from smdsb_jax.statistics import Statistic\n"
         "def spread(sample):\n    return sample.saliency.max()\n\nnumber = 3\n"
+        "gap = Statistic(lambda s: s.pretext_loss - s.loss, side='high', needs_pretext=True)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     found = find_statistic("my_statistic:spread")
     assert isinstance(found, Statistic) and found.target_shift == (0.0, 0.0)
+    own = find_statistic("my_statistic:gap")
+    assert own.needs_pretext and own.side == "high" and find_statistic(own) is own
     with pytest.raises(ValueError, match="is a int; it must be a Python function"):
         find_statistic("my_statistic:number")
     with pytest.raises(ValueError, match="cannot be imported"):

@@ -8,8 +8,10 @@ from smdsb_jax.analysis.figures.anm import anm
 from smdsb_jax.analysis.figures.base import Draw, Drawing, Drawn, Material, Row, write_figure, write_table
 from smdsb_jax.analysis.figures.conflict import conflict
 from smdsb_jax.analysis.figures.confusions import confusions
+from smdsb_jax.analysis.figures.cosines import cosines
 from smdsb_jax.analysis.figures.dropping import dropping
 from smdsb_jax.analysis.figures.embedding import embedding
+from smdsb_jax.analysis.figures.group_losses import group_losses
 from smdsb_jax.analysis.figures.label_shift import label_shift
 from smdsb_jax.analysis.figures.saliency_levels import saliency_levels
 from smdsb_jax.analysis.figures.sweeps import alpha, keep_ratio, keep_ratio_over_steps
@@ -18,7 +20,9 @@ from smdsb_jax.registry import FUNCTION, lookup
 FIGURES: dict[str, Drawing] = {
     "fig1": Drawing(conflict, "gain and oracle cosine over skewness", examines=True),
     "fig3": Drawing(confusions, "confusion of runs side by side, and the gain of each class"),
+    "fig4": Drawing(cosines, "how class, pretext task and oracle agree over training"),
     "fig5": Drawing(saliency_levels, "clouds of little and of much skewness", examines=True),
+    "fig6": Drawing(group_losses, "losses of samples of little and of much skewness"),
     "fig7": Drawing(label_shift, "skewness under pseudo-labels and under true ones"),
     "fig8": Drawing(alpha, "accuracy over alpha of the saliency, of a sweep"),
     "fig9": Drawing(keep_ratio_over_steps, "accuracy over the kept share over training, of a sweep"),

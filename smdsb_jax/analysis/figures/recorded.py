@@ -1,0 +1,61 @@
+"""What a run has recorded, as curves: for figures that need no network."""
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.axes import Axes
+
+from smdsb_jax.report.pictures import INK
+from smdsb_jax.run.records import RECORDS, read_records
+
+
+class Curves(NamedTuple):
+    """Values recorded together in one stage."""
+
+    step: Int[np.ndarray, " records"]  # counted on from stage 1 to stage 2
+    value: dict[str, Float[np.ndarray, " records"]]  # by what follows the prefix in its name; null is NaN
+
+
+def recorded(workdir: Path, prefix: str) -> dict[int, Curves]:
+    """By stage what a run has recorded under names that begin with `prefix`; {} where it has nothing.
+
+    Records that lack one of the stage's names are left out.
+    """
+    path = workdir / RECORDS
+    stages: dict[int, list[dict[str, Any]]] = {}
+    for record in read_records(path) if path.exists() else []:
+        own = {name.removeprefix(prefix): v for name, v in record.items() if name.startswith(prefix)}
+        if own:
+            stages.setdefault(record["stage"], []).append(own | {"step": record["step"]})
+    found = {}
+    for stage, rows in stages.items():
+        names = list(dict.fromkeys(name for row in rows for name in row if name != "step"))
+        whole = [row for row in rows if row.keys() >= set(names)]
+        columns = {name: np.array([row[name] for row in whole], float) for name in names}  # None is NaN
+        found[stage] = Curves(np.array([row["step"] for row in whole], int), columns)
+    return found
+
+
+def run_config(workdir: Path) -> dict[str, Any]:
+    """The flat configuration that the run has written."""
+    return json.loads((workdir / "config.json").read_text(encoding="utf-8"))
+
+
+def run_name(workdir: Path) -> str:
+    """The last two folders of its path."""
+    return "/".join(workdir.resolve().parts[-2:])
+
+
+def mark_stage_2(axes: Axes, workdir: Path, stages: Collection[int]) -> None:
+    """A dashed line where stage 2 begins, if the run has both."""
+    if {1, 2} <= set(stages):
+        at = run_config(workdir)["stage1.steps"]
+        axes.axvline(at, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+        axes.annotate(
+            "stage 2", (at, 1), xycoords=("data", "axes fraction"), xytext=(4, 0), va="bottom", fontsize=9,
+            textcoords="offset points", color=INK,
+        )  # fmt: skip
