@@ -22,7 +22,6 @@ from smdsb_jax.analysis.regret import judge_runs
 from smdsb_jax.files import only_writer
 from smdsb_jax.flags import cache_compilation, parse_flags, stop, user_errors
 from smdsb_jax.run.records import RECORDS
-from smdsb_jax.statistics import STATISTICS
 
 WORKDIR = flags.DEFINE_multi_string(
     "workdir", [], "Folder of a run, or a pattern in quotes, as 'runs/hosts/*seed=*'. May be repeated."
@@ -68,7 +67,7 @@ def main(_: list[str]) -> int:
         analyze(
             [folder for pattern in WORKDIR.value for folder in _folders(pattern)],
             OUT.value,
-            statistics={name: name for name in (*STATISTICS, *STATISTIC.value)},
+            beside=STATISTIC.value,
             settings=Settings(SAMPLES.value, POOL.value, SEED.value),
             every=EVERY.value,
             pictures=FIGURE.value,

@@ -47,6 +47,7 @@ def analyze(
     out: str | Path,
     *,
     statistics: Mapping[str, str | Score | Statistic] | None = None,
+    beside: Sequence[str] = (),
     settings: Settings = Settings(),  # noqa: B008 - immutable
     every: bool = False,
     pictures: Sequence[str] = BY_DEFAULT,
@@ -67,6 +68,7 @@ def analyze(
       out: folder, made.
       statistics: by name; each a name, `module:function`, a function or a `Statistic`. None: all built-in
         ones that the runs' labels allow.
+      beside: further names of statistics, as of your own.
       settings: how many samples.
       every: all checkpoints of each run, not only the last one of each stage.
       pictures: names of figures, of FIGURES or your own as `module:function`.
@@ -81,6 +83,7 @@ def analyze(
     """
     out = Path(out)
     chosen = {name: name for name in STATISTICS} if statistics is None else dict(statistics)
+    chosen |= {name: name for name in beside}
     per_cloud = [] if statistics is not None else [name for name in STATISTICS if STATISTICS[name].per_cloud]
     named = [statistic for statistic in chosen.values() if isinstance(statistic, str)]
     for statistic in named:
@@ -104,6 +107,8 @@ def analyze(
             f"mini-batches of {drawn.rows[0].shape[1]}, mean gradients of {drawn.rows[0].size} per domain"
         )
         left_out = per_cloud if subject.parts.network.task.per_point else []
+        if left_out:
+            say(f"{subject.name}: {', '.join(left_out)} need one label per cloud, left out.")
         usable = {name: statistic for name, statistic in chosen.items() if name not in left_out}
         scored = examine.examine_scores(subject, group, drawn, settings.seed, usable)
         about = _about(subject, of, drawn, settings)

@@ -1,5 +1,6 @@
 """The leaderboard: how well every statistic predicts every measure of agreement, with intervals."""
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from jaxtyping import Float, Int
 from smdsb_jax.analysis import ranks
 from smdsb_jax.analysis.examined import DOMAINS, SOURCE, TARGET, Examined
 from smdsb_jax.analysis.oracle import REFERENCES
-from smdsb_jax.statistics import STATISTICS
+from smdsb_jax.statistics import STATISTICS, find_statistic
 
 Row = dict[str, str | int | float | None]
 Tables = dict[str, Float[np.ndarray, "replicates scores measures"]]  # first replicate: the value itself
@@ -155,9 +156,12 @@ def _with_bounds(
 
 
 def side_of(statistic: str) -> str:
-    """The side that is kept by default; low for a user's own."""
+    """The side that is kept by default; low for a user's function, which says none."""
     if statistic in STATISTICS:
         return STATISTICS[statistic].side
+    if ":" in statistic:
+        with contextlib.suppress(ValueError):  # of an analysis of long ago, in a module that is gone
+            return find_statistic(statistic).side
     return REFERENCES.get(statistic, "low")
 
 

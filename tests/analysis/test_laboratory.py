@@ -57,8 +57,8 @@ def calls(monkeypatch):
 
 
 def quiet(workdirs, out, statistics=LOSS, **fields):
-    given = {"statistics": statistics, "settings": SETTINGS, "pictures": ()} | fields
-    return analyze(workdirs, out, say=lambda _: None, **given)
+    given = {"statistics": statistics, "settings": SETTINGS, "pictures": (), "say": lambda _: None} | fields
+    return analyze(workdirs, out, **given)
 
 
 def test_runs_of_two_seeds_are_one_group(lab):
@@ -249,7 +249,11 @@ def test_a_statistic_that_is_given_is_allowed_and_a_part_by_name(tmp_path, calls
 
 
 def test_a_run_on_labels_of_points(segmented_run, tmp_path, calls):
-    found = quiet([segmented_run], tmp_path, None)
+    said = []
+    found = quiet([segmented_run], tmp_path, None, beside=["random"], say=said.append)
+    assert any(
+        "margin, prediction_entropy, el2n, grand need one label per cloud, left out" in s for s in said
+    )
     last = found.examined[-1]
     assert last.classes == ("all",) and not last.label.any() and last.stage == 2
     assert "skewness" in last.scores and "margin" not in last.scores

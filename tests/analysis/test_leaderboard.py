@@ -5,7 +5,7 @@ import scipy.stats
 from smdsb_jax.analysis.examined import DOMAINS, SOURCE, TARGET
 from smdsb_jax.analysis.leaderboard import leaderboard, overview, side_of, verdicts
 from smdsb_jax.analysis.oracle import REFERENCES
-from smdsb_jax.statistics import STATISTICS
+from smdsb_jax.statistics import STATISTICS, Statistic
 from tests.analysis.synthetic_examined import MEASURES, examined
 
 NUMBERS = ("spearman", "kendall", "partial", "kept_low", "kept_high")
@@ -169,7 +169,11 @@ def test_checkpoints_of_a_group_have_the_same_statistics():
         leaderboard([made(), made(seed=1, scores=("gini",))], replicates=20)
 
 
-def test_the_side_of_a_statistic_is_its_own_and_low_for_a_users():
+MINE = Statistic(lambda sample: sample.loss, side="high")
+
+
+def test_the_side_of_a_statistic_is_its_own_and_low_for_a_function():
+    assert side_of(f"{__name__}:MINE") == "high"
     assert {name: side_of(name) for name in STATISTICS} == {n: s.side for n, s in STATISTICS.items()}
     assert side_of("entropy") == "high" and side_of("my_module:mine") == "low"
     assert {name: side_of(name) for name in REFERENCES} == REFERENCES
