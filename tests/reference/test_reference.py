@@ -4,6 +4,7 @@ Dropout is off and nothing is augmented. Both variants of the reference are comp
 """
 
 import functools
+import re
 from typing import NamedTuple
 
 import jax
@@ -32,6 +33,9 @@ from smdsb_jax.state import Batch, Clouds, TrainState
 QUICK = {"xla_backend_optimization_level": 0}  # compiling costs more than the steps
 BATCH, POINTS, CLASSES, STEPS = 4, 48, 3, 3
 ORDER = np.random.default_rng(3).permutation(27)
+
+# what our step records beside what it computes
+OURS = re.compile("^update/norm$|^combine/|/loss_(low|high)$")
 
 
 def small(encoder, fields):
@@ -197,7 +201,7 @@ def of_library(name, dtype, steps):
             found.append(
                 Step(
                     # the parameters are compared themselves
-                    losses={k: v for k, v in metrics.items() if v.ndim == 0 and k != "update/norm"},
+                    losses={k: v for k, v in metrics.items() if v.ndim == 0 and not OURS.search(k)},
                     maps=[metrics[f"selection/{d}/map"] for d in domains],
                     scores=[metrics[f"selection/{d}/scores"] for d in domains],
                     keep=[metrics[f"selection/{d}/keep"] for d in ("source", "target")],
