@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from smdsb_jax.combine import task_of
-from smdsb_jax.network import passes_of
+from smdsb_jax.network import Train, passes_of
 from smdsb_jax.parts import Parts
 from smdsb_jax.pretext import View, build_view, prepare
 from smdsb_jax.selection import Selection, kept_count, kept_rows, masked_mean
@@ -100,13 +100,24 @@ def losses_of_samples(
     Raises:
       ValueError: a task without losses per sample.
     """
-    task = parts.pretext
-    if task.loss is None:
-        raise ValueError("The pretext task has no loss of a single sample, which the statistic needs.")
-    prepared, loss_key = prepare(task, view, key)
-    found = task.loss(passes_of(parts.network), variables, state, prepared, loss_key, train=False)
-    total = sum(found.per_sample.values(), jnp.zeros((), view.points.dtype))
-    return jax.lax.stop_gradient(parts.pretext_weight * total)
+    prepared, loss_key = prepare(parts.pretext, view, key)
+    return jax.lax.stop_gradient(weighed_losses(parts, variables, state, prepared, loss_key, train=False))
+
+
+def weighed_losses(
+    parts: Parts, variables: Variables, state: Tree, prepared: Tree, key: jax.Array, train: Train
+) -> Float[Array, " batch"]:
+    """The pretext losses of prepared samples, the host's weights included, not divided by the batch.
+
+    Raises:
+      ValueError: a task without losses per sample.
+    """
+    if parts.pretext.loss is None:
+        raise ValueError(
+            "The pretext task has joint losses only: no sample has a loss or gradient of its own."
+        )
+    found = parts.pretext.loss(passes_of(parts.network), variables, state, prepared, key, train=train)
+    return parts.pretext_weight * sum(found.per_sample.values(), jnp.zeros(()))
 
 
 def pretext_rows(

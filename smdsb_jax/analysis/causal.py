@@ -15,9 +15,6 @@ import scipy.linalg
 import scipy.special
 import scipy.stats
 from jaxtyping import Float
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, WhiteKernel
 from threadpoolctl import threadpool_limits
 
 Values = Float[np.ndarray, " n"]
@@ -67,6 +64,10 @@ def gp_fixed(cause: Values, effect: Values) -> Values:
 
 def gp_ml(cause: Values, effect: Values) -> Values:
     """Residual of a Gaussian process whose length scale and noise have the largest likelihood."""
+    from sklearn.exceptions import ConvergenceWarning  # here: they take seconds to import
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import RBF, WhiteKernel
+
     model = GaussianProcessRegressor(RBF() + WhiteKernel(), alpha=0)
     with warnings.catch_warnings():  # of no dependence the best length scale is infinite
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -116,10 +116,8 @@ def _pretext_losses(subject: Subject, batches: Sequence[AugmentedBatch]) -> list
         setup = gradients.Setup(subject.parts, variables, state, train=False)
         return gradients.pretext_losses(setup, prepared, key)(setup.encoder)
 
-    program, given = (
-        jit_at_precision(subject.config, losses),
-        (subject.state.variables, subject.state.pretext),
-    )
+    program = jit_at_precision(subject.config, losses)
+    given = (subject.state.variables, subject.state.pretext)
     return [
         jnp.concatenate([program(*given, b.prepared[half], b.loss_keys[half]) for b in batches])
         for half in (0, 1)

@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from smdsb_jax.network import Network, Train, passes_of, per_sample_mean, predict
+from smdsb_jax.network import Network, Train, per_sample_mean, predict
 from smdsb_jax.parts import Parts
+from smdsb_jax.pretext_pass import weighed_losses
 from smdsb_jax.state import Tree, Variables
 
 Losses: TypeAlias = Callable[[Tree], Float[Array, " batch"]]  # of the encoder's parameters
@@ -48,12 +49,7 @@ def pretext_losses(setup: Setup, prepared: Tree, key: jax.Array) -> Losses:
 
     def losses(encoder: Tree) -> Float[Array, " batch"]:
         variables = with_encoder(setup.variables, encoder)
-        task = setup.parts.pretext
-        if task.loss is None:
-            raise ValueError("The pretext task has joint losses only: no sample has a gradient of its own.")
-        passes = passes_of(setup.parts.network)
-        found = task.loss(passes, variables, setup.pretext, prepared, key, train=setup.train)
-        return setup.parts.pretext_weight * sum(found.per_sample.values(), jnp.zeros(()))
+        return weighed_losses(setup.parts, variables, setup.pretext, prepared, key, setup.train)
 
     return losses
 

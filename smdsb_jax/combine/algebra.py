@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from smdsb_jax.state import Tree
@@ -45,6 +46,11 @@ def divide(
     return jnp.where(positive, numerator / jnp.where(positive, denominator, 1.0), otherwise)
 
 
+def equal_shares(present: Bool[Array, " tasks"], dtype: DTypeLike) -> Float[Array, " tasks"]:
+    """1 over their number for each task that is present, 0 for the others."""
+    return present / jnp.maximum(jnp.sum(present), 1).astype(dtype)
+
+
 def shortest_in_simplex(
     gram: Float[Array, "tasks tasks"],
     present: Bool[Array, " tasks"],
@@ -83,7 +89,7 @@ def shortest_in_simplex(
             w = jnp.where(moves, at_0.at[i].set(t).at[j].set(both - t), w)
         return w
 
-    start = present / jnp.maximum(jnp.sum(present), 1).astype(gram.dtype)
+    start = equal_shares(present, gram.dtype)
     return sweep(start) if tasks == 2 else jax.lax.fori_loop(0, SWEEPS, lambda _, w: sweep(w), start)
 
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from smdsb_jax.combine.algebra import equal_shares
 from smdsb_jax.combine.base import Combine
 from smdsb_jax.combine.weights import SCALES, by_gram, scale_of
 from smdsb_jax.registry import lookup
@@ -27,7 +28,7 @@ def aligned_mtl(*, scale: str = "sum") -> Combine:
         key: jax.Array, gram: Float[Array, "t t"], present: Bool[Array, " t"]
     ) -> Float[Array, " t"]:
         del key
-        w = present / jnp.maximum(jnp.sum(present), 1).astype(gram.dtype)
+        w = equal_shares(present, gram.dtype)
         values, vectors = jnp.linalg.eigh(gram)
         stays = values > jnp.max(values) * len(gram) * jnp.finfo(gram.dtype).eps
         least = jnp.min(jnp.where(stays, values, jnp.inf))

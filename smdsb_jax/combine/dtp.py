@@ -5,7 +5,7 @@ from jaxtyping import Array, Bool, Float
 
 from smdsb_jax.combine.algebra import divide
 from smdsb_jax.combine.base import Combine, Told
-from smdsb_jax.combine.weights import by_losses
+from smdsb_jax.combine.weights import by_losses, first_losses
 from smdsb_jax.registry import check_counts, check_range, lookup
 from smdsb_jax.state import Tree
 
@@ -49,9 +49,7 @@ def dtp(
 
     def weights_of(told: Told, present: Bool[Array, " t"], state: Tree) -> tuple[Float[Array, " t"], Tree]:
         steps = state["steps"] + present
-        early = present & (steps <= initial_steps)
-        mean = state["first"] + (told.losses - state["first"]) / jnp.maximum(steps, 1)
-        first = jnp.where(early, mean, state["first"])
+        first = first_losses(state["first"], told.losses, present, steps, initial_steps)
         tells = jnp.isfinite(told.solved)
         by_loss = jnp.exp(-jnp.maximum(divide(told.losses, first), 0.0))
         now = jnp.where(tells, told.solved, by_loss)

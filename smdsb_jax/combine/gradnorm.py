@@ -6,7 +6,7 @@ from jaxtyping import Array, Bool, Float
 
 from smdsb_jax.combine.algebra import ABSENT, divide, squared_norms
 from smdsb_jax.combine.base import Combine, Merged, Tasks, Told
-from smdsb_jax.combine.weights import merge
+from smdsb_jax.combine.weights import first_losses, merge
 from smdsb_jax.registry import check_counts, check_range, suggest
 from smdsb_jax.state import Tree
 
@@ -56,9 +56,7 @@ def gradnorm(
         del key
         present, w = squared_norms(gradients) > ABSENT, state["weights"]
         steps = state["steps"] + present
-        early = present & (steps <= initial_steps)
-        mean = state["first"] + (told.losses - state["first"]) / jnp.maximum(steps, 1)
-        first = jnp.where(early, mean, state["first"])
+        first = first_losses(state["first"], told.losses, present, steps, initial_steps)
         norms = jnp.sqrt(squared_norms([g[layer] if layer else g for g in gradients]))
         learns = present & (steps > initial_steps)
         slope = jnp.sign(w * norms - targets(w * norms, told.losses, first, learns, alpha)) * norms

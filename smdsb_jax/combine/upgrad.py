@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from smdsb_jax.combine.algebra import shortest_above
+from smdsb_jax.combine.algebra import equal_shares, shortest_above
 from smdsb_jax.combine.base import Combine
 from smdsb_jax.combine.weights import SCALES, by_gram, scale_of
 from smdsb_jax.registry import lookup
@@ -29,7 +29,6 @@ def upgrad(*, scale: str = "sum") -> Combine:
     ) -> Float[Array, " t"]:
         del key
         projections = jax.vmap(shortest_above, (None, 0))(gram, jnp.eye(len(gram), dtype=gram.dtype))
-        share = present / jnp.maximum(jnp.sum(present), 1).astype(gram.dtype)
-        return scale_of(scale, present) * (share @ projections)
+        return scale_of(scale, present) * (equal_shares(present, gram.dtype) @ projections)
 
     return by_gram(weights_of)

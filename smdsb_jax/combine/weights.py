@@ -4,16 +4,14 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from smdsb_jax.combine.algebra import ABSENT, gram, squared_norms, weighed_sum
 from smdsb_jax.combine.base import Combine, Merged, Told
 from smdsb_jax.state import Tree
 
-SCALES = {
-    "sum": True,
-    "mean": False,
-}  # of rules that are published as a mean of the tasks: times their number
+# of rules that are published as a mean of the tasks: whether times their number
+SCALES = {"sum": True, "mean": False}
 
 
 def by_gram(
@@ -77,3 +75,15 @@ def merge(
 def scale_of(scale: str, present: Bool[Array, " tasks"]) -> Array | float:
     """What a mean of the present tasks is multiplied by: 1, or their number to match the summed loss."""
     return jnp.sum(present) if SCALES[scale] else 1.0
+
+
+def first_losses(
+    first: Float[Array, " tasks"],
+    losses: Float[Array, " tasks"],
+    present: Bool[Array, " tasks"],
+    steps: Int[Array, " tasks"],
+    count: int,
+) -> Float[Array, " tasks"]:
+    """The mean loss of each task's first `count` steps, or of those so far; `steps` has this one in it."""
+    early = present & (steps <= count)
+    return jnp.where(early, first + (losses - first) / jnp.maximum(steps, 1), first)

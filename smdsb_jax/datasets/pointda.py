@@ -125,18 +125,18 @@ def _unlisted(folder: Path, files: Sequence[Path]) -> list[str]:
 
 def _strays(folder: Path) -> list[str]:
     """What is in the folders of an npy domain and belongs to no class or split; hidden files may."""
-    problems = []
-    for path in sorted((*folder.glob("*/"), *folder.glob("*/*"), *folder.glob("*/*/*"))):
-        parts = path.relative_to(folder).parts
-        if any(part.startswith(".") for part in parts):
-            continue
-        if parts[0] not in CLASSES:
-            if len(parts) == 1 and path.is_dir():
-                problems.append(f"{path} is no class of PointDA-10.")
-        elif (len(parts) == 2 and parts[1] not in ("train", "test")) or (
-            len(parts) == 3 and path.suffix != ".npy"
-        ):
-            problems.append(f"{path} is no file of PointDA-10.")
+
+    def visible(pattern: str) -> list[Path]:
+        return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+
+    classes = [path for path in visible("*") if path.is_dir()]
+    problems = [f"{path} is no class of PointDA-10." for path in classes if path.name not in CLASSES]
+    for path in classes:
+        if path.name in CLASSES:
+            inner = [p for p in visible(f"{path.name}/*") if p.name not in ("train", "test")]
+            for split in ("train", "test"):
+                inner += [p for p in visible(f"{path.name}/{split}/*") if p.suffix != ".npy"]
+            problems += [f"{p} is no file of PointDA-10." for p in inner]
     return problems
 
 

@@ -61,9 +61,7 @@ def scores(
     for name, entry in recorded.items():
         try:
             found[f"{VALIDATOR}/{name}"] = float(find_validator(entry).score(evidence))
-        except (
-            Exception
-        ) as error:  # of a user's own any; of numpy and scikit-learn where outputs are not finite
+        except Exception as error:  # of a user's own any; of ours where outputs are not finite
             first = (str(error).splitlines() or [""])[0]
             say(f"The validator {name} raises {type(error).__name__}: {first}")
             found[f"{VALIDATOR}/{name}"] = float("nan")

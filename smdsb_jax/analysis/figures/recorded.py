@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 
+from smdsb_jax.config import flatten, modernize
 from smdsb_jax.report.pictures import INK
 from smdsb_jax.run.records import RECORDS, read_records
 
@@ -41,8 +42,16 @@ def recorded(workdir: Path, prefix: str) -> dict[int, Curves]:
 
 
 def run_config(workdir: Path) -> dict[str, Any]:
-    """The flat configuration that the run has written."""
-    return json.loads((workdir / "config.json").read_text(encoding="utf-8"))
+    """The flat configuration that the run has written, with the fields of this revision.
+
+    Raises:
+      ValueError: there is none.
+    """
+    try:
+        saved = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"{workdir} is not the folder of a run ({error}): leave it out.") from error
+    return flatten(modernize(saved))
 
 
 def run_name(workdir: Path) -> str:

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from smdsb_jax.analysis.figures.base import Drawn, Material, Row
-from smdsb_jax.config import FREE_FIELDS, flatten, modernize
+from smdsb_jax.analysis.figures.recorded import run_config
+from smdsb_jax.config import FREE_FIELDS
 from smdsb_jax.report.pictures import COLORS, FAINT, INK, plain
 from smdsb_jax.run.records import RECORDS, read_records
 from smdsb_jax.scores import value_of
@@ -67,7 +68,7 @@ def _sweeps(material: Material, field: str, table: str) -> dict[str, list[Reache
     """The evaluations of runs that differ in the field, seed and direction alone, by what they share."""
     groups: dict[str, dict[Path, Mapping[str, Any]]] = {}
     for workdir in material.workdirs:
-        config = _config_of(workdir)
+        config = run_config(workdir)
         same = {k: v for k, v in config.items() if k not in {*APART, field}}
         groups.setdefault(json.dumps(same, sort_keys=True), {})[workdir] = config
     found = {}
@@ -83,14 +84,6 @@ def _sweeps(material: Material, field: str, table: str) -> dict[str, list[Reache
             f"configs/tables.py:{table} --workdir runs/{table}, and give --workdir 'runs/{table}/*'."
         )
     return found
-
-
-def _config_of(workdir: Path) -> dict[str, Any]:
-    try:
-        saved = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"{workdir} is not the folder of a run ({error}): leave it out.") from error
-    return flatten(modernize(saved))
 
 
 def _evaluations(workdir: Path, config: Mapping[str, Any], field: str) -> list[Reached]:
