@@ -15,7 +15,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from benchmarks.contenders import CLASSES, CONTENDERS, Setting, config_of, random_batch
-from smdsb_jax.analysis import gradients
+from smdsb_jax import gradients
 from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.config import Config
 from smdsb_jax.parts import Parts

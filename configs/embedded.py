@@ -22,12 +22,12 @@ DIRECTIONS = {f"{a}2{b}": (DOMAINS[a], DOMAINS[b]) for a in DOMAINS for b in DOM
 
 def default(config: ConfigDict) -> None:
     """A narrow DGCNN at 512 points, 200 steps a stage."""
-    _small(config, steps=200)
+    small(config, steps=200)
 
 
 def study(config: ConfigDict) -> None:
     """A thin PointNet without T-Nets (or the narrow DGCNN) at 512 points, 100 steps a stage."""
-    _small(config, steps=100)
+    small(config, steps=100)
 
 
 BUDGETS = {"default": default, "study": study}
@@ -61,7 +61,8 @@ def get_config(arg: str = "c2s") -> ConfigDict:
     return config
 
 
-def _small(config: ConfigDict, steps: int) -> None:
+def small(config: ConfigDict, steps: int) -> None:
+    """Few points, clouds and steps, and what SMALL makes thinner."""
     config.data.points, config.data.subsample = 512, "uniform"
     config.batch_size = 32
     config.stage1.steps = config.stage2.steps = steps

@@ -7,8 +7,10 @@ table1, table2, table3: those of the paper [SM-DSB, arXiv:2504.15796], beside it
 every method with and without SM-DSB. hosts: each host with other selections, and with a smaller pretext
 weight instead. rules: every way of merging gradients, with and without SM-DSB. selection, statistics,
 agreement: those of docs/. alpha, keep_ratio: the paper's figures 8 to 10.
+decide: is SM-DSB right, on clouds of a folder?
 data=pointda takes the published protocol in six directions (table2: PointSegDA's, in twelve); data=embedded
-the same rows on the embedded clouds, at budget=study, in two. A row is the options of the configuration
+the same rows on the embedded clouds, at budget=study, in two; data=folder,direction=cad2scan on those of
+`--field data.root=FOLDER`, at budget=long. A row is the options of the configuration
 file's argument, then fields.
 """
 
@@ -36,19 +38,23 @@ SHARED = "saliency.mode=shared"
 
 def get_grid(arg: str = "table1") -> Grid:
     """`table1,data=embedded`."""
-    a = parse_arg(arg, table="table1", data="")
+    a = parse_arg(arg, table="table1", data="", direction="clean2scanned")
     make, data = lookup(TABLES, a.table, "table")
-    return make(lookup({"pointda": True, "embedded": False}, a.data or data, "table option data"))
+    data = a.data or data
+    lookup({name: of for name, of in DATA.items() if name != "folder" or make is not table2}, data,
+           "table option data")  # fmt: skip
+    grid = make(data)
+    return grid._replace(directions=(a.direction,)) if data == "folder" else grid
 
 
-def table1(full: bool) -> Grid:
+def table1(data: str) -> Grid:
     """All rows of the paper, then what its text alone says.
 
     Its GAST rows are of PointNet, as its text says and their level shows. Rows that it quotes from elsewhere
     are marked: their encoders, protocols and choices of checkpoints are others'. Of these MLSP's is of stage
     1 alone, ImplicitPCDA's of both. DFAN is a reconstruction of ours.
     """
-    network = ",encoder=pointnet" if full else ""  # the study has a PointNet for all
+    network = ",encoder=pointnet" if data == "pointda" else ""  # the study has a PointNet for all
     rows: Rows = {
         "No Adaptation": ["method=source_only"],
         QUOTED["PointDAN"]: ["method=pointdan,selection=none"],
@@ -62,15 +68,15 @@ def table1(full: bool) -> Grid:
         "Self-dist GCN+SM-DSB": ["method=self_distillation,selection=skewness"],
         "oracle (trained with target labels)": ["method=oracle"],
     }
-    if full:  # of PointNet, in the text; on the embedded clouds the row is there
+    if data == "pointda":  # of PointNet, in the text; on the embedded clouds the row is there
         rows["DefRec+PCM, PointNet"] = ["method=defrec_pcm,selection=none,encoder=pointnet"]
     rows["DefRec+PCM+SM-DSB, PointNet"] = [f"method=defrec_pcm,selection=skewness{network}"]
-    grid = _grid("Table I", rows, full)
+    grid = _grid("Table I", rows, data)
     printed = {QUOTED.get(name, name): row for name, row in published("table1").items()}
-    return grid._replace(encoders=("dgcnn",), published=printed) if full else grid
+    return grid._replace(encoders=("dgcnn",), published=printed) if data == "pointda" else grid
 
 
-def table2(full: bool) -> Grid:
+def table2(data: str) -> Grid:
     """Part segmentation, stage 1 alone; of MLSP the paper's text tells what SM-DSB adds, from FAUST.
 
     Its rows of DefRec train the task on both domains.
@@ -83,12 +89,12 @@ def table2(full: bool) -> Grid:
         "MLSP": ["method=mlsp,selection=none"],
         "MLSP+SM-DSB": ["method=mlsp,selection=skewness"],
     }
-    printed = " (printed: +4, +4.5 and +4.8 points to ADOBE, MIT and SCAPE)" if full else ""
+    printed = " (printed: +4, +4.5 and +4.8 points to ADOBE, MIT and SCAPE)" if data == "pointda" else ""
     contrasts = {
         "DefRec: SM-DSB minus none": [("DefRec+SM-DSB", "DefRec")],
         f"MLSP: SM-DSB minus none{printed}": [("MLSP+SM-DSB", "MLSP")],
     }
-    if full:
+    if data == "pointda":
         grid = Grid("Table II, PointSegDA", "configs/pointsegda.py", rows, tuple(pointsegda.DIRECTIONS))
         grid = grid._replace(published=published("table2"))
     else:
@@ -97,21 +103,21 @@ def table2(full: bool) -> Grid:
     return grid._replace(measure="mIoU", contrasts=contrasts)
 
 
-def table3(full: bool) -> Grid:
+def table3(data: str) -> Grid:
     """Stage 1 alone, with two encoders; the paper trains PointNet with its block at other values."""
     host = "method=self_distillation,selection"
-    longer = ["selection.keep_ratio=0.8", *(["stage1.steps=20000"] if full else [])]
+    longer = ["selection.keep_ratio=0.8", *(["stage1.steps=20000"] if data == "pointda" else [])]
     rows: Rows = {
         "Self-dist GCN, DGCNN": [f"{host}=none,encoder=dgcnn"],
         "Self-dist GCN+SM-DSB, DGCNN": [f"{host}=skewness,encoder=dgcnn"],
         "Self-dist GCN, PointNet": [f"{host}=none,encoder=pointnet"],
         "Self-dist GCN+SM-DSB, PointNet": [f"{host}=skewness,encoder=pointnet", *longer],
     }
-    grid = _grid("Table III", rows, full)._replace(stages=(1,))
-    return grid._replace(published=published("table3")) if full else grid
+    grid = _grid("Table III", rows, data)._replace(stages=(1,))
+    return grid._replace(published=published("table3")) if data == "pointda" else grid
 
 
-def methods(full: bool) -> Grid:
+def methods(data: str) -> Grid:
     """What the selection does to every method that has a pretext task or an alignment."""
     rows: Rows = {
         "source_only": ["method=source_only"],
@@ -124,18 +130,17 @@ def methods(full: bool) -> Grid:
             rows[f"{name} + SM-DSB"] = [f"method={name},selection=skewness"]
             pairs[f"{name}: SM-DSB minus none"] = [(f"{name} + SM-DSB", name)]
     every = {"all: SM-DSB minus none": [pair for each in pairs.values() for pair in each]}
-    return _grid("Methods", rows, full)._replace(contrasts=every | pairs)
+    return _grid("Methods", rows, data)._replace(contrasts=every | pairs)
 
 
-def hosts(full: bool) -> Grid:
+def hosts(data: str) -> Grid:
     """Is it the selection, or the smaller weight that it gives the pretext task?"""
     rows: Rows = {
         "source_only": ["method=source_only"],
         "oracle (trained with target labels)": ["method=oracle"],
     }
     for name, method in HOSTS.items():
-        file, options = (pointda, "") if full else (embedded, ",budget=study")
-        config = file.get_config(f"method={method}{options}")
+        config = embedded.get_config(f"method={method}")
         weight = config.pretext.weight * config.selection.keep_ratio
         stays = "stage2.pretext=True"  # else GAST's rows without selection differ in that too
         rows |= {
@@ -160,10 +165,10 @@ def hosts(full: bool) -> Grid:
         f"all hosts: low skewness minus {name}": [(f"{h}, low skewness", f"{h}{suffix}") for h in HOSTS]
         for name, suffix in others.items()
     }
-    return _grid("Hosts and selections", rows, full)._replace(contrasts=pooled | pairs)
+    return _grid("Hosts and selections", rows, data)._replace(contrasts=pooled | pairs)
 
 
-def rules(full: bool) -> Grid:
+def rules(data: str) -> Grid:
     """Does another way of merging the gradients do what the selection does, and do both add up?"""
     rows: Rows = {}
     alone, selected = {}, {}
@@ -174,10 +179,10 @@ def rules(full: bool) -> Grid:
             alone[f"{name} minus sum"] = [(name, "sum")]
             selected[f"{name} + SM-DSB minus sum + SM-DSB"] = [(f"{name} + SM-DSB", "sum + SM-DSB")]
     contrasts = {"sum: SM-DSB minus none": [("sum + SM-DSB", "sum")]} | alone | selected
-    return _grid("Merging gradients", rows, full)._replace(stages=(1,), contrasts=contrasts)
+    return _grid("Merging gradients", rows, data)._replace(stages=(1,), contrasts=contrasts)
 
 
-def selection(full: bool) -> Grid:
+def selection(data: str) -> Grid:
     rows: Rows = {
         "mask, pooled, per_sample": SMDSB,
         "mask, per_domain, per_sample": [*SMDSB, APART],
@@ -185,10 +190,10 @@ def selection(full: bool) -> Grid:
         "mask, pooled, shared": [*SMDSB, SHARED],
         "gather, per_domain, shared": [*SMDSB, APART, GATHER, SHARED],
     }
-    return _grid("Ways of selecting", rows, full)
+    return _grid("Ways of selecting", rows, data)
 
 
-def statistics(full: bool) -> Grid:
+def statistics(data: str) -> Grid:
     """Skewness beside the statistic that leads the laboratory's leaderboard (docs/results.md)."""
     rows: Rows = {}
     for name in ("DefRec", "Self-dist GCN"):
@@ -197,35 +202,86 @@ def statistics(full: bool) -> Grid:
         rows[f"{name}, saliency_norm"] = [f"{method}=saliency_norm"]
     each = [(f"{name}, saliency_norm", f"{name}, skewness") for name in ("DefRec", "Self-dist GCN")]
     contrasts = {"saliency_norm minus skewness": each}
-    return _grid("Statistics", rows, full)._replace(contrasts=contrasts)
+    return _grid("Statistics", rows, data)._replace(contrasts=contrasts)
 
 
-def agreement(full: bool) -> Grid:
+def agreement(data: str) -> Grid:
     """How far the two saliency modes keep the same source samples after stage 1."""
     rows: Rows = {"DefRec + SM-DSB": SMDSB}
-    return _grid("Agreement of the saliency modes", rows, full)._replace(measure="agreement")
+    return _grid("Agreement of the saliency modes", rows, data)._replace(measure="agreement")
 
 
-def alpha(full: bool) -> Grid:
+def alpha(data: str) -> Grid:
     """The paper's figure 8: how much the radius counts in the saliency."""
     rows: Rows = {f"alpha {a:g}": [*SMDSB, f"saliency.alpha={a}"] for a in (0.0, 0.5, 1.0, 2.0, 3.0, 6.0)}
-    return _grid("Alpha of the saliency", rows, full)
+    return _grid("Alpha of the saliency", rows, data)
 
 
-def keep_ratio(full: bool) -> Grid:
+def keep_ratio(data: str) -> Grid:
     """Its figures 9 and 10: which share of the samples takes part."""
     rows: Rows = {f"keep {k / 10:g}": [*SMDSB, f"selection.keep_ratio={k / 10}"] for k in range(1, 11)}
-    return _grid("Kept share", rows, full)._replace(fields=(f"eval_every={1250 if full else 25}",))
+    return _grid("Kept share", rows, data)._replace(fields=(f"eval_every={EVALUATE[data]}",))
 
 
-def _grid(title: str, rows: Rows, full: bool) -> Grid:
-    if full:
-        return Grid(f"{title}, PointDA-10", "configs/pointda.py", rows, tuple(pointda.DIRECTIONS))
-    title = f"{title}, embedded clouds, budget=study"
-    return Grid(title, "configs/embedded.py", rows, ("c2b", "c2s"), options="budget=study")
+def decide(data: str) -> Grid:
+    """Is SM-DSB right? A trial of real size, its protocol fixed before the runs.
+
+    A narrow DGCNN at 512 points, 32 clouds a step, stage 1 of 1,500 steps, seeds 0, 1 and 2, the last step's
+    accuracy on all of the target's test clouds; differences are of the same seed. All arms have the same
+    budget, rate and augmentation; none was chosen on labels of the target, which `oracle` trains on and
+    `oracle gain` selects by: the sample's effect on the direction of the classification step, measured on 512
+    labelled target clouds, as no statistic could know it better. The rows stand in the order in which they
+    tell most. `--field stages=(1,2)` and `--directions scanned2clean` are for those with a GPU.
+    """
+    defrec, distill = "method=defrec,selection", "method=self_distillation,selection"
+    weight = embedded.get_config("method=defrec").pretext.weight
+    rows: Rows = {
+        "source_only": ["method=source_only"],
+        "DefRec": [f"{defrec}=none"],
+        "DefRec, low skewness": [f"{defrec}=skewness", "selection.side=low"],
+        "DefRec, oracle gain": [f"{defrec}=oracle_gain"],
+        "DefRec, random": [f"{defrec}=random"],
+        "DefRec, high skewness": [f"{defrec}=skewness", "selection.side=high"],
+        "oracle (trained with target labels)": ["method=oracle"],
+        "DefRec, highest cos_c": [f"{defrec}=cos_c"],
+        "DefRec, smaller weight": [f"{defrec}=none", f"pretext.weight={0.7 * weight:g}"],
+        "DefRec, half weight": [f"{defrec}=none", f"pretext.weight={0.5 * weight:g}"],
+        "DefRec, pilot": [f"{defrec}=pilot"],
+        "Self-dist GCN": [f"{distill}=none"],
+        "Self-dist GCN, low skewness": [f"{distill}=skewness", "selection.side=low"],
+        "Self-dist GCN, random": [f"{distill}=random"],
+        "Self-dist GCN, high skewness": [f"{distill}=skewness", "selection.side=high"],
+    }
+    low, alone = "DefRec, low skewness", "Self-dist GCN, low skewness"
+    contrasts = {
+        "DefRec minus source_only": [("DefRec", "source_only")],
+        **{f"DefRec: low skewness minus {name}": [(low, f"DefRec, {name}")] for name in
+           ("random", "high skewness", "smaller weight", "half weight", "pilot")},
+        "DefRec: low skewness minus none": [(low, "DefRec")],
+        "DefRec: oracle gain minus none": [("DefRec, oracle gain", "DefRec")],
+        "DefRec: oracle gain minus random": [("DefRec, oracle gain", "DefRec, random")],
+        "DefRec: highest cos_c minus random": [("DefRec, highest cos_c", "DefRec, random")],
+        "DefRec: random minus none": [("DefRec, random", "DefRec")],
+        "Self-dist GCN: low skewness minus none": [(alone, "Self-dist GCN")],
+        "Self-dist GCN: low skewness minus random": [(alone, "Self-dist GCN, random")],
+        "Self-dist GCN: low skewness minus high skewness": [(alone, "Self-dist GCN, high skewness")],
+    }  # fmt: skip
+    return _grid("Decision", rows, data)._replace(stages=(1,), contrasts=contrasts)
 
 
-TABLES: dict[str, tuple[Callable[[bool], Grid], str]] = {  # name → table, its own data
+def _grid(title: str, rows: Rows, data: str) -> Grid:
+    words, file, directions, options = DATA[data]
+    return Grid(f"{title}, {words}", file, rows, directions, options=options)
+
+
+# what a table may be of → words, configuration file, directions (of a folder they are given), options
+DATA: dict[str, tuple[str, str, tuple[str, ...], str]] = {
+    "pointda": ("PointDA-10", "configs/pointda.py", tuple(pointda.DIRECTIONS), ""),
+    "embedded": ("embedded clouds, budget=study", "configs/embedded.py", ("c2b", "c2s"), "budget=study"),
+    "folder": ("clouds of a folder, budget=long", "configs/folder.py", (), "budget=long"),
+}
+EVALUATE = {"pointda": 1250, "embedded": 25, "folder": 50}  # steps, for curves over time
+TABLES: dict[str, tuple[Callable[[str], Grid], str]] = {  # name → table, its own data
     "table1": (table1, "pointda"),
     "table2": (table2, "pointda"),
     "table3": (table3, "pointda"),
@@ -237,4 +293,5 @@ TABLES: dict[str, tuple[Callable[[bool], Grid], str]] = {  # name → table, its
     "agreement": (agreement, "embedded"),
     "alpha": (alpha, "embedded"),
     "keep_ratio": (keep_ratio, "embedded"),
+    "decide": (decide, "folder"),
 }

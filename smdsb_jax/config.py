@@ -14,7 +14,7 @@ from smdsb_jax.defaults import SECTIONS, choose, default_config, make
 from smdsb_jax.optimizer import SCHEDULES
 from smdsb_jax.registry import check_range, check_type, refuse_foreign, suggest
 from smdsb_jax.scores import SELECT_BY
-from smdsb_jax.selection import DENOMINATORS, EXECUTIONS, SCOPES, SIDES
+from smdsb_jax.selection import DENOMINATORS, EXECUTIONS, POOL_STEPS, REFERENCES, SCOPES, SIDES
 from smdsb_jax.statistics import Statistic, find_statistic
 from smdsb_jax.validators import find_validator
 
@@ -30,6 +30,7 @@ CHOICES: dict[str, Sequence[str]] = {
     "selection.scope": SCOPES,
     "selection.denominator": DENOMINATORS,
     "selection.execution": EXECUTIONS,
+    "selection.reference": REFERENCES,
     "combine.split": SPLITS,
     "optimizer.name": ("adam", "adamw"),
     "optimizer.schedule": SCHEDULES,
@@ -138,8 +139,10 @@ def resolve(config: Config) -> Config:
             section[name] = os.path.expanduser(section[name])
     if config.selection.statistic != "none":
         statistic: Statistic = find_statistic(config.selection.statistic)
-        config.selection.side = config.selection.side or statistic.side
-        config.selection.target_shift = tuple(config.selection.target_shift) or statistic.target_shift
+        reference = bool(config.selection.reference)  # high is good, and noise would spoil the bound
+        config.selection.side = config.selection.side or ("high" if reference else statistic.side)
+        shift = (0.0, 0.0) if reference else statistic.target_shift
+        config.selection.target_shift = tuple(config.selection.target_shift) or shift
     config.validators.names = tuple(config.validators.names)
     return config
 
@@ -258,8 +261,10 @@ def _combinations_of_entries(config: Config) -> list[str]:
             "True."
         )
     rule, statistic = make(config, "pseudo_labels"), config.selection.statistic
-    if statistic != "none" and find_statistic(statistic).needs_pretext:
-        without = f"config.selection.statistic = {statistic!r} needs pretext losses of single samples: "
+    reference = config.selection.reference
+    if statistic != "none" and (reference or find_statistic(statistic).needs_pretext):
+        named = f"reference = {reference!r}" if reference else f"statistic = {statistic!r}"
+        without = f"config.selection.{named} needs pretext losses of single samples: "
         if pretext.loss is None:
             problems.append(f"{without}config.pretext.name = {config.pretext.name!r} has none. Take another.")
         if not config.pretext.on_source:
@@ -315,6 +320,16 @@ def _combinations(config: Config) -> list[str]:
             selection.freeze_unlabelled and selection.scope == "pooled",
             "config.selection.freeze_unlabelled draws within the target: set config.selection.scope = "
             "'per_domain'.",
+        ),
+        (
+            bool(selection.reference) and selection.statistic == "none",
+            "config.selection.reference ranks what is selected: set config.selection.statistic, or "
+            "selection=oracle_gain in the config file's argument.",
+        ),
+        (
+            selection.reference == "oracle_gain" and config.eval_every % POOL_STEPS != 0,
+            f"config.eval_every = {config.eval_every}: oracle_gain keeps its pool for {POOL_STEPS} steps, so "
+            f"that checkpoints are of multiples of {POOL_STEPS}. Give such a number.",
         ),
         (
             config.batch_is_total and config.batch_size % 2 != 0,

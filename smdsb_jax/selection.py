@@ -14,6 +14,8 @@ SIDES = ("low", "high")
 SCOPES = ("pooled", "per_domain")
 DENOMINATORS = ("batch", "kept")
 EXECUTIONS = ("mask", "gather")
+REFERENCES = ("", "cos_c", "oracle_gain")  # scores from outside the step, of `run.reference`; empty: none
+POOL_STEPS = 10  # for which oracle_gain keeps its pool of labelled clouds
 GROUP = 0.3  # of a mini-batch, by score: the groups whose losses are recorded
 
 
@@ -29,6 +31,7 @@ class Selection(NamedTuple):
     execution: str
     freeze_unlabelled: bool = False
     needs_pretext: bool = False  # the score reads pretext losses
+    reference: str = ""  # whose scores the step must be given, in place of the statistic's
 
 
 def kept_count(keep_ratio: float, samples: int) -> int:
@@ -90,11 +93,12 @@ def checked_scores(name: str, scores: Float[np.ndarray, " n"], where: str) -> Fl
 
 
 def select(
-    selection: Selection, samples: Pair, target_batch: int, key: jax.Array
+    selection: Selection, samples: Pair, target_batch: int, key: jax.Array, scores: Pair | None = None
 ) -> tuple[Pair, dict[str, Array]]:
     """Keep masks of both domains, and what to record.
 
-    Without target samples (stage 1) all targets are kept, or with `freeze_unlabelled` the ratio at random.
+    Without target samples (stage 1) all targets are kept, or with `freeze_unlabelled` the ratio at random,
+    or by its given scores.
     In stage 2 the target scores are shifted by noise first   [SM-DSB, V-D: pseudo-label scores deviate].
 
     Args:
@@ -102,15 +106,30 @@ def select(
       samples: a `Sample` of each domain's clouds; the target's may be None.
       target_batch: clouds of the target.
       key: of the noise.
+      scores: of both domains in place of the statistic's, [batch] each; the target's may be None in stage 1.
+
+    Raises:
+      ValueError: scores are given and not wanted, or the other way round.
     """
-    source_scores = score_samples(selection.score, samples.source)
+    if (scores is None) != (not selection.reference):
+        wanted = f"config.selection.reference = {selection.reference!r}"
+        raise ValueError(
+            f"{wanted}: give the step the scores of run.reference.build_scorer."
+            if scores is None
+            else f"{wanted}: the statistic scores, but the step was given scores."
+        )
+    given = Pair(None, None) if scores is None else scores
+    of = lambda own, samples: score_samples(selection.score, samples) if own is None else own  # noqa: E731
+    source_scores = of(given.source, samples.source)
     ratio, side = selection.keep_ratio, selection.side
     record = _record("source", source_scores, samples.source.loss)
     if samples.target is None:
-        drawn = jax.random.uniform(key, (target_batch,)) if selection.freeze_unlabelled else None
+        drawn = None
+        if selection.freeze_unlabelled:
+            drawn = jax.random.uniform(key, (target_batch,)) if given.target is None else given.target
         of_target = jnp.ones(target_batch, bool) if drawn is None else keep_mask(drawn, ratio, side)
         return Pair(keep_mask(source_scores, ratio, side), of_target), record
-    target_scores = score_samples(selection.score, samples.target)
+    target_scores = of(given.target, samples.target)
     record |= _record("target", target_scores, samples.target.loss)
     mean, std = selection.target_shift
     target_scores += mean + std * jax.random.normal(key, target_scores.shape, target_scores.dtype)

@@ -42,11 +42,14 @@ def step_keys(state: TrainState) -> jax.Array:
     return jax.random.split(jax.random.fold_in(state.key, state.step), 6)
 
 
-def task_gradients(parts: Parts, keys: jax.Array, state: TrainState, batch: Batch) -> Found:
+def task_gradients(
+    parts: Parts, keys: jax.Array, state: TrainState, batch: Batch, scores: Pair | None = None
+) -> Found:
     """All of a step but the update: what each task's gradient is, and of which samples.
 
     Each pass normalizes by its own BatchNorm statistics, in this order: class source, class target
-    (stage 2: where `batch.target` has labels), pretext source, pretext target, pretext joint.
+    (stage 2: where `batch.target` has labels), pretext source, pretext target, pretext joint. `scores` take
+    the place of the statistic's, as those of `run.reference`.
     """
     augmented = augment_batch(parts.augment, keys[0], batch)
     params, batch_stats = state.variables["params"], state.variables["batch_stats"]
@@ -65,7 +68,7 @@ def task_gradients(parts: Parts, keys: jax.Array, state: TrainState, batch: Batc
         samples = measure(parts, state.variables, keys[2], augmented, passed, point_grads)
         if parts.selection.needs_pretext:
             samples = add_pretext_losses(parts, keys[4], state, batch, augmented, samples)
-        keep, record = select(parts.selection, samples, len(all_kept), keys[3])
+        keep, record = select(parts.selection, samples, len(all_kept), keys[3], scores)
         metrics |= {f"selection/{name}": value for name, value in record.items()}
 
     pretext = functools.partial(
@@ -84,10 +87,12 @@ def task_gradients(parts: Parts, keys: jax.Array, state: TrainState, batch: Batc
     return Found([grads, *pretext_grads], told, record, metrics)
 
 
-def train_step(parts: Parts, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+def train_step(
+    parts: Parts, state: TrainState, batch: Batch, scores: Pair | None = None
+) -> tuple[TrainState, Metrics]:
     """Classify, measure the saliency, select, run the pretext task on the kept samples, update."""
     keys = step_keys(state)
-    of_tasks, told, record, metrics = task_gradients(parts, keys, state, batch)
+    of_tasks, told, record, metrics = task_gradients(parts, keys, state, batch, scores)
     params = state.variables["params"]
     encoders = tuple(g["encoder"] for g in of_tasks)
     merged = parts.combine.update(keys[5], encoders, told, state.combine)

@@ -51,7 +51,7 @@ def share_programs(patch):
     patch.setattr(loop, "functools", SimpleNamespace(partial=partial))
 
 
-def step_without_network(parts, state, batch, poisoned=-1):
+def step_without_network(parts, state, batch, scores=None, poisoned=-1):
     """Compiles at once. Its losses are finite even where its update is not: they are of what was before."""
     update = jnp.where(state.step + 1 == poisoned, jnp.nan, 1e-3)
     params = jax.tree.map(lambda p: p + update, state.variables["params"])
@@ -59,7 +59,7 @@ def step_without_network(parts, state, batch, poisoned=-1):
     return state.replace(step=state.step + 1, variables=state.variables | {"params": params}), metrics
 
 
-def step_that_moves_all(parts, state, batch):
+def step_that_moves_all(parts, state, batch, scores=None):
     """Compiles at once. Every number of the state moves, by what it was, by the batch and by the key."""
     given = [leaf.astype(float).mean() for leaf in jax.tree.leaves(batch)]
     drawn = sum(given) + jax.random.uniform(jax.random.fold_in(state.key, state.step))

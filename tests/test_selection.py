@@ -102,6 +102,21 @@ def test_the_pilot_freezes_unlabelled_targets_at_random(side):
     assert (np.abs(kept.mean(axis=0) - 0.5) < 0.25).all() and len(np.unique(kept, axis=0)) > 40
 
 
+def test_given_scores_rank_in_place_of_the_statistic_and_only_where_they_are_asked_for():
+    given = Pair(jnp.arange(8.0), None)
+    bound = SELECTION._replace(side="high", reference="oracle_gain")
+    (source, target), record = select(bound, Pair(samples(8, 16), None), 6, jax.random.key(0), given)
+    assert np.flatnonzero(source).tolist() == [4, 5, 6, 7] and target.all()
+    assert record["source/score"] == 3.5
+    frozen = bound._replace(scope="per_domain", freeze_unlabelled=True)
+    both = given._replace(target=-jnp.arange(6.0))
+    (_, target), _ = select(frozen, Pair(samples(8, 16), None), 6, jax.random.key(0), both)
+    assert np.flatnonzero(target).tolist() == [0, 1, 2]
+    for selection, scores in ((bound, None), (SELECTION, given)):
+        with pytest.raises(ValueError, match=f"reference = {selection.reference!r}: .*the step"):
+            select(selection, Pair(samples(8, 16), None), 6, jax.random.key(0), scores)
+
+
 def test_pooled_ranking_pushes_shifted_targets_out_and_per_domain_does_not():
     both = Pair(samples(8, 16), samples(8, 16, seed=1))
     far = SELECTION._replace(target_shift=(10.0, 0.0))

@@ -9,16 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from smdsb_jax.analysis import gradients, measures
+from smdsb_jax import gradients, measures
 from smdsb_jax.analysis.chunks import choose_chunk
-from smdsb_jax.analysis.gradients import Setup
 from smdsb_jax.analysis.subject import Subject
 from smdsb_jax.analysis.views import AugmentedBatch, Rows, augment_all, augment_and_prepare
+from smdsb_jax.gradients import Setup
 from smdsb_jax.network import Train
 from smdsb_jax.parts import Parts
 from smdsb_jax.run.memory import memory_budget
-from smdsb_jax.state import Batch, Tree, Variables
-from smdsb_jax.train_step import weights
+from smdsb_jax.state import Batch, Clouds, Tree, Variables
 
 # of a sample's gradient: through the batch's statistics (the effect of masking it), with them as constants,
 # with the running ones (a property of the sample alone)
@@ -42,12 +41,9 @@ def directions(
     setup = Setup(parts, variables, pretext, train)
     mean = lambda losses: gradients.mean_gradient(losses, setup.encoder)  # noqa: E731
     add = lambda a, b: jax.tree.map(jnp.add, a, b)  # noqa: E731
-    of_class = mean(gradients.class_losses(setup, batch.points.source, batch.label.source, batch.key))
-    if batch.pseudo is not None:
-        label: Any = batch.pseudo.label
-        labelled = (batch.pseudo.points, label, batch.key, weights(parts, batch.pseudo))
-        of_class = add(of_class, mean(gradients.class_losses(setup, *labelled)))
-    of_class = jax.tree.map(lambda g: parts.class_weight * g, of_class)
+    target = Clouds(batch.points.target) if batch.pseudo is None else batch.pseudo
+    labelled = Batch(Clouds(batch.points.source, batch.label.source), target)
+    of_class = gradients.class_gradient(setup, labelled, batch.key)
     oracle = mean(gradients.class_losses(setup, batch.points.target, batch.label.target, batch.key))
     total = of_class
     for name, prepared, key in zip(Batch._fields, batch.prepared, batch.loss_keys, strict=True):
@@ -96,11 +92,6 @@ def own_products(
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *both)
 
 
-def gram(along: Tree) -> Float[Array, "directions directions"]:
-    """Inner products of the directions with each other."""
-    return jax.vmap(lambda a: jax.vmap(lambda b: gradients.dot(a, b))(along))(along)
-
-
 class Programs(NamedTuple):
     """The compiled functions of one checkpoint."""
 
@@ -124,7 +115,7 @@ def compile_programs(subject: Subject) -> Programs:
         jit(functools.partial(directions, parts), (0,)),
         jit(functools.partial(forward_products, parts), (0,)),
         jit(functools.partial(own_products, parts), (0, 1)),
-        jit(gram),
+        jit(gradients.gram),
     )
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from smdsb_jax.analysis import gradients
+from smdsb_jax import gradients
 from smdsb_jax.analysis.conflict import agreements
 from smdsb_jax.analysis.examined import DOMAINS, Examined
 from smdsb_jax.analysis.oracle import reference_scores

@@ -1,23 +1,21 @@
 """Do the tasks' gradients agree with each other and with the oracle's, while a run trains?"""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from smdsb_jax.analysis import gradients
-from smdsb_jax.analysis.conflict import gram
-from smdsb_jax.analysis.measures import cosine
-from smdsb_jax.augment import augment_batch
+from smdsb_jax import gradients
 from smdsb_jax.build import load_domains
 from smdsb_jax.config import Config, resolve
-from smdsb_jax.datasets.domain import UNLABELLED, Split
+from smdsb_jax.measures import cosine
 from smdsb_jax.parts import Parts
-from smdsb_jax.run.loop import Watch
-from smdsb_jax.state import Batch, Clouds, TrainState, Tree
+from smdsb_jax.run.loop import Watch, Watcher
+from smdsb_jax.run.reference import draw_labelled
+from smdsb_jax.state import Batch, Clouds, Pair, TrainState, Tree
 from smdsb_jax.train_step import step_keys, task_gradients
 
 ORACLE = 64  # clouds of an oracle batch
@@ -51,64 +49,46 @@ def watch_gradients(config: Config, every: int) -> Watch:
     """
     config = resolve(config)
     target = load_domains(config)[1].train
-    draw_oracles(target, config.seed, 0)
+    draw = lambda step: draw_labelled(target, (config.seed, 4, step), 2, ORACLE)  # noqa: E731
+    draw(0)
     key = jax.random.fold_in(jax.random.key(config.seed), 4)  # 1 and 2 are the stages', 3 the labels'
 
-    def begin(parts: Parts) -> Callable[[TrainState, Batch], Mapping[str, float]]:
+    def begin(parts: Parts) -> Watcher:
         program = jax.jit(functools.partial(products, parts))
         named = bool(parts.pretext.names)
 
-        def watch(state: TrainState, batch: Batch) -> Mapping[str, float]:
-            oracles = draw_oracles(target, config.seed, int(state.step))
-            return told(np.asarray(program(key, oracles, state, batch), np.float64), named)
+        def watch(state: TrainState, batch: Batch, scores: Pair | None) -> Mapping[str, float]:
+            found = program(key, draw(int(state.step)), state, batch, scores)
+            return told(np.asarray(found, np.float64), named)
 
         return watch
 
     return Watch(every, begin)
 
 
-def draw_oracles(split: Split, seed: int, step: int) -> Clouds:
-    """Two batches along the first axis, of as many clouds, none in both, under their true labels.
-
-    A function of the split, the seed and the step, so that a resumed run draws the same.
-
-    Raises:
-      ValueError: too few clouds that have labels.
-    """
-    labelled = np.flatnonzero((split.label != UNLABELLED).reshape(len(split.label), -1).all(axis=1))
-    size, devices = min(ORACLE, len(labelled) // 2), jax.device_count()
-    size = size // devices * devices if size > devices else size
-    if size < 2:
-        raise ValueError(
-            f"--watch compares with the target's classification gradient, and {len(labelled)} of its "
-            "training clouds have labels. Train without it, or give labels of four at least."
-        )
-    rows = np.random.default_rng([seed, 4, step]).permutation(labelled)
-    rows = rows[: 2 * size].reshape(2, size)
-    return Clouds(jnp.asarray(split.points[rows]), jnp.asarray(split.label[rows]))
-
-
 def products(
-    parts: Parts, key: jax.Array, oracles: Clouds, state: TrainState, batch: Batch
+    parts: Parts,
+    key: jax.Array,
+    oracles: Clouds,
+    state: TrainState,
+    batch: Batch,
+    scores: Pair | None = None,
 ) -> Float[Array, "gradients gradients"]:
     """Inner products of the gradients of NAMES with each other."""
     add = lambda a, b: jax.tree.map(jnp.add, a, b)  # noqa: E731
-    found = task_gradients(parts, step_keys(state), state, batch).gradients
+    found = task_gradients(parts, step_keys(state), state, batch, scores).gradients
     of_class, *others = [of_task["encoder"] for of_task in found]
     of_pretext = functools.reduce(add, others, jax.tree.map(jnp.zeros_like, of_class))
     setup = gradients.Setup(parts, state.variables, state.pretext, train=True)
 
     def oracle(of: tuple[Clouds, jax.Array]) -> Tree:
         clouds, (view_key, pass_key) = of[0], jax.random.split(of[1])
-        view = augment_batch(parts.augment, view_key, Batch(clouds, clouds)).target  # as targets are seen
-        assert view.label is not None  # an oracle has labels
-        losses = gradients.class_losses(setup, view.points, view.label, pass_key)
-        return gradients.mean_gradient(losses, setup.encoder)
+        return gradients.target_gradient(setup, clouds, view_key, pass_key)
 
     oracle_keys = jax.random.split(jax.random.fold_in(key, state.step))
     pair = jax.lax.map(oracle, (oracles, oracle_keys))  # a loop: compiled once for both
     own = gradients.stack(of_class, of_pretext, add(of_class, of_pretext))
-    return gram(jax.tree.map(lambda *leaves: jnp.concatenate(leaves), own, pair))
+    return gradients.gram(jax.tree.map(lambda *leaves: jnp.concatenate(leaves), own, pair))
 
 
 def told(products: Float[np.ndarray, "gradients gradients"], pretext: bool) -> dict[str, float]:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
@@ -30,11 +30,13 @@ from smdsb_jax.run.evaluation import (
     predict_split,
 )
 from smdsb_jax.run.records import Reporter, open_reporter
+from smdsb_jax.run.reference import build_scorer
 from smdsb_jax.run.signals import stop_on_signal
 from smdsb_jax.run.workdir import last_checkpoint, load_variables, refuse_other_trajectory, write_config
 from smdsb_jax.sampling import sample_batch
 from smdsb_jax.scores import sentence, splits_of
-from smdsb_jax.state import Batch, TrainState, Variables
+from smdsb_jax.selection import POOL_STEPS
+from smdsb_jax.state import Batch, Pair, TrainState, Variables
 from smdsb_jax.train_step import train_step
 
 
@@ -46,12 +48,15 @@ class Result(NamedTuple):
     state: TrainState | None  # of the last step; None where nothing was left to do
 
 
+# the state that a step begins from, its mini-batch, and its scores if they are given → values by name
+Watcher: TypeAlias = Callable[[TrainState, Batch, Pair | None], Mapping[str, float]]
+
+
 class Watch(NamedTuple):
     """What is measured beside the training, of which it changes nothing; given from outside."""
 
     every: int  # steps
-    # once per stage → what is called with the state that a step begins from, and the step's mini-batch
-    begin: Callable[[Parts], Callable[[TrainState, Batch], Mapping[str, float]]]
+    begin: Callable[[Parts], Watcher]  # once per stage
 
 
 class Run(NamedTuple):
@@ -189,6 +194,9 @@ def run_stage(
     config, steps = run.config, run.config[f"stage{stage}"].steps
     step_function = jax.jit(functools.partial(train_step, parts), donate_argnums=0)
     watched = None if run.watch is None else run.watch.begin(parts)
+    scorer, oracle = build_scorer(config, parts, run.target.train), None
+    if config.selection.reference == "oracle_gain" and scorer is not None:
+        run.reporter.say("config.selection.reference = oracle_gain reads the target's labels: a bound.")
     sample = functools.partial(
         sample_batch, config.seed, stage, batch=domain_batch_size(config),
         source=run.source.train, target=run.target.train,
@@ -205,12 +213,16 @@ def run_stage(
             run.reporter.say(labelling.describe(labels, run.target.train.label))
             host_labels = jax.tree.map(np.asarray, labels)
         batch = jax.device_put(sample(step=step - 1, pseudo_labels=host_labels), run.sharded)
+        scores: Pair | None = None
+        if scorer is not None:
+            oracle = scorer.oracle(oracle, state)
+            scores = jax.device_put(scorer.scores(oracle, state, batch), run.sharded)
         if watched is not None and run.watch is not None and step % run.watch.every == 0:
-            seen = watched(state, batch)  # of the gradients that this step follows
+            seen = watched(state, batch, scores)  # of the gradients that this step follows
             run.reporter.scalars(stage, offset + step, {f"watch/{name}": v for name, v in seen.items()})
-        state, metrics = step_function(state, batch)
+        state, metrics = step_function(state, batch, scores)
         pending.append(metrics)
-        stopping = run.stop.is_set()
+        stopping = run.stop.is_set() and (scorer is None or step % POOL_STEPS == 0)
         evaluates = step % config.eval_every == 0 or step == steps
         if step % config.log_every == 0 or evaluates or stopping or step == first + 1:
             means = _finite_means(pending, stage, step)
@@ -221,10 +233,10 @@ def run_stage(
         if step == first + 1:  # what follows needs no compilation
             started = time.perf_counter()
         if evaluates or stopping:
-            scores = _evaluate(run, parts, state.variables) if evaluates else {}
-            if scores:
-                run.reporter.scalars(stage, offset + step, scores)
-                line = sentence(scores, run.source.name, run.target.name)
+            found = _evaluate(run, parts, state.variables) if evaluates else {}
+            if found:
+                run.reporter.scalars(stage, offset + step, found)
+                line = sentence(found, run.source.name, run.target.name)
                 run.reporter.say(f"stage {stage}  step {step}: {line}")
             if saving is not None:
                 saving.result()  # long done; what it holds is given back
@@ -234,7 +246,7 @@ def run_stage(
                 stage,
                 state,
                 labels,
-                {name: value for name, value in scores.items() if np.isfinite(value)},
+                {name: value for name, value in found.items() if np.isfinite(value)},
                 config.to_dict(),
                 run.source.classes,
                 jax.device_get(pending) if pending else (),

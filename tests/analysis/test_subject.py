@@ -60,7 +60,7 @@ def test_there_is_no_dropout_and_no_mixing(run, subjects):
 
 
 def test_the_averaged_teacher_is_restored(tmp_path, monkeypatch):
-    def step(parts, state, batch):  # compiles at once
+    def step(parts, state, batch, scores=None):  # compiles at once
         new, metrics = step_without_network(parts, state, batch)
         return new.replace(pretext=parts.pretext.update(state.pretext, new.variables)), metrics
 

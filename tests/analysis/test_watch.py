@@ -1,6 +1,5 @@
 import functools
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,9 +8,8 @@ import pytest
 
 from smdsb_jax import resolve
 from smdsb_jax.analysis import watch
-from smdsb_jax.analysis.watch import draw_oracles, products, told, watch_gradients
+from smdsb_jax.analysis.watch import products, told, watch_gradients
 from smdsb_jax.build import build_parts, init_state
-from smdsb_jax.datasets.domain import UNLABELLED, Split
 from smdsb_jax.run import loop
 from smdsb_jax.run.loop import train_and_evaluate
 from smdsb_jax.run.records import read_records
@@ -31,27 +29,6 @@ def test_cosines_are_those_of_the_vectors_and_0_with_a_zero_vector():
     assert found["cos_class_pretext"] == 0 and found["norm_total"] == pytest.approx(np.sqrt(2))
     assert found["cos_oracle_oracle"] == 0.0  # no NaN
     assert not any("pretext" in name for name in told(stacked @ stacked.T, pretext=False))
-
-
-def test_oracle_batches_are_labelled_apart_and_depend_on_seed_and_step_alone():
-    label = np.where(np.arange(300) % 3 == 0, UNLABELLED, np.arange(300) % 7).astype(np.int32)
-    split = Split(np.arange(900, dtype=np.float32).reshape(300, 1, 3), label)
-    drawn = draw_oracles(split, 0, 5)
-    rows = drawn.points[..., 0, 0] / 3
-    assert rows.shape == (2, 64) and len(np.unique(rows)) == 128 and (rows % 3 != 0).all()
-    np.testing.assert_array_equal(drawn.label, label[rows.astype(int)])
-    chex.assert_trees_all_equal(drawn, draw_oracles(split, 0, 5))
-    for other in ((1, 5), (0, 6)):
-        assert not np.array_equal(draw_oracles(split, *other).label, drawn.label)
-    assert draw_oracles(Split(split.points[:20], label[:20]), 0, 5).label.shape == (
-        2,
-        4,
-    )  # of 13, for 4 devices
-    with pytest.raises(
-        ValueError, match="--watch compares .* and 3 of its training clouds have labels"
-    ) as error:
-        draw_oracles(Split(split.points[3:8], label[3:8]), 0, 5)
-    assert "\n" not in str(error.value)
 
 
 def test_the_gradients_are_those_that_the_step_follows_and_oracles_of_one_batch_agree():
@@ -80,7 +57,7 @@ def test_the_gradients_are_those_that_the_step_follows_and_oracles_of_one_batch_
     assert eigenvalues[0] > -1e-4 * eigenvalues[-1]
 
 
-def products_without_network(parts, key, oracles, state, batch):
+def products_without_network(parts, key, oracles, state, batch, scores):
     """Compiles at once, and moves with all that it is given."""
     leaves = jax.tree.leaves((oracles, state.variables, batch))
     vectors = jax.random.normal(key, (5, 8)) * sum(leaf.astype(float).mean() for leaf in leaves)

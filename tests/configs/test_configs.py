@@ -300,7 +300,15 @@ def test_the_options_of_a_folder():
     assert config.data.y_up == "cad+scan" and config.seed == 3
 
 
-@pytest.mark.parametrize("arg", ["", ":cad", ":source=cad", ":target=scan"])
+def test_a_direction_between_folders_is_one_word_where_no_name_holds_a_2():
+    for arg in ("cad2scan", "source=cad,target=scan", "cad,target=scan"):
+        data = folder.get_config(arg).data
+        assert (data.source, data.target) == ("cad", "scan")
+    data = folder.get_config("v2cad,target=scan").data
+    assert (data.source, data.target) == ("v2cad", "scan")
+
+
+@pytest.mark.parametrize("arg", ["", ":cad", ":source=cad", ":target=scan", ":v2cad2scan"])
 def test_a_folder_needs_both_domains(arg):
     with pytest.raises(ValueError, match="options source and target: name two folders of --config.data.root"):
         load_config(f"configs/folder.py{arg}")

@@ -6,6 +6,7 @@ from configs import embedded
 from configs.methods import METHODS
 from configs.tables import TABLES, get_grid
 from smdsb_jax.combine import COMBINE
+from smdsb_jax.config import flatten
 from smdsb_jax.sweep.grid import grid_runs, run_config
 from smdsb_jax.sweep.plan import make_plan
 from tests.sweep.tiny_sweep import ROOT
@@ -22,18 +23,22 @@ def configs(argument, tmp_path):
     return {run.row: run_config(run) for run in reversed(runs) if run.direction == grid.directions[0]}
 
 
-@pytest.mark.parametrize("data", ["pointda", "embedded"])
-@pytest.mark.parametrize("name", list(TABLES))
+EVERY = [(name, data) for name in TABLES for data in ("pointda", "embedded", "folder")]
+
+
+@pytest.mark.parametrize("name, data", [of for of in EVERY if of != ("table2", "folder")])
 def test_every_run_of_every_table_is_possible(name, data, tmp_path):
     grid = get_grid(f"{name},data={data}")
     plan = make_plan(grid_runs(grid._replace(seeds=1), tmp_path, ROOT))
     assert len(plan) == len(grid.rows) * len(grid.directions)
     of_table = {"table2": {"pointda": "pointsegda", "embedded": "bodies"}}.get(name, {data: data})[data]
     assert {p.config.data.name for p in plan} == {of_table}
-    directions = {"pointda": SIX, "embedded": SMALL, "bodies": ("m2s", "s2m")} | {"pointsegda": TWELVE}
+    directions = {"pointda": SIX, "embedded": SMALL, "bodies": ("m2s", "s2m"), "pointsegda": TWELVE}
+    directions["folder"] = ("clean2scanned",)
     assert set(grid.directions) == set(directions[of_table]) and grid.seeds == 3
-    if data == "embedded":
-        assert not grid.published and {p.config.stage1.steps for p in plan} == {100}
+    if data != "pointda":
+        assert not grid.published
+        assert {p.config.stage1.steps for p in plan} == {{"embedded": 100, "folder": 1500}[data]}
 
 
 def test_table1_at_the_published_protocol(tmp_path):
@@ -161,10 +166,27 @@ def test_the_bounds_stand_above_the_hosts_and_every_contrast_is_of_rows_that_are
     assert {row for pairs in contrasts.values() for pair in pairs for row in pair} <= set(found)
 
 
+def test_the_arms_of_the_decision_differ_in_what_takes_part_alone(tmp_path):
+    found = configs("decide", tmp_path)
+    ours = ("selection.", "pretext.", "seed")
+    for host in ("DefRec", "Self-dist GCN"):
+        of_host = [flatten(c) for name, c in found.items() if name.startswith(host)]
+        rest = [{k: v for k, v in c.items() if not k.startswith(ours)} for c in of_host]
+        assert len(rest) == {"DefRec": 9, "Self-dist GCN": 4}[host] and all(r == rest[0] for r in rest)
+    weights = [found[f"DefRec{name}"].pretext.weight for name in ("", ", smaller weight", ", half weight")]
+    assert weights == pytest.approx([0.2, 0.14, 0.1])
+    reads = [name for name, c in found.items() if c.selection.reference == "oracle_gain"]
+    assert reads == ["DefRec, oracle gain"]  # and what trains on the target's labels says so too
+    labelled = [name for name, c in found.items() if c.data.source == c.data.target]
+    assert labelled == ["oracle (trained with target labels)"]
+    contrasts = get_grid("decide").contrasts
+    assert {row for pairs in contrasts.values() for pair in pairs for row in pair} <= set(found)
+
+
 def test_an_unknown_table_or_option_names_the_known():
     with pytest.raises(ValueError, match="Did you mean 'table1'"):
         get_grid("tabel1")
-    with pytest.raises(ValueError, match="Known: embedded, pointda"):
+    with pytest.raises(ValueError, match="Known: embedded, folder, pointda"):
         get_grid("table1,data=modelnet")
-    with pytest.raises(ValueError, match="Known: data, table"):
+    with pytest.raises(ValueError, match="Known: data, direction, table"):
         get_grid("table1,seeds=3")

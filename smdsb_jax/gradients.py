@@ -13,10 +13,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from smdsb_jax.augment import augment_batch
 from smdsb_jax.network import Network, Train, per_sample_mean, predict
 from smdsb_jax.parts import Parts
 from smdsb_jax.pretext_pass import weighed_losses
-from smdsb_jax.state import Tree, Variables
+from smdsb_jax.state import Batch, Clouds, Tree, Variables
+from smdsb_jax.train_step import weights
 
 Losses: TypeAlias = Callable[[Tree], Float[Array, " batch"]]  # of the encoder's parameters
 
@@ -76,6 +78,26 @@ def class_losses(
 def mean_gradient(losses: Losses, encoder: Tree) -> Tree:
     """The gradient of the mean loss of a batch."""
     return jax.grad(lambda encoder: jnp.mean(losses(encoder)))(encoder)
+
+
+def class_gradient(setup: Setup, augmented: Batch, key: jax.Array) -> Tree:
+    """g_c, what a step follows of the classes, the host's weight included: of every domain that has labels.
+
+    The source under its own, in stage 2 also the target under its pseudo-labels, each a mean of its own pass.
+    """
+    total = jax.tree.map(jnp.zeros_like, setup.encoder)
+    for clouds in augmented:
+        if clouds.label is not None:
+            losses = class_losses(setup, clouds.points, clouds.label, key, weights(setup.parts, clouds))
+            total = jax.tree.map(jnp.add, total, mean_gradient(losses, setup.encoder))
+    return jax.tree.map(lambda g: setup.parts.class_weight * g, total)
+
+
+def target_gradient(setup: Setup, clouds: Clouds, view_key: jax.Array, pass_key: jax.Array) -> Tree:
+    """g_o of a batch of target clouds with their true labels, without the host's weight."""
+    view = augment_batch(setup.parts.augment, view_key, Batch(clouds, clouds)).target  # as targets are seen
+    assert view.label is not None  # an oracle has labels
+    return mean_gradient(class_losses(setup, view.points, view.label, pass_key), setup.encoder)
 
 
 def inner_products(losses: Losses, encoder: Tree, directions: Tree) -> Float[Array, "directions batch"]:
@@ -142,6 +164,11 @@ def loss_of_one(setup: Setup, key: jax.Array) -> Callable[[Tree, Tree], Float[Ar
 def dot(a: Tree, b: Tree) -> Float[Array, ""]:
     """The inner product of two trees of arrays."""
     return sum(jax.tree.leaves(jax.tree.map(jnp.vdot, a, b)), jnp.zeros(()))
+
+
+def gram(along: Tree) -> Float[Array, "directions directions"]:
+    """Inner products of stacked trees with each other."""
+    return jax.vmap(lambda a: jax.vmap(lambda b: dot(a, b))(along))(along)
 
 
 def stack(*trees: Tree) -> Tree:

@@ -5,10 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from smdsb_jax import resolve
-from smdsb_jax.analysis import gradients
-from smdsb_jax.analysis.gradients import Setup
+from smdsb_jax import gradients, resolve
 from smdsb_jax.build import build_parts, init_state
+from smdsb_jax.gradients import Setup
 from smdsb_jax.network import encode, predict
 from smdsb_jax.pretext import View
 from tests.tiny_run import step_config, tiny_segmentation

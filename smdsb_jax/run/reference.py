@@ -1,0 +1,166 @@
+"""Scores that no filter has in practice, to bound what any statistic can do: `config.selection.reference`.
+
+`cos_c` takes a backward pass of each sample, `oracle_gain` the target's true labels too. Both are the
+measures of the laboratory, of the views that the step itself draws.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from smdsb_jax import gradients, measures
+from smdsb_jax.augment import augment_batch
+from smdsb_jax.config import Config, domain_batch_size
+from smdsb_jax.datasets.domain import UNLABELLED, Split
+from smdsb_jax.parts import Parts
+from smdsb_jax.pretext import build_view, prepare
+from smdsb_jax.selection import POOL_STEPS
+from smdsb_jax.state import Batch, Clouds, Pair, TrainState, Tree
+from smdsb_jax.train_step import step_keys
+
+POOL = 512  # labelled clouds of the target
+CHUNK = 4  # samples whose gradients exist at a time
+CLASS, ORACLE = range(2)
+
+
+class Scorer(NamedTuple):
+    """What scores the mini-batch of a step, from the state that the step begins from."""
+
+    # the oracle's gradient and the state → the same, or from time to time a new one; None starts it
+    oracle: Callable[[Tree | None, TrainState], Tree]
+    scores: Callable[[Tree, TrainState, Batch], Pair]  # with it → scores of source and target
+
+
+class Found(NamedTuple):
+    """Inner products of the encoder's gradients in inference mode, by domain."""
+
+    own: list[gradients.Products]  # of each sample's with g_c and g_o, and its square; the source's first
+    gram: Float[Array, "2 2"]  # of g_c and g_o with each other
+
+
+def build_scorer(config: Config, parts: Parts, target: Split) -> Scorer | None:
+    """The scorer of `config.selection.reference`; None where the statistic scores.
+
+    The oracle's gradient is made anew every POOL_STEPS steps, of other clouds. A run resumes to the same bits
+    where its checkpoints are of such steps; the configuration and the loop see to that.
+
+    Raises:
+      ValueError: the target has no labelled training clouds.
+    """
+    name = config.selection.reference
+    if parts.selection is None or not name:
+        return None
+    reads_labels = name == "oracle_gain"
+    batch_size = domain_batch_size(config)
+    draw = lambda step: draw_labelled(target, (config.seed, 5, step), POOL // batch_size or 1, batch_size)  # noqa: E731
+    if reads_labels:
+        draw(0)
+    measure = jax.jit(functools.partial(measure_batch, parts))
+    of_pool = jax.jit(functools.partial(oracle_gradient, parts))
+    key = jax.random.fold_in(jax.random.key(config.seed), 5)  # 1 to 4 are of stages, labels and watch
+
+    def oracle(held: Tree | None, state: TrainState) -> Tree:
+        step = int(state.step)
+        if not reads_labels:
+            return jax.tree.map(jnp.zeros_like, state.variables["params"]["encoder"])
+        if held is not None and step % POOL_STEPS:
+            return held
+        return of_pool(jax.random.fold_in(key, step), draw(step), state)
+
+    def scores(oracle: Tree, state: TrainState, batch: Batch) -> Pair:
+        found = jax.device_get(measure(oracle, state, batch))
+        double = functools.partial(np.asarray, dtype=np.float64)
+        values = [MEASURES[name](*map(double, (*own, found.gram))) for own in found.own]
+        return Pair(*(value.astype(np.float32) for value in values), *[None] * (2 - len(values)))
+
+    return Scorer(oracle, scores)
+
+
+def draw_labelled(split: Split, draw: tuple[int, ...], batches: int, most: int) -> Clouds:
+    """Batches of clouds under their true labels along the first axis, no cloud in two of them.
+
+    Args:
+      split: where from.
+      draw: which draw, as (seed, purpose, step): the same gives the same, so that a resumed run draws alike.
+      batches: how many; fewer where there are too few clouds, but two at least if two are wanted.
+      most: clouds of one; fewer where there are too few, a multiple of the devices.
+
+    Raises:
+      ValueError: too few clouds that have labels.
+    """
+    labelled = np.flatnonzero((split.label != UNLABELLED).reshape(len(split.label), -1).all(axis=1))
+    batches = max(min(batches, len(labelled) // most), min(batches, 2))
+    size, devices = min(most, len(labelled) // batches), jax.device_count()
+    size = size // devices * devices if size > devices else size
+    if size < 2:
+        raise ValueError(
+            f"The target's classification gradient under true labels needs clouds, and {len(labelled)} of "
+            "its training clouds have labels. Give labels of four at least, or leave it out: "
+            "config.selection.reference, --watch."
+        )
+    rows = np.random.default_rng(draw).permutation(labelled)[: batches * size].reshape(batches, size)
+    return Clouds(jnp.asarray(split.points[rows]), jnp.asarray(split.label[rows]))
+
+
+def oracle_gradient(parts: Parts, key: jax.Array, pool: Clouds, state: TrainState) -> Tree:
+    """g_o: the mean class gradient of a pool of batches, as the target is seen, in inference mode."""
+    setup = gradients.Setup(parts, state.variables, state.pretext, train=False)
+
+    def of_batch(total: Tree, one: tuple[Clouds, jax.Array]) -> tuple[Tree, None]:
+        clouds, (view_key, pass_key) = one[0], jax.random.split(one[1])
+        return jax.tree.map(
+            jnp.add, total, gradients.target_gradient(setup, clouds, view_key, pass_key)
+        ), None
+
+    batches = len(pool.points)
+    zero = jax.tree.map(jnp.zeros_like, setup.encoder)
+    total, _ = jax.lax.scan(of_batch, zero, (pool, jax.random.split(key, batches)))
+    return jax.tree.map(lambda leaf: leaf / batches, total)
+
+
+def measure_batch(parts: Parts, oracle: Tree, state: TrainState, batch: Batch) -> Found:
+    """The products of each sample that the next step may select, of the views that it draws.
+
+    The target's too where it has labels or is frozen without.
+    """
+    keys = step_keys(state)
+    augmented = augment_batch(parts.augment, keys[0], batch)
+    setup = gradients.Setup(parts, state.variables, state.pretext, train=False)
+    of_class = gradients.class_gradient(setup, augmented, keys[1])
+    along, own = gradients.stack(of_class, oracle), []
+    assert parts.selection is not None  # `build_scorer` asks
+    for domain, domain_key in zip(Batch._fields, jax.random.split(keys[4]), strict=True):
+        clouds: Clouds = getattr(augmented, domain)
+        if clouds.label is None and not parts.selection.freeze_unlabelled:
+            continue
+        view = build_view(clouds, getattr(batch, domain), domain, state.step / parts.steps)
+        prepared, loss_key = prepare(parts.pretext, view, domain_key)
+        loss = gradients.loss_of_one(setup, loss_key)
+        own.append(gradients.products_and_norms(loss, setup.encoder, prepared, along, CHUNK))
+    return Found(own, gradients.gram(along))
+
+
+Products = Float[np.ndarray, "2 batch"]  # with g_c and g_o
+Values = Float[np.ndarray, " batch"]
+Gram = Float[np.ndarray, "2 2"]
+
+
+def _cos_c(products: Products, squared: Values, gram: Gram) -> Values:
+    return measures.cosine(products[CLASS], squared, float(gram[CLASS, CLASS]))
+
+
+def _oracle_gain(products: Products, squared: Values, gram: Gram) -> Values:
+    with_class = float(gram[CLASS, ORACLE]), float(gram[CLASS, CLASS]), float(gram[ORACLE, ORACLE])
+    return measures.gain(products[ORACLE], products[CLASS], squared, *with_class)
+
+
+# the names are those of `smdsb_jax.selection.REFERENCES`
+MEASURES: dict[str, Callable[..., Float[np.ndarray, " batch"]]] = {
+    "cos_c": _cos_c,
+    "oracle_gain": _oracle_gain,
+}
