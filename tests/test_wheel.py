@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.commands import QUICK
+from tests.tiers import exhaustive
 
 ROOT = Path(__file__).parents[1]
 
@@ -58,6 +59,7 @@ def run(*command, cwd, **environment):
     return done.stdout
 
 
+@exhaustive
 def test_the_wheel_trains_and_scores_away_from_the_clone(tmp_path):
     source, wheels, installed = tmp_path / "source", tmp_path / "wheels", tmp_path / "installed"
     source.mkdir()  # a copy: building writes beside the sources

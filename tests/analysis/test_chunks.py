@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from smdsb_jax.analysis import chunks, gradients
+from smdsb_jax import gradients
+from smdsb_jax.analysis import chunks
 from smdsb_jax.analysis.chunks import choose_chunk
 from smdsb_jax.run.memory import temporary_bytes
 

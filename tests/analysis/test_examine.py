@@ -7,7 +7,8 @@ import pytest
 import scipy.stats
 
 import smdsb_jax
-from smdsb_jax.analysis import examine, gradients
+from smdsb_jax import gradients
+from smdsb_jax.analysis import examine
 from smdsb_jax.analysis.examined import DOMAINS, SOURCE, TARGET, TARGET_TRUE
 from smdsb_jax.analysis.views import augment_all, augment_and_prepare
 from smdsb_jax.inference import measure

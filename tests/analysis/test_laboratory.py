@@ -12,6 +12,7 @@ from smdsb_jax.analysis import examine, laboratory
 from smdsb_jax.analysis.examined import DOMAINS
 from smdsb_jax.analysis.laboratory import analyze
 from tests.analysis.conftest import SETTINGS
+from tests.tiers import exhaustive
 from tests.untrained_run import save_untrained
 
 MEASURES = ("gain", "dot_o", "dot_c", "cos_c", "cos_o", "loo", "loo1")
@@ -177,6 +178,7 @@ def test_a_failing_statistic_is_told_in_one_line_and_what_was_measured_stays(
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
 
 
+@exhaustive
 def test_a_run_without_pretext_task_is_left_out_or_refused(source_only, other_seed, tmp_path, calls):
     with pytest.raises(
         ValueError, match="No checkpoint was trained with a pretext task: give a run with one"
@@ -248,6 +250,7 @@ def test_a_statistic_that_is_given_is_allowed_and_a_part_by_name(tmp_path, calls
         quiet([workdir], tmp_path / "c")
 
 
+@exhaustive
 def test_a_run_on_labels_of_points(segmented_run, tmp_path, calls):
     said = []
     found = quiet([segmented_run], tmp_path, None, beside=["random"], say=said.append)

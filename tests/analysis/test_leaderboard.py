@@ -7,6 +7,7 @@ from smdsb_jax.analysis.leaderboard import leaderboard, overview, side_of, verdi
 from smdsb_jax.analysis.oracle import REFERENCES
 from smdsb_jax.statistics import STATISTICS, Statistic
 from tests.analysis.synthetic_examined import MEASURES, examined
+from tests.tiers import exhaustive
 
 NUMBERS = ("spearman", "kendall", "partial", "kept_low", "kept_high")
 TEXTS = ("group", "stage", "step", "domain", "statistic", "side", "measure")
@@ -221,6 +222,7 @@ def test_the_interval_of_the_best_is_at_the_level_of_a_choice_among_the_statisti
     np.testing.assert_allclose((ends[1] - middle) / (ends[0] - middle), quantiles[1] / quantiles[0])
 
 
+@exhaustive
 def test_of_useless_statistics_none_is_found_useful_more_often_than_once_in_twenty():
     e, claims, unadjusted = made(), [], []
     for number in range(50):

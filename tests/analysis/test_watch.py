@@ -17,6 +17,7 @@ from smdsb_jax.state import Batch, Clouds
 from smdsb_jax.train_step import train_step
 from tests.run.test_loop import assert_same_run
 from tests.shared import step_that_moves_all
+from tests.tiers import exhaustive
 from tests.tiny_run import step_config, tiny_config
 
 
@@ -64,6 +65,7 @@ def products_without_network(parts, key, oracles, state, batch, scores):
     return vectors @ vectors.T
 
 
+@exhaustive
 def test_a_watched_run_is_the_same_bit_for_bit_and_so_are_its_records_after_a_restart(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "train_step", step_that_moves_all)
     monkeypatch.setattr(watch, "products", products_without_network)

@@ -6,8 +6,10 @@ import pytest
 
 from benchmarks import agreement
 from benchmarks.contenders import CONTENDERS, Setting
+from tests.tiers import exhaustive
 
 
+@exhaustive
 def test_two_cpu_devices_agree_in_all(monkeypatch):
     narrow = {"encoder.embedding": 16, "encoder.layers": (8, 8)}
     contender = CONTENDERS[agreement.NAME]

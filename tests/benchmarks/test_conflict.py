@@ -16,6 +16,7 @@ from benchmarks.conflict_inputs import load, make_inputs, save
 from benchmarks.contenders import Setting
 from benchmarks.processes import Failed
 from tests.commands import QUICK
+from tests.tiers import exhaustive
 
 TINY = Setting("dgcnn", batch=4, points=32)
 BATCHES = 2
@@ -45,6 +46,7 @@ def measured(inputs):
     return {name: served(name, inputs) for name, of in CONTENDERS.items() if of.build}
 
 
+@exhaustive
 def test_all_ways_to_the_same_numbers_agree(measured):
     values = {name: answers[2]["values"] for name, answers in measured.items()}
     for name, of in CONTENDERS.items():
@@ -56,6 +58,7 @@ def test_all_ways_to_the_same_numbers_agree(measured):
     assert np.std(found) > 1e-3 and difference(found, values["last layer"]) > 1e-3
 
 
+@exhaustive
 def test_a_contender_says_what_it_took(measured):
     for name, (ready, step, _, memory) in measured.items():
         assert ready["samples"] == TINY.batch * (1 if CONTENDERS[name].loops else BATCHES)
@@ -63,6 +66,7 @@ def test_a_contender_says_what_it_took(measured):
         assert step["seconds"] > 0 and memory["peak_bytes"] > 2**26
 
 
+@exhaustive
 def test_pytorch_agrees(inputs, measured):
     pytest.importorskip("torch")
     values = served("torch loop of single samples", inputs)[2]["values"]
@@ -145,6 +149,7 @@ def test_numbers_that_do_not_agree_are_told():
     assert cells[1] == "forward mode" and cells[5] == "2.00 [2.00, 2.00]" and cells[-2:] == ["1.0e-01", "NO"]
 
 
+@exhaustive
 def test_a_real_process_answers(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", QUICK)
     setting, names = Setting("pointnet", batch=2, points=32), ["loop of single samples", "in chunks"]

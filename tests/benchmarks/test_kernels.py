@@ -7,12 +7,14 @@ import pytest
 
 from benchmarks import kernels
 from benchmarks.contenders import Setting
+from tests.tiers import exhaustive
 
 SETTING = Setting(batch=3, points=64)
 CASES = kernels.cases(SETTING)
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if not name.startswith(("knn", "dropout"))])
+@exhaustive
 def test_all_variants_agree(name):
     variants, arguments = CASES[name]
     library, *others = (jax.jit(variant)(*arguments) for variant in variants.values())

@@ -14,6 +14,7 @@ from benchmarks.methods import (
     methods_table,
 )
 from configs.methods import METHODS
+from tests.tiers import exhaustive
 
 SMALL = Setting("pointnet", batch=4, points=64)
 
@@ -34,6 +35,7 @@ def test_a_case_is_the_published_configuration_at_the_setting():
     assert (config.encoder.name, config.selection.statistic) == ("pointnet", "none")
 
 
+@exhaustive
 @pytest.mark.parametrize(
     "case, task",
     [(("self_distillation", "skewness", 2), "classification"), (BASELINE, "segmentation")],

@@ -6,6 +6,7 @@ import pytest
 from benchmarks import training
 from benchmarks.contenders import CONTENDERS, Setting
 from benchmarks.training import train, training_table
+from tests.tiers import exhaustive
 
 
 @pytest.fixture
@@ -22,6 +23,7 @@ def trained(name):
     return train(name, Setting(), steps=3, seed=0, tick=lambda text: None)
 
 
+@exhaustive
 def test_training_is_recorded_and_the_reference_starts_with_the_same_loss(tiny):
     ours = trained("jax no selection")
     assert len(ours["metrics"]) == len(ours["seconds"]) == 3 and ours["evaluated"] == [1, 2, 3]

@@ -10,6 +10,7 @@ import pytest
 from benchmarks import worker
 from benchmarks.contenders import CONTENDERS, Setting
 from benchmarks.worker import serve
+from tests.tiers import exhaustive
 
 TINY = Setting("pointnet", batch=4, points=32, warmup=0)
 
@@ -52,6 +53,7 @@ def test_our_step_compiles_apart_and_updates(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["torch eager", "torch factorised gather"])
+@exhaustive
 def test_the_reference_answers_alike(name):
     pytest.importorskip("torch")
     check(name)

@@ -10,6 +10,7 @@ from smdsb_jax.build import build_parts, load_domains
 from smdsb_jax.defaults import SECTIONS
 from smdsb_jax.encoders import ENCODERS
 from smdsb_jax.flags import load_config
+from tests.tiers import cases
 
 CONFIGS = {"embedded": embedded, "pointda": pointda}
 FIRST = {"embedded": "c2s", "pointda": "m2s", "folder": "source=cad,target=scan"}
@@ -25,7 +26,7 @@ class Encoder(nn.Module):
 """
 
 
-@pytest.mark.parametrize("method", methods.METHODS)
+@pytest.mark.parametrize("method", cases(methods.METHODS, "gast", "oracle"))
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_direction_encoder_and_budget_resolves(name, method):
     module = CONFIGS[name]

@@ -16,6 +16,7 @@ from smdsb_jax.optimizer import build_optimizer
 from smdsb_jax.pretext import PRETEXT
 from smdsb_jax.state import Batch, Clouds
 from smdsb_jax.train_step import train_step
+from tests.tiers import cases, exhaustive
 from tests.tiny_run import tiny_config
 
 BATCH = 8
@@ -45,13 +46,14 @@ def steps():
     return [(method, stage) for method in first.values() for stage in tiny_config(method).stages]
 
 
-@pytest.mark.parametrize("method, stage", steps())
-def test_every_methods_step_lowers_for_gpus_in_every_stage_that_it_has(method, stage):
-    parts, init, batch = started(method, stage)
+@pytest.mark.parametrize("of", cases(steps(), ("defrec", 1), ("gast", 2), ("pointdan", 1)))
+def test_every_methods_step_lowers_for_gpus_in_every_stage_that_it_has(of):
+    parts, init, batch = started(*of)
     step = jax.jit(functools.partial(train_step, parts), donate_argnums=0)
     step.trace(jax.eval_shape(init), batch).lower(lowering_platforms=("cuda",))
 
 
+@exhaustive
 @pytest.mark.parametrize("method", ["gast", "self_distillation"])
 def test_a_method_lowers_its_own_loss_and_stays_finite(method):
     optimizer = build_optimizer("adam", 3e-3, 0.0, "constant", 100)

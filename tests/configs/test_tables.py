@@ -10,6 +10,7 @@ from smdsb_jax.config import flatten
 from smdsb_jax.sweep.grid import grid_runs, run_config
 from smdsb_jax.sweep.plan import make_plan
 from tests.sweep.tiny_sweep import ROOT
+from tests.tiers import cases
 
 SMALL = ("c2b", "c2s")
 TWELVE = tuple(f"{a}2{b}" for a, b in itertools.permutations("afms", 2))
@@ -24,10 +25,13 @@ def configs(argument, tmp_path):
 
 
 EVERY = [(name, data) for name in TABLES for data in ("pointda", "embedded", "folder")]
+POSSIBLE = [of for of in EVERY if of != ("table2", "folder")]
+EVERYDAY = [("table1", "pointda"), ("table2", "pointda"), ("methods", "embedded"), ("decide", "folder")]
 
 
-@pytest.mark.parametrize("name, data", [of for of in EVERY if of != ("table2", "folder")])
-def test_every_run_of_every_table_is_possible(name, data, tmp_path):
+@pytest.mark.parametrize("of", cases(POSSIBLE, *EVERYDAY))
+def test_every_run_of_every_table_is_possible(of, tmp_path):
+    name, data = of
     grid = get_grid(f"{name},data={data}")
     plan = make_plan(grid_runs(grid._replace(seeds=1), tmp_path, ROOT))
     assert len(plan) == len(grid.rows) * len(grid.directions)

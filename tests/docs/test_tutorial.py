@@ -12,6 +12,7 @@ import pytest
 from smdsb_jax.analysis.oracle import REFERENCES
 from smdsb_jax.statistics import STATISTICS
 from tests.commands import run
+from tests.tiers import exhaustive
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
@@ -61,6 +62,7 @@ def test_every_block_says_whether_it_is_run():
     assert [language for language, _ in BLOCKS].count("bash") == 3
 
 
+@exhaustive
 def test_the_statistic_is_the_least_share_of_points_with_half_of_the_saliency(followed):
     _, names, _ = followed
     scores = names["scores"]
@@ -72,6 +74,7 @@ def test_the_statistic_is_the_least_share_of_points_with_half_of_the_saliency(fo
         assert names["half_mass"](sample) == pytest.approx((mass < 0.5).mean(), abs=0.006)
 
 
+@exhaustive
 def test_the_leaderboard_holds_all_that_the_text_names(followed):
     folder, names, printed = followed
     table, said = names["table"], printed[1]
@@ -94,6 +97,7 @@ def test_the_leaderboard_holds_all_that_the_text_names(followed):
     pd.testing.assert_frame_equal(table, pd.read_csv(folder / "runs" / "laboratory" / "leaderboard.csv"))
 
 
+@exhaustive
 def test_the_command_and_the_session_have_the_same_gradients(followed):
     folder, names, _ = followed
     (examined,) = names["analysis"].examined
@@ -105,6 +109,7 @@ def test_the_command_and_the_session_have_the_same_gradients(followed):
         )
 
 
+@exhaustive
 def test_the_three_definitions_are_in_the_checks(followed):
     checks = followed[1]["checks"]
     found = set(checks["of"]) | set(checks["with"])
@@ -112,12 +117,14 @@ def test_the_three_definitions_are_in_the_checks(followed):
     assert all(f"`{name.removeprefix('dot_o, ')}`" in TEXT for name in found if name.startswith("dot_o"))
 
 
+@exhaustive
 def test_report_and_figures_are_where_the_text_says(followed):
     lab = followed[0] / "runs" / "laboratory"
     assert (lab / "report.html").stat().st_size > 10**6
     assert {p.suffix for p in (lab / "figures").iterdir()} == {".svg", ".png", ".csv"}
 
 
+@exhaustive
 def test_the_run_selected_by_the_statistic_and_its_high_side(followed):
     folder, _, printed = followed
     config = (folder / "runs" / "half_mass" / "config.json").read_text()

@@ -7,6 +7,7 @@ import pytest
 from smdsb_jax.encoders import ENCODERS
 from smdsb_jax.layers.heads import PointwiseHead
 from tests.random_variables import random_variables
+from tests.tiers import cases
 
 # Options that keep the tests fast, and the per-sample kernels of the training pass. An encoder that is not
 # named here is tested as it comes, with none.
@@ -87,7 +88,7 @@ def test_shapes_and_types(name):
     assert logits.shape == (5, 7)
 
 
-@every_encoder
+@pytest.mark.parametrize("name", cases(ENCODERS, "dgcnn", "pointnet"))
 def test_inference_does_not_depend_on_the_order_of_points(name):
     points = cloud(2, 30, 3).astype(np.float32)
     encoder, variables = start(name, points)
@@ -97,7 +98,7 @@ def test_inference_does_not_depend_on_the_order_of_points(name):
     assert np.abs(embed(points[:, ::2]) - embed(points)).max() > 1e-3
 
 
-@every_encoder
+@pytest.mark.parametrize("name", cases(ENCODERS, "dgcnn_segmentation"))
 def test_a_head_of_points_has_finite_logits_that_follow_the_points(name):
     with jax.enable_x64(True):  # far from the start, points' logits differ little beside the embedding's part
         points, order = cloud(2, 30, 3), np.random.default_rng(1).permutation(30)
@@ -111,7 +112,7 @@ def test_a_head_of_points_has_finite_logits_that_follow_the_points(name):
         np.testing.assert_allclose(shuffled, found[:, order], rtol=1e-9, atol=1e-9)
 
 
-@every_encoder
+@pytest.mark.parametrize("name", cases(ENCODERS, "dgcnn", "pointnet"))
 def test_gradient_of_each_sample_equals_that_of_the_summed_loss(name):
     with jax.enable_x64(True):
         points = cloud(3, 12, 3)
@@ -123,7 +124,7 @@ def test_gradient_of_each_sample_equals_that_of_the_summed_loss(name):
         assert np.all(np.any(together != 0, axis=(1, 2)))
 
 
-@every_encoder
+@pytest.mark.parametrize("name", cases(ENCODERS, "dgcnn", "pointnet"))
 def test_coincident_points_give_finite_gradients(name):
     points = np.full((2, 6, 3), 0.5, np.float32)
     encoder, variables = start(name, points)
@@ -132,7 +133,7 @@ def test_coincident_points_give_finite_gradients(name):
         chex.assert_tree_all_finite(jax.jit(loss)(variables["params"], points))
 
 
-@every_encoder
+@pytest.mark.parametrize("name", cases(ENCODERS, "dgcnn"))
 def test_accelerators_get_the_batched_kernels(name):
     points = jnp.asarray(cloud(2, 8, 3), jnp.float32)
     encoder, variables = start(name, points)
@@ -144,7 +145,7 @@ def test_accelerators_get_the_batched_kernels(name):
             assert (f"{kernel}/batched" in text) == (platform != "cpu"), kernel
 
 
-@every_encoder
+@pytest.mark.parametrize("name", cases(ENCODERS, "dgcnn"))
 def test_a_divided_batch_gives_the_same_gradient_and_divides_the_work(name):
     """On 4 devices: statistics over the whole batch, no array of points gathered, loops over 2 samples."""
     mesh = jax.sharding.Mesh(jax.devices()[:4], ("data",))

@@ -3,6 +3,7 @@
 import json
 
 from tests.commands import LAUNCH, run
+from tests.tiers import exhaustive
 
 WITHOUT_TORCH = (
     "import importlib.util, runpy, sys; real = importlib.util.find_spec; "
@@ -11,6 +12,7 @@ WITHOUT_TORCH = (
 )
 
 
+@exhaustive
 def test_a_small_comparison_without_torch_writes_table_json_and_picture(tmp_path):
     (tmp_path / "without_torch.py").write_text(WITHOUT_TORCH)
     done = run(

@@ -8,6 +8,7 @@ import pytest
 
 from tests import commands
 from tests.sweep.tiny_sweep import ROOT, started, write_files
+from tests.tiers import exhaustive
 
 
 @pytest.fixture
@@ -35,6 +36,7 @@ def test_a_table_is_run_once_and_the_same_command_finds_it_done(folder):
     assert (folder / "runs" / "table.md").read_text() == table
 
 
+@exhaustive
 def test_what_failed_is_named_at_the_end_and_tried_again(folder):
     (folder / "mode").write_text("fail")
     done = run(folder, "--directions=c2b")
@@ -66,6 +68,7 @@ def test_an_interrupted_sweep_lets_its_run_save_and_leaves_the_table(folder, num
     assert "2 of 4 runs are done" in (folder / "runs" / "table.md").read_text() and "Traceback" not in error
 
 
+@exhaustive
 def test_jobs_of_a_local_cluster(folder):
     done = run(folder, "--directions=c2b", "--seeds=1", "--cluster=local", "--parallel=2")
     assert done.returncode == 0, done.stderr[-2000:]

@@ -19,6 +19,7 @@ from smdsb_jax.pretext import PRETEXT, Losses, Pretext, View, prepare
 from smdsb_jax.pretext_pass import pretext_losses
 from smdsb_jax.state import Batch, Clouds, Pair
 from smdsb_jax.train_step import train_step
+from tests.tiers import cases
 from tests.tiny_run import step_config
 
 BATCH, POINTS = 4, 48
@@ -46,7 +47,7 @@ def of_entry(name):
     return parts, jax.jit(functools.partial(init_state, parts))(jax.random.key(0))
 
 
-@pytest.mark.parametrize("name", PRETEXT)
+@pytest.mark.parametrize("name", cases(PRETEXT, "defrec", "pointdan", "self_distillation"))
 def test_every_task_gives_a_finite_loss_per_sample_and_steps(name):
     parts, state = of_entry(name)
     half = clouds(1)
@@ -67,7 +68,10 @@ def test_every_task_gives_a_finite_loss_per_sample_and_steps(name):
     chex.assert_tree_all_finite((metrics, state.variables))
 
 
-@pytest.mark.parametrize("name", [name for name in PRETEXT if PRETEXT[name]().loss is not None])
+OF_SAMPLES = [name for name in PRETEXT if PRETEXT[name]().loss is not None]
+
+
+@pytest.mark.parametrize("name", cases(OF_SAMPLES, "defrec", "mlsp"))
 def test_in_inference_mode_a_prepared_samples_loss_is_its_own(name):
     parts, state = of_entry(name)
     half, task = clouds(1), parts.pretext
@@ -98,7 +102,7 @@ def degenerate():
     return jnp.stack([0 * usual, jnp.full_like(usual, 0.3), spread, usual])
 
 
-@pytest.mark.parametrize("name", [name for name in PRETEXT if PRETEXT[name]().loss is not None])
+@pytest.mark.parametrize("name", cases(OF_SAMPLES, "defrec", "mlsp"))
 def test_degenerate_clouds_have_finite_losses_and_gradients(name):
     parts, state = of_entry(name)
 
@@ -199,7 +203,7 @@ def with_joint(task):
     return task._replace(names=(*task.names, "mean", "kept"), joint=joint)
 
 
-@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("split", cases(SPLITS, "loss"))
 def test_a_joint_loss_and_a_rule_that_weighs_heads_and_reports(split):
     parts, state = with_task(with_joint(everything()))
     seen = []

@@ -13,6 +13,7 @@ from smdsb_jax.run.loop import train_and_evaluate
 from smdsb_jax.run.records import read_records
 from smdsb_jax.scores import SELECT_BY
 from tests.shared import step_without_network
+from tests.tiers import exhaustive
 from tests.tiny_run import tiny_config
 
 SOURCE_VAL, TARGET_TEST = "source_val/accuracy", "target_test/accuracy"
@@ -25,6 +26,7 @@ def assert_pictures(workdir, names=PICTURES):
         assert content[:8] == b"\x89PNG\r\n\x1a\n" and len(content) > 5000, name
 
 
+@exhaustive
 def test_a_run_that_selects_by_pretext_losses_has_its_map_drawn_by_skewness(tiny_run, tmp_path, monkeypatch):
     model, titles = smdsb_jax.load(tiny_run), []
     config = model.config.copy_and_resolve_references()
@@ -72,6 +74,7 @@ def test_a_run_of_both_stages(tiny_run, tmp_path):
         assert f"{100 * row.scores[TARGET_TEST]:.1f}" in text
 
 
+@exhaustive
 def test_another_way_of_choosing_is_the_headline_and_what_is_drawn(tiny_run, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "train_step", step_without_network)
     again = shutil.copytree(tiny_run, tmp_path / "run")

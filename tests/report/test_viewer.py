@@ -13,6 +13,7 @@ from matplotlib.image import imread
 from smdsb_jax.datasets.domain import normalize
 from smdsb_jax.report import viewer
 from tests.browser import open_browser, open_page
+from tests.tiers import exhaustive
 
 IMAGE = "<img src=x onerror=\"document.title = 'broken'\">"
 NASTY = '</script><script>document.title = "broken"</script><!-- & "quoted" {{data}}'
@@ -300,6 +301,7 @@ def test_one_cloud_opens(browser, tmp_path):
         assert page.inner_text("#place") == "1 of 1" and wrong == []
 
 
+@exhaustive
 def test_a_thousand_clouds_open_and_the_list_follows_the_chosen_one(browser, tmp_path):
     of = classified(1000)
     order = np.argsort(of.probability.max(axis=1), kind="stable").tolist()

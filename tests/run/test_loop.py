@@ -27,6 +27,7 @@ from smdsb_jax.run.loop import Run, start_stage, train_and_evaluate
 from smdsb_jax.run.records import Reporter, read_records
 from tests import commands
 from tests.shared import step_that_moves_all, step_without_network
+from tests.tiers import cases, exhaustive
 from tests.tiny_run import tiny_config, tiny_segmentation
 
 SOURCE_VAL, TARGET_TEST = "source_val/accuracy", "target_test/accuracy"
@@ -124,6 +125,7 @@ loop.train_and_evaluate(tiny_config(), sys.argv[1])
 """
 
 
+@exhaustive
 def test_killed_in_each_stage_and_resumed_it_is_bitwise_the_same_run(tiny_run, tmp_path):
     script, workdir = tmp_path / "train.py", tmp_path / "run"
     script.write_text(SCRIPT)
@@ -161,12 +163,13 @@ class Killed(BaseException):
 
 KINDS = {kind: functools.partial(tiny_config, kind) for kind in kinds_of_state() if kind != "defrec"}
 KINDS["uncertainty"] = lambda: choose(tiny_config(), "combine", "uncertainty")  # with an optimizer of its own
+KINDS["labels of points"] = tiny_segmentation
 
 
-@pytest.mark.parametrize("make", [*KINDS.values(), tiny_segmentation], ids=[*KINDS, "labels of points"])
-def test_every_kind_of_state_is_bitwise_the_same_after_a_restart(make, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("kind", cases(KINDS, "self_distillation", "labels of points"))
+def test_every_kind_of_state_is_bitwise_the_same_after_a_restart(kind, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(loop, "train_step", step_that_moves_all)
-    config, steps, original = make(), [0], loop.sample_batch
+    config, steps, original = KINDS[kind](), [0], loop.sample_batch
     train_and_evaluate(config, tmp_path / "whole")
 
     def killing(*args, **kwargs):

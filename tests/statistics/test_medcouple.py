@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from tests import commands
 from tests.statistics.made_samples import score_of_map, scores_of_maps, sparse_maps
+from tests.tiers import exhaustive
 
 
 def by_definition(saliency):
@@ -61,6 +62,7 @@ def test_equals_the_definition_whatever_is_tied(saliency):
     assert scores_of_maps("medcouple", [saliency])[0] == pytest.approx(by_definition(saliency), abs=1e-6)
 
 
+@exhaustive
 def test_equals_the_definition_at_full_size_with_the_zeros_of_inference_mode():
     maps = sparse_maps(6, 1024)
     scores = scores_of_maps("medcouple", maps)

@@ -10,6 +10,7 @@ from smdsb_jax.sweep.cluster import open_cluster
 from smdsb_jax.sweep.grid import grid_runs
 from smdsb_jax.sweep.plan import make_plan, run_seconds
 from tests.sweep.tiny_sweep import ROOT, tiny_grid, write_files
+from tests.tiers import exhaustive
 
 
 @pytest.fixture
@@ -28,6 +29,7 @@ def wait_for(condition, seconds=40):
         time.sleep(0.05)
 
 
+@exhaustive
 def test_a_job_trains_a_run_and_returns_its_error(setup):
     folder, runs, submit, _ = setup
     (folder / "mode").write_text("fail")
@@ -37,6 +39,7 @@ def test_a_job_trains_a_run_and_returns_its_error(setup):
     assert jobs[1].result() == "FloatingPointError: Stage 1, step 7: loss/class = nan."
 
 
+@exhaustive
 def test_a_cancelled_job_lets_the_run_save(setup):
     folder, runs, submit, cancel = setup
     (folder / "mode").write_text("wait")
@@ -47,6 +50,7 @@ def test_a_cancelled_job_lets_the_run_save(setup):
     assert (runs[2].workdir / "saved").read_text() == "once"
 
 
+@exhaustive
 def test_a_job_at_its_time_limit_saves_and_goes_on_in_its_next_start(setup):
     folder, runs, submit, _ = setup
     (folder / "mode").write_text("wait")
