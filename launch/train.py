@@ -30,6 +30,9 @@ WATCH = flags.DEFINE_integer(
     "nothing else sees; 0: never.",
     0,
 )
+FROM_STEP = flags.DEFINE_integer(
+    "from_step", None, "Go on from the checkpoint of this step; later ones are moved to WORKDIR/set_aside.", 0
+)
 
 
 def main(_: list[str]) -> int:
@@ -40,7 +43,7 @@ def main(_: list[str]) -> int:
     print(config)
     print(workload(config, jax.default_backend()))
     watch = watch_gradients(config, WATCH.value) if WATCH.value else None
-    result = smdsb_jax.train_and_evaluate(CONFIG.value, WORKDIR.value, watch)
+    result = smdsb_jax.train_and_evaluate(CONFIG.value, WORKDIR.value, watch, FROM_STEP.value)
     if result.finished:
         print(write_summary(result.workdir, foreign_names(CONFIG.value).values()))
     return 0

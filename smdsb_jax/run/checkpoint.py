@@ -45,6 +45,7 @@ class Info(NamedTuple):
     classes: tuple[str, ...]
     draws: int  # the revision of what a step draws, of DRAWS
     unrecorded: tuple[dict[str, float], ...]  # metrics of the last steps, which no record has yet
+    data: Mapping[str, Any]  # `datasets.fingerprint` of the clouds; empty: of an earlier revision
 
 
 class Restored(NamedTuple):
@@ -85,7 +86,7 @@ def open_checkpoints(
             cleanup_tmp_directories=trains,  # of an interrupted write, unless another process is writing
         )
     except (ValueError, KeyError, TypeError) as error:  # it reads what each says of itself, and its scores
-        for one in sorted(path for path in folder.iterdir() if path.name.isdigit()):
+        for one in _folders(folder):
             with _readable(one):
                 ocp.checkpointables_metadata(str(one))
                 json.loads((one / "metrics" / "metrics").read_bytes())
@@ -114,6 +115,7 @@ def save(
     config: dict[str, Any],
     classes: Sequence[str],
     unrecorded: Sequence[Mapping[str, Any]] = (),
+    data: Mapping[str, Any] | None = None,
 ) -> Saving | None:
     """Start writing a checkpoint; a step already saved is left as it is (None).
 
@@ -129,6 +131,7 @@ def save(
     scores = {"stage": stage, "step": step, **metrics}
     about: dict[str, Any] = {"stage": stage, "step": step, "config": config, "classes": list(classes)}
     about |= {"draws": DRAWS, "unrecorded": [{k: float(v) for k, v in of.items()} for of in unrecorded]}
+    about["data"] = dict(data or {})
     about["arrays"] = _checksums(items)  # now: the next step donates them
     return checkpointer.save_checkpointables_async(
         total_step,
@@ -183,7 +186,7 @@ def info(checkpointer: Checkpointer, total_step: int | None = None) -> Info:
     config = modernize(_with_tuples(own["config"]))
     return Info(
         step, own["stage"], own["step"], metrics, config, tuple(own["classes"]), own.get("draws", 1),
-        tuple(own.get("unrecorded", ())),
+        tuple(own.get("unrecorded", ())), own.get("data", {}),
     )  # fmt: skip
 
 
@@ -373,10 +376,46 @@ def _readable(folder: Path) -> Iterator[None]:
 
 
 def _unreadable(folder: Path, why: str) -> ValueError:
-    return ValueError(
-        f"{folder}: cannot be read ({why}). Delete this folder; the run then resumes from the checkpoint "
-        "before it."
-    )
+    steps = [int(path.name) for path in _folders(folder.parent)]
+    before = max((step for step in steps if step < int(folder.name)), default=None)
+    then = "the run then begins anew"
+    if max(steps, default=0) > int(folder.name):
+        then = "the run then resumes from the latest"
+    elif before is not None:
+        then = f"the run then resumes from the one before it, as with train.py --from_step={before}"
+    return ValueError(f"{folder}: cannot be read ({why}). Delete this folder; {then}.")
+
+
+def _folders(checkpoints: Path) -> list[Path]:
+    """Those named like checkpoints, oldest first; also damaged ones, and what is none."""
+    found = checkpoints.iterdir() if checkpoints.is_dir() else ()
+    return sorted((path for path in found if path.name.isdigit()), key=lambda path: int(path.name))
+
+
+def set_aside(workdir: Path, from_step: int) -> list[Path]:
+    """Move the checkpoints after `from_step` to `set_aside/`, so that the run goes on from that one.
+
+    Returns:
+      Where they are now; none is deleted.
+
+    Raises:
+      ValueError: there is no such checkpoint.
+    """
+    folder = workdir / "checkpoints" / str(from_step)
+    known = _folders(folder.parent)
+    if folder not in known:
+        there = ", ".join(path.name for path in known) or "none"
+        raise ValueError(f"--from_step={from_step}: {folder} does not exist. There are: {there}.")
+    moved = []
+    for path in known[known.index(folder) + 1 :]:
+        aside = workdir / "set_aside" / path.name
+        number = 1
+        while aside.exists():
+            number += 1
+            aside = aside.with_name(f"{path.name}.{number}")
+        aside.parent.mkdir(exist_ok=True)
+        moved.append(path.rename(aside))
+    return moved
 
 
 def _differences(saved: Mapping[str, Any], wanted: Mapping[str, Tree]) -> list[str]:

@@ -15,12 +15,14 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from smdsb_jax.build import abstract_state, build_labels, build_parts, init_state, load_domains
 from smdsb_jax.config import Config, domain_batch_size, resolve
 from smdsb_jax.datasets.domain import Domain
+from smdsb_jax.datasets.fingerprint import fingerprint
 from smdsb_jax.datasets.summary import describe
 from smdsb_jax.files import only_writer
 from smdsb_jax.geometry.per_sample import DATA_AXIS
 from smdsb_jax.parts import Parts
 from smdsb_jax.pseudo_labels import Evidence, PseudoLabelRule, PseudoLabels
 from smdsb_jax.run import checkpoint, labelling, validation
+from smdsb_jax.run.check import check_statistic
 from smdsb_jax.run.checkpoint import Checkpointer
 from smdsb_jax.run.evaluation import (
     EvalStep,
@@ -65,6 +67,7 @@ class Run(NamedTuple):
     config: Config
     source: Domain
     target: Domain
+    data: Mapping[str, Any]  # their fingerprint, which checkpoints keep
     sharded: NamedSharding  # batches, over the devices
     replicated: NamedSharding  # everything else
     eval_step: EvalStep
@@ -75,7 +78,9 @@ class Run(NamedTuple):
     watch: Watch | None = None
 
 
-def train_and_evaluate(config: Config, workdir: str | Path, watch: Watch | None = None) -> Result:
+def train_and_evaluate(
+    config: Config, workdir: str | Path, watch: Watch | None = None, from_step: int | None = None
+) -> Result:
     """Train the stages of `config` in `workdir`, or go on from its last checkpoint.
 
     A finished run is left as it is. SIGTERM and SIGINT save and stop.
@@ -84,10 +89,12 @@ def train_and_evaluate(config: Config, workdir: str | Path, watch: Watch | None 
       config: of the run.
       workdir: its folder.
       watch: what is measured every so many steps and recorded as `watch/NAME`.
+      from_step: go on from the checkpoint of this step, counted over both stages; later ones, as a damaged
+        one, are moved to `set_aside/`.
 
     Raises:
-      ValueError: a wrong configuration, data that cannot be read, or a workdir of another run, or one that
-        another process is writing to.
+      ValueError: a wrong configuration or statistic, data that cannot be read, or a workdir of another run,
+        of other data, or one that another process is writing to.
       FloatingPointError: a loss or an update is not finite; names step and term. Checkpoints before it stay.
     """
     config = resolve(config)
@@ -100,22 +107,28 @@ def train_and_evaluate(config: Config, workdir: str | Path, watch: Watch | None 
         if len(domain.train.label) < domain_batch_size(config):
             few = f"{len(domain.train.label)} training clouds, fewer than its {domain_batch_size(config)}"
             print(f"Warning: {name}: {few} of a step: each is seen more than once in it.", flush=True)
+    data = fingerprint(*domains)
+    classes = domains[0].classes
+    check_statistic(config, build_parts(config, config.stages[0], len(classes)), len(classes))
     with only_writer(workdir, "Wait for its end, or take another --workdir."):
+        for moved in checkpoint.set_aside(workdir, from_step) if from_step is not None else ():
+            print(f"Moved to {moved}.", flush=True)
         last = last_checkpoint(workdir)
         if last is not None:
             finished = last.stage == config.stages[-1] and last.step == config[f"stage{last.stage}"].steps
-            refuse_other_trajectory(last, config, domains[0].classes, workdir, finished)
+            refuse_other_trajectory(last, config, classes, workdir, finished, data)
             if finished:
                 done = f"stage {last.stage} has all its {last.step} steps"
                 print(f"{workdir} is finished: {done}. Nothing was changed.", flush=True)
                 return Result(workdir, True, None)
-        return _train(config, workdir, domains, last, watch)
+        return _train(config, workdir, domains, data, last, watch)
 
 
 def _train(
     config: Config,
     workdir: Path,
     domains: tuple[Domain, Domain],
+    data: Mapping[str, Any],
     last: checkpoint.Info | None,
     watch: Watch | None,
 ) -> Result:
@@ -138,6 +151,7 @@ def _train(
             config,
             source,
             target,
+            data,
             NamedSharding(mesh, PartitionSpec(DATA_AXIS)),
             replicated,
             jit_eval_step(config, len(source.classes)),
@@ -250,6 +264,7 @@ def run_stage(
                 config.to_dict(),
                 run.source.classes,
                 jax.device_get(pending) if pending else (),
+                run.data,
             )
         if stopping:
             break

@@ -1,11 +1,14 @@
 """What a run's folder already holds: whether it may be resumed, and networks to start from."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from jax.sharding import Sharding
 
 from smdsb_jax.config import Config, flatten, trajectory_differences
+from smdsb_jax.datasets import fingerprint
 from smdsb_jax.defaults import make
 from smdsb_jax.files import whole_file
 from smdsb_jax.run import checkpoint
@@ -13,13 +16,18 @@ from smdsb_jax.state import Variables
 
 
 def refuse_other_trajectory(
-    last: checkpoint.Info, config: Config, classes: tuple[str, ...], workdir: Path, finished: bool = False
+    last: checkpoint.Info,
+    config: Config,
+    classes: tuple[str, ...],
+    workdir: Path,
+    finished: bool = False,
+    data: Mapping[str, Any] | None = None,
 ) -> None:
     """A resumed run must compute what it would have computed uninterrupted.
 
     Raises:
-      ValueError: other values of fields that change the trajectory, lists them; or a run of a revision that
-        drew other random numbers.
+      ValueError: other values of fields that change the trajectory, or other clouds (`data` is their
+        `datasets.fingerprint`), lists them; or a run of a revision that drew other random numbers.
     """
     if last.draws != checkpoint.DRAWS and not finished and make(config, "pretext").names:
         raise ValueError(
@@ -30,6 +38,8 @@ def refuse_other_trajectory(
     steps = config[f"stage{last.stage}"].steps
     if last.classes != classes:
         differences.append(f"classes: {', '.join(last.classes)} -> {', '.join(classes)}")
+    elif last.data and data is not None:  # earlier revisions kept none
+        differences += fingerprint.differences(last.data, data)
     if steps < last.step:
         differences.append(f"config.stage{last.stage}.steps: {steps}, but {last.step} are done")
     if last.stage not in config.stages:

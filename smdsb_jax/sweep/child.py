@@ -12,6 +12,7 @@ from smdsb_jax.sweep.grid import Run
 from smdsb_jax.sweep.plan import read_times, write_times
 
 LOG = "train.log"
+KILLED = {signal.SIGKILL: ", as the system does where memory runs out"}
 
 
 def train_command(run: Run, script: Path) -> list[str]:
@@ -26,7 +27,8 @@ def train(run: Run, script: Path, stop: threading.Event | None = None) -> str:
     What it says goes to `train.log` in its folder, the seconds of this start to `sweep.json`.
 
     Returns:
-      The last line of its error; empty if it ended well, or early because it was asked to.
+      The last line of its error, or which signal killed it; empty if it ended well, or early because it was
+      asked to.
     """
     times = read_times(run.workdir)
     write_times(run.workdir, [*times, None])  # in case the end is not seen
@@ -41,7 +43,13 @@ def train(run: Run, script: Path, stop: threading.Event | None = None) -> str:
         )
         asked = _wait(process, stop)
     write_times(run.workdir, [*times, time.perf_counter() - started])
-    return "" if asked or not process.returncode else last_line(run.workdir / LOG, process.returncode)
+    code = process.returncode
+    if asked or not code:
+        return ""
+    said = last_line(run.workdir / LOG, code)
+    if code > 0:
+        return said
+    return f"killed by {signal.Signals(-code).name}{KILLED.get(signal.Signals(-code), '')}; last: {said}"
 
 
 def _wait(process: subprocess.Popen, stop: threading.Event | None) -> bool:

@@ -89,7 +89,7 @@ def test_what_is_saved_comes_back_bitwise(tmp_path, stage):
         chex.assert_trees_all_equal_shapes_and_dtypes(labels, restored.pseudo_labels)
         chex.assert_trees_all_equal(labels, restored.pseudo_labels)
     config = modernize(CONFIG)
-    assert found == checkpoint.Info(13, stage, 3, found.metrics, config, CLASSES, checkpoint.DRAWS, ())
+    assert found == checkpoint.Info(13, stage, 3, found.metrics, config, CLASSES, checkpoint.DRAWS, (), {})
     assert (found.config["seed"], found.config["encoder"]["layers"]) == (3, (8, 8))
     assert (found.metrics[SOURCE_VAL], found.metrics[TARGET_TEST]) == (0.5, 0.25)
     drawn = [jax.random.normal(s.key, (3,)) for s in (saved, restored.state)]
@@ -276,6 +276,25 @@ def test_a_damaged_file_names_its_checkpoint_and_the_remedy(tmp_path, damage):
             checkpoint.restore(checkpointer, 2, abstract(saved), None)
         assert "\n" not in str(error.value)
         assert_same(saved, checkpoint.restore(checkpointer, 1, abstract(saved), None).state)
+
+
+def test_later_checkpoints_are_set_aside_and_none_is_lost(tmp_path):
+    with open_checkpoints(tmp_path) as checkpointer:
+        for step in (9, 10, 11):
+            save(checkpointer, step)
+    damaged = tmp_path / "checkpoints" / "11" / "_CHECKPOINT_METADATA"
+    damaged.write_text("{")
+    with pytest.raises(ValueError, match=r"/11: cannot be read .* as with train.py --from_step=10\."):
+        with open_checkpoints(tmp_path) as checkpointer:
+            checkpoint.info(checkpointer)
+    with pytest.raises(ValueError, match=r"7 does not exist\. There are: 9, 10, 11\."):
+        checkpoint.set_aside(tmp_path, 7)
+    (tmp_path / "set_aside" / "11").mkdir(parents=True)  # of a time before
+    aside = tmp_path / "set_aside"
+    assert checkpoint.set_aside(tmp_path, 9) == [aside / "10", aside / "11.2"]
+    assert (aside / "11.2" / damaged.name).read_text() == "{"
+    with open_checkpoints(tmp_path) as checkpointer:
+        assert checkpoint.info(checkpointer).total_step == 9
 
 
 def test_an_interrupted_write_is_ignored_and_the_next_training_removes_it(tmp_path):

@@ -213,6 +213,29 @@ def test_a_signal_saves_and_stops_and_the_rest_is_the_same(tiny_run, tmp_path, m
     assert records[0] == records[1]  # the stop was between two log steps
 
 
+def test_from_an_earlier_step_it_is_the_same_run_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(loop, "train_step", step_that_moves_all)
+    config, workdir = tiny_config(keep_checkpoints=9), tmp_path / "run"
+    train_and_evaluate(config, workdir)
+    whole, records = saved(workdir), (workdir / "metrics.jsonl").read_bytes()
+    for step in (12, 9, 3):  # the last one, of the same stage, of the stage before
+        result = train_and_evaluate(config, workdir, from_step=step)
+        assert result.finished and (workdir / "metrics.jsonl").read_bytes() == records
+        chex.assert_trees_all_equal(saved(workdir)[:2], whole[:2])
+    assert {path.name for path in (workdir / "set_aside").iterdir()} == {"6", "9", "12", "12.2"}
+    assert f"Moved to {workdir}/set_aside/12." in capsys.readouterr().out
+    other = tiny_config(keep_checkpoints=9)
+    monkeypatch.setattr(loop, "load_domains", lambda config: turned(load_domains(config)))
+    with pytest.raises(ValueError, match="falsify.*\n  source train: other clouds, or another order of them"):
+        train_and_evaluate(other, workdir, from_step=9)
+
+
+def turned(domains):
+    """The same clouds, the source's training ones upside down."""
+    source, target = domains
+    return source._replace(train=source.train._replace(points=-source.train.points)), target
+
+
 def test_a_signal_in_the_last_step_finds_the_run_finished(tmp_path, monkeypatch):
     original = loop.sample_batch
 

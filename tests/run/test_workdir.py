@@ -1,3 +1,4 @@
+import functools
 import json
 
 import chex
@@ -18,7 +19,7 @@ CLASSES = ("bed", "chair")
 
 def saved_info(stage=1, step=4, classes=CLASSES, **fields):
     config = resolve(tiny_config(**fields)).to_dict()
-    return checkpoint.Info(step, stage, step, {}, config, classes, checkpoint.DRAWS, ())
+    return checkpoint.Info(step, stage, step, {}, config, classes, checkpoint.DRAWS, (), {})
 
 
 def test_the_same_run_with_more_steps_is_resumed(tmp_path):
@@ -53,6 +54,16 @@ def test_a_run_that_drew_other_numbers_is_refused_in_one_line_unless_it_is_finis
     source_only = resolve(tiny_config("source_only"))  # draws nothing for a pretext task
     unchanged = saved_info()._replace(draws=1, config=source_only.to_dict())
     refuse_other_trajectory(unchanged, source_only, CLASSES, tmp_path)
+
+
+def test_other_data_are_told_by_split_and_what_an_earlier_revision_did_not_note_is_not(tmp_path):
+    noted = {"clouds": 9, "points": 64, "labels": "a", "sums": [0.5]}
+    saved = saved_info()._replace(data={"target train": noted})
+    same = functools.partial(refuse_other_trajectory, workdir=tmp_path, classes=CLASSES)
+    same(saved, resolve(tiny_config()), data={"target train": noted, "target test": noted})
+    same(saved_info(), resolve(tiny_config()), data={"target train": noted})
+    with pytest.raises(ValueError, match=r"target train: 9 clouds of 64 points -> 8 of 64"):
+        same(saved, resolve(tiny_config()), data={"target train": noted | {"clouds": 8}})
 
 
 def test_changes_are_told_together(tmp_path):

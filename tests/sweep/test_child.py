@@ -42,6 +42,13 @@ def test_a_silent_failure_shows_its_exit(runs, tmp_path):
     assert last_line(tmp_path / "log", 3) == "b"
 
 
+def test_a_killed_process_is_told_by_its_signal_and_its_last_line_is_no_reason(runs, tmp_path):
+    script = tmp_path / "killed.py"
+    script.write_text("import os\nprint('step 5/100', flush=True)\nos.kill(os.getpid(), 9)")
+    said = "killed by SIGKILL, as the system does where memory runs out; last: step 5/100"
+    assert train(runs[0], script) == said
+
+
 def test_a_stop_lets_the_run_save(runs, tmp_path):
     (tmp_path / "mode").write_text("wait")
     run, stop, found = runs[-1], threading.Event(), []

@@ -1,0 +1,41 @@
+import jax.numpy as jnp
+import pytest
+
+from smdsb_jax import resolve
+from smdsb_jax.build import build_parts
+from smdsb_jax.run.check import check_statistic
+from smdsb_jax.run.loop import train_and_evaluate
+from smdsb_jax.statistics import STATISTICS
+from tests.tiny_run import tiny_config, tiny_segmentation
+
+
+def checked(config, **selection):
+    config.selection.update({"statistic": "tests.run.test_check:ours", **selection})
+    config = resolve(config)
+    check_statistic(config, build_parts(config, 1, 7), 7)
+
+
+def test_every_statistic_scores_samples_of_either_task():
+    for name, statistic in STATISTICS.items():
+        checked(tiny_config(), statistic=name)
+        if not statistic.per_cloud:
+            checked(tiny_segmentation(), statistic=name)
+    checked(tiny_config(), statistic="none")
+
+
+def ours(sample):
+    raise KeyError(f"nothing of {sample.logits.shape}")
+
+
+def matrix(sample):
+    return jnp.outer(sample.saliency, sample.saliency)
+
+
+@pytest.mark.parametrize(
+    "name, said", [("ours", r"KeyError: 'nothing of \(7,\)'"), ("matrix", "return one fl")]
+)
+def test_one_that_cannot_is_refused_before_a_file_is_made(name, said, tmp_path):
+    config = tiny_config(selection__statistic=f"tests.run.test_check:{name}")
+    with pytest.raises(ValueError, match=f"test_check:{name}' cannot score a sample. .*{said}") as error:
+        train_and_evaluate(config, tmp_path / "run")
+    assert "\n" not in str(error.value) and not (tmp_path / "run").exists()
