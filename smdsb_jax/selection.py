@@ -142,10 +142,15 @@ def select(
 def _record(
     domain: str, scores: Float[Array, " batch"], loss: Float[Array, " batch"]
 ) -> dict[str, Float[Array, ""]]:
-    """The mean score, and the mean class loss of the GROUP of samples that score lowest, and highest."""
+    """The mean score, the share without one, and the mean class loss of the GROUP with lowest and highest."""
     count = kept_count(GROUP, scores.shape[0])
     groups = {f"loss_{side}": jnp.mean(loss[keep_indices(scores, count, side)]) for side in SIDES}
-    return {f"{domain}/{name}": of for name, of in {"score": jnp.mean(scores), **groups}.items()}
+    found = {
+        "score": jnp.mean(scores),
+        "undefined": jnp.mean(jnp.isnan(scores), dtype=scores.dtype),
+        **groups,
+    }
+    return {f"{domain}/{name}": of for name, of in found.items()}
 
 
 def masked_mean(

@@ -152,8 +152,14 @@ def test_the_losses_of_the_lowest_and_the_highest_three_in_ten_are_recorded():
         assert record[f"{domain}/loss_low"] == pytest.approx(loss[[6, 2, 4]].mean())
         assert record[f"{domain}/loss_high"] == pytest.approx(loss[[1, 5, 3]].mean())
     assert set(select(by_rank, Pair(given, None), 10, jax.random.key(0))[1]) == {
-        "source/score", "source/loss_low", "source/loss_high",
+        "source/score", "source/undefined", "source/loss_low", "source/loss_high",
     }  # fmt: skip
+
+
+def test_the_share_of_samples_without_a_score_is_recorded():
+    root = SELECTION._replace(score=lambda s: jnp.sqrt(s.embedding[0]))
+    given = samples(4, 4)._replace(embedding=jnp.array([[-1.0], [2.0], [-3.0], [-4.0]]))
+    assert select(root, Pair(given, None), 4, jax.random.key(0))[1]["source/undefined"] == 0.75
 
 
 def test_gathered_rows_are_the_kept_ones_in_order():

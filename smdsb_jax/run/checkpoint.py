@@ -309,7 +309,11 @@ def restore_variables(
 def _load(checkpointer: Checkpointer, total_step: int, wanted: dict[str, Tree]) -> dict[str, Tree]:
     folder = _folder(checkpointer, total_step)
     checksums = _about(checkpointer, total_step)[0].get("arrays")
-    differing = _differences(_description(checkpointer, total_step, wanted), wanted)
+    description = _description(checkpointer, total_step, wanted)
+    gone = {path.partition("/")[0] for path in checksums or ()} - description.keys()
+    if gone:
+        raise _unreadable(folder, f"damaged: {', '.join(sorted(gone))} is gone")
+    differing = _differences(description, wanted)
     if differing:
         raise ValueError(
             f"{folder}: holds other arrays than this configuration has: {'; '.join(differing[:5])}"

@@ -241,6 +241,7 @@ def run_stage(
         if step % config.log_every == 0 or evaluates or stopping or step == first + 1:
             means = _finite_means(pending, stage, step)
             if step % config.log_every == 0 or evaluates:
+                _refuse_undefined(pending, config.selection.statistic, stage, step)
                 run.reporter.scalars(stage, offset + step, means)
                 pending = []
             run.reporter.progress(stage, step, steps, _headline(means))
@@ -300,6 +301,20 @@ def _finite_means(pending: list[dict[str, Any]], stage: int, step: int) -> dict[
                 "config.optimizer.learning_rate, or look at the data."
             )
     return {name: float(np.mean([of_step[name] for of_step in values])) for name in values[0]}
+
+
+def _refuse_undefined(pending: list[dict[str, Any]], statistic: str, stage: int, step: int) -> None:
+    """A statistic without a value for any sample since the last record selects by their order alone.
+
+    Raises:
+      FloatingPointError: it is one; names it.
+    """
+    shares = [v for of_step in pending for name, v in of_step.items() if name.endswith("/undefined")]
+    if shares and min(map(float, jax.device_get(shares))) == 1:
+        raise FloatingPointError(
+            f"Stage {stage}, steps {step - len(pending) + 1} to {step}: the statistic {statistic} is NaN for "
+            "every sample. Guard its divisions and logarithms."
+        )
 
 
 def _headline(means: Mapping[str, float]) -> dict[str, float]:

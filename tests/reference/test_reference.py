@@ -153,9 +153,9 @@ def test_both_rank_what_is_not_finite_alike(side):
         np.testing.assert_array_equal(mine, keep_mask(jnp.asarray(scores), count / 8, side))
 
 
-def recording_select(selection, samples, batch, key):
+def recording_select(selection, samples, batch, key, scores=None):
     """As `select`, with what it saw among the metrics."""
-    both, record = select_samples(selection, samples, batch, key)
+    both, record = select_samples(selection, samples, batch, key, scores)
     for domain, sample, keep in zip(both._fields, samples, both, strict=True):
         if sample is not None:
             record |= {

@@ -2,6 +2,7 @@ import gc
 import json
 import os
 import re
+import shutil
 import threading
 
 import chex
@@ -256,7 +257,7 @@ def test_other_shapes_are_refused_leaf_by_leaf(tmp_path):
             checkpoint.restore(checkpointer, 1, abstract(state_of(1)), (5,))
 
 
-@pytest.mark.parametrize("damage", ["truncated", "overwritten", "removed"])
+@pytest.mark.parametrize("damage", ["truncated", "overwritten", "removed", "all of an item removed"])
 def test_a_damaged_file_names_its_checkpoint_and_the_remedy(tmp_path, damage):
     with open_checkpoints(tmp_path) as checkpointer:
         saved = save(checkpointer, 1, width=4000)
@@ -268,8 +269,10 @@ def test_a_damaged_file_names_its_checkpoint_and_the_remedy(tmp_path, damage):
         file.write_bytes(content[: len(content) // 2])
     elif damage == "overwritten":
         file.write_bytes(bytes(len(content)))
-    else:
+    elif damage == "removed":
         file.unlink()
+    else:
+        shutil.rmtree(tmp_path / "checkpoints" / "2" / "variables")
     folder = re.escape(f"{tmp_path}/checkpoints/2")
     with open_checkpoints(tmp_path) as checkpointer:
         with pytest.raises(ValueError, match=rf"^{folder}: cannot be read \(.*Delete this folder") as error:

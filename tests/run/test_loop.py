@@ -342,6 +342,23 @@ def test_a_non_finite_loss_stops_the_run_and_keeps_the_checkpoint_before(tmp_pat
     assert saved(tmp_path)[2].total_step == 3
 
 
+def step_with_undefined_scores(parts, state, batch, scores=None, defined=0):
+    state, metrics = step_without_network(parts, state, batch)
+    return state, metrics | {"selection/source/undefined": jnp.where(state.step == defined, 0.5, 1.0)}
+
+
+def test_a_statistic_that_is_nan_for_all_samples_stops_the_run_at_its_first_record(tmp_path, monkeypatch):
+    config = tiny_config(stages=(1,))
+    some = functools.partial(step_with_undefined_scores, defined=2)  # in the first interval alone
+    monkeypatch.setattr(loop, "train_step", some)
+    with pytest.raises(FloatingPointError, match="Stage 1, steps 3 to 3: the statistic skewness is NaN"):
+        train_and_evaluate(config, tmp_path / "some")
+    monkeypatch.setattr(loop, "train_step", step_with_undefined_scores)
+    with pytest.raises(FloatingPointError, match="Stage 1, steps 1 to 2: the statistic skewness") as error:
+        train_and_evaluate(config, tmp_path / "none")
+    assert "\n" not in str(error.value)
+
+
 def test_a_batch_larger_than_a_domain_is_warned_of(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(loop, "train_step", step_without_network)
     config = tiny_config(batch_size=1024, stages=(1,), stage1__steps=1)
