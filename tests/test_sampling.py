@@ -57,6 +57,22 @@ def test_the_target_has_pseudo_labels_in_stage_2_and_none_before():
     np.testing.assert_array_equal(batch.target.points, target.points[rows])
 
 
+def test_only_chosen_clouds_are_drawn_where_a_rule_says_so_and_all_where_none_is_chosen():
+    source, target = split(20, 0), split(30, 1)
+    for shape in ((30,), (30, 8)):  # of clouds, of points
+        weight = np.zeros(shape)
+        weight[[3, 7, 8, 20]] = 0.5
+        labels = PseudoLabels(np.arange(weight.size).reshape(shape), weight, np.ones(shape))
+        drawn = [sample_batch(0, 2, step, 4, source, target, labels, True).target for step in range(3)]
+        for clouds in drawn:  # an epoch has four clouds
+            rows = {np.flatnonzero((target.points == p).all(axis=(1, 2)))[0] for p in clouds.points}
+            assert rows == {3, 7, 8, 20} and (clouds.weight == 0.5).all()
+        assert not np.array_equal(drawn[0].points, drawn[1].points)
+        none = labels._replace(weight=np.zeros(shape))
+        batches = [sample_batch(0, 2, 1, 4, source, target, none, chosen) for chosen in (False, True)]
+        np.testing.assert_array_equal(*(batch.target.points for batch in batches))
+
+
 def test_chunks_cover_everything_once_and_have_one_shape():
     points = split(10, 2).points
     chunks = padded_chunks(points, 4)

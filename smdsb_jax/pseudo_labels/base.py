@@ -46,6 +46,8 @@ class PseudoLabelRule(NamedTuple):
       evenly spaced within stage 2; `progress` is the share of the stage that is done, above 0 and below 1.
     - `needs_source`: whether the evidence must have the source.
     - `may_leave_out`: whether a label may weigh 0.
+    - `draws_chosen`: whether mini-batches are of the target's clouds with a weight above 0 alone, where there
+      are any.
     - `per_cloud`: whether it can label whole clouds only, not their points.
     - `check(classes)`: raises ValueError where the options cannot serve so many classes, before any work.
     """
@@ -55,5 +57,6 @@ class PseudoLabelRule(NamedTuple):
     refinements: int = 0
     needs_source: bool = False
     may_leave_out: bool = False
+    draws_chosen: bool = False
     per_cloud: bool = False
     check: Callable[[int], None] = any_classes

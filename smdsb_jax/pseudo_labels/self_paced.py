@@ -20,6 +20,7 @@ def self_paced(
     rounds: int = 10,
     max_weight: float = 10.0,
     score: str = "confidence",
+    draw_chosen: bool = False,
 ) -> PseudoLabelRule:
     """Label = argmax_c p_c where p_label > threshold + step * round   [GAST; Zou et al., ICCV 2021].
 
@@ -27,11 +28,11 @@ def self_paced(
     has a constant threshold [Liang et al., ECCV 2022].
 
     A cloud that is not chosen has weight 0; a chosen one clouds / chosen, so that the mean over mini-batches
-    is the mean over the chosen clouds, among which the release draws. Where few are chosen, most mini-batches
-    have none of them, and one label would weigh as much as a hundred: its weight ends at `max_weight`. The
-    release *raises* the threshold by 0.005 a round; the paper's, exp(-gamma) with growing gamma, falls: a
-    negative `step`. The release's falling class weights (1 to 0.5 on both domains) are left out: Adam does
-    not see a common factor.
+    is the mean over the chosen clouds, among which the release draws (`draw_chosen`). Where few are chosen,
+    most mini-batches have none of them, and one label would weigh as much as a hundred: its weight ends at
+    `max_weight`. The release *raises* the threshold by 0.005 a round; the paper's, exp(-gamma) with growing
+    gamma, falls: a negative `step`. The release's falling class weights (1 to 0.5 on both domains) are left
+    out: Adam does not see a common factor.
 
     Args:
       threshold: of the first round.
@@ -39,6 +40,8 @@ def self_paced(
       rounds: of equal length; the first one's labels are those of stage 1.
       max_weight: of a chosen label; 10 is reached where a tenth of the clouds is chosen. Ours.
       score: `confidence`, or `double_softmax`, whose threshold fits one number of classes only.
+      draw_chosen: mini-batches of the target are of chosen clouds alone, each of weight 1, as released; a
+        pretext task in stage 2 then sees no others either.
 
     Raises:
       ValueError: an option out of its range.
@@ -55,7 +58,8 @@ def self_paced(
         labels = most_probable(evidence.target)
         # strictly, as released
         chosen = labels.confidence > bar if by_confidence else double_softmax(evidence.target.logits) < bar
-        weight = jnp.minimum(chosen.size / jnp.maximum(jnp.sum(chosen), 1), max_weight)
+        rare = 1.0 if draw_chosen else chosen.size / jnp.maximum(jnp.sum(chosen), 1)
+        weight = jnp.minimum(rare, max_weight)
         return labels._replace(weight=jnp.where(chosen, weight, 0.0))
 
     def assign(key: jax.Array, evidence: Evidence) -> PseudoLabels:
@@ -77,7 +81,9 @@ def self_paced(
                 "'confidence', threshold = 0.95 and step = 0."
             )
 
-    return PseudoLabelRule(assign, refine, rounds - 1, may_leave_out=True, check=check)
+    return PseudoLabelRule(
+        assign, refine, rounds - 1, may_leave_out=True, draws_chosen=draw_chosen, check=check
+    )
 
 
 def double_softmax(logits: Float[Array, "*clouds classes"]) -> Float[Array, "*clouds"]:

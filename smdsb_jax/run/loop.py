@@ -213,7 +213,7 @@ def run_stage(
         run.reporter.say("config.selection.reference = oracle_gain reads the target's labels: a bound.")
     sample = functools.partial(
         sample_batch, config.seed, stage, batch=domain_batch_size(config),
-        source=run.source.train, target=run.target.train,
+        source=run.source.train, target=run.target.train, draws_chosen=run.rule.draws_chosen,
     )  # fmt: skip
     refinements = {} if labels is None else labelling.refinement_steps(run.rule, steps)
     host_labels = jax.tree.map(np.asarray, labels)

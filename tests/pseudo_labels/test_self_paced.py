@@ -43,6 +43,8 @@ def test_one_of_many_does_not_weigh_as_much_as_all():
     assert self_paced().assign(KEY, one).weight[-1] == 10
     assert self_paced(max_weight=1000.0).assign(KEY, one).weight[-1] == 100
     assert (self_paced(threshold=0.0).assign(KEY, one).weight == 1).all()
+    drawn = self_paced(draw_chosen=True)
+    assert drawn.draws_chosen and drawn.assign(KEY, one).weight.tolist() == [0] * 99 + [1]
 
 
 def test_nothing_chosen_weighs_nothing():
