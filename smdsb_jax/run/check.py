@@ -1,46 +1,46 @@
-"""Before any file is made: does the statistic score samples of the run's shapes?"""
+"""What only a try can tell, before any file is made: do the parts fit, does the statistic score a sample?"""
+
+import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from smdsb_jax.build import init_state
 from smdsb_jax.config import Config
-from smdsb_jax.network import init_network, predict
+from smdsb_jax.network import predict
 from smdsb_jax.parts import Parts
-from smdsb_jax.selection import score_samples
+from smdsb_jax.selection import Selection, score_samples
 from smdsb_jax.state import Sample
 
 
-def check_statistic(config: Config, parts: Parts, classes: int) -> None:
-    """Trace the statistic; nothing is computed.
-
-    Args:
-      config: of the run.
-      parts: of one of its stages.
-      classes: of the data.
+def check_parts(config: Config, parts: Parts) -> None:
+    """Trace a stage's first state and the scores of two samples; nothing is computed.
 
     Raises:
-      ValueError: it raises, or does not return a number; one line that names it.
+      ValueError: an option that does not fit the network, or a statistic that raises or returns no number;
+        one line.
     """
-    if parts.selection is None:
-        return
-    network, count = parts.network, config.data.points
-    clouds = jax.ShapeDtypeStruct((2, count, 3), jnp.float32)
-    labels = jax.ShapeDtypeStruct((2, *((count,) if network.task.per_point else ())), jnp.int32)
+    state = jax.eval_shape(functools.partial(init_state, parts), jax.random.key(0))
+    if parts.selection is not None:
+        samples = jax.eval_shape(functools.partial(_samples, parts, config.data.points), state.variables)
+        _check_statistic(config.selection.statistic, parts.selection, samples)
 
-    def sample(points: jax.Array, label: jax.Array, key: jax.Array) -> Sample:
-        variables = init_network(network, key, clouds)
-        output, features, _ = predict(network, variables, points, key, train=False)
-        loss, keys = jnp.zeros(2), jax.random.split(key)
-        pretext_loss = loss if parts.selection is not None and parts.selection.needs_pretext else None
-        logits = network.task.logits(output)
-        return Sample(
-            points, points, points[..., 0], features.embedding, logits, loss, label, keys, pretext_loss
-        )
 
-    score, name = parts.selection.score, config.selection.statistic
-    samples = jax.eval_shape(sample, clouds, labels, jax.random.key(0))
+def _samples(parts: Parts, count: int, variables: Any) -> Sample:
+    key, loss, points = jax.random.key(0), jnp.zeros(2), jnp.zeros((2, count, 3))
+    output, features, _ = predict(parts.network, variables, points, key, train=False)
+    logits = parts.network.task.logits(output)
+    label = jnp.zeros(logits.shape[:-1], jnp.int32)
+    selection = parts.selection
+    pretext_loss = loss if selection is not None and selection.needs_pretext else None
+    keys = jax.random.split(key)
+    return Sample(points, points, points[..., 0], features.embedding, logits, loss, label, keys, pretext_loss)
+
+
+def _check_statistic(name: str, selection: Selection, samples: Sample) -> None:
     try:
-        jax.eval_shape(lambda of: score_samples(score, of), samples)
+        jax.eval_shape(functools.partial(score_samples, selection.score), samples)
     except Exception as error:  # code of a user may raise anything
         said = (str(error).splitlines() or [""])[0]
         raised = said if isinstance(error, ValueError) else f"{type(error).__name__}: {said}"

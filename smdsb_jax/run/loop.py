@@ -22,7 +22,7 @@ from smdsb_jax.geometry.per_sample import DATA_AXIS
 from smdsb_jax.parts import Parts
 from smdsb_jax.pseudo_labels import Evidence, PseudoLabelRule, PseudoLabels
 from smdsb_jax.run import checkpoint, labelling, validation
-from smdsb_jax.run.check import check_statistic
+from smdsb_jax.run.check import check_parts
 from smdsb_jax.run.checkpoint import Checkpointer
 from smdsb_jax.run.evaluation import (
     EvalStep,
@@ -109,7 +109,7 @@ def train_and_evaluate(
             print(f"Warning: {name}: {few} of a step: each is seen more than once in it.", flush=True)
     data = fingerprint(*domains)
     classes = domains[0].classes
-    check_statistic(config, build_parts(config, config.stages[0], len(classes)), len(classes))
+    check_parts(config, build_parts(config, config.stages[0], len(classes)))
     with only_writer(workdir, "Wait for its end, or take another --workdir."):
         for moved in checkpoint.set_aside(workdir, from_step) if from_step is not None else ():
             print(f"Moved to {moved}.", flush=True)

@@ -1,9 +1,9 @@
 import jax.numpy as jnp
 import pytest
 
-from smdsb_jax import resolve
+from smdsb_jax import choose, resolve
 from smdsb_jax.build import build_parts
-from smdsb_jax.run.check import check_statistic
+from smdsb_jax.run.check import check_parts
 from smdsb_jax.run.loop import train_and_evaluate
 from smdsb_jax.statistics import STATISTICS
 from tests.tiny_run import tiny_config, tiny_segmentation
@@ -12,7 +12,7 @@ from tests.tiny_run import tiny_config, tiny_segmentation
 def checked(config, **selection):
     config.selection.update({"statistic": "tests.run.test_check:ours", **selection})
     config = resolve(config)
-    check_statistic(config, build_parts(config, 1, 7), 7)
+    check_parts(config, build_parts(config, 1, 7))
 
 
 def test_every_statistic_scores_samples_of_either_task():
@@ -39,3 +39,11 @@ def test_one_that_cannot_is_refused_before_a_file_is_made(name, said, tmp_path):
     with pytest.raises(ValueError, match=f"test_check:{name}' cannot score a sample. .*{said}") as error:
         train_and_evaluate(config, tmp_path / "run")
     assert "\n" not in str(error.value) and not (tmp_path / "run").exists()
+
+
+def test_an_option_that_the_network_does_not_fit_is_refused_before_a_file_is_made(tmp_path):
+    config = choose(tiny_config(combine__split="task"), "combine", "gradnorm")
+    config.combine.layer = "block9"
+    with pytest.raises(ValueError, match="combine.layer = 'block9'"):
+        train_and_evaluate(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
