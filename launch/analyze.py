@@ -13,14 +13,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # smdsb_jax/, if not installed
 
-from absl import app, flags, logging
+from absl import flags
 
 from smdsb_jax.analysis.examine import Settings
 from smdsb_jax.analysis.figures import FIGURES
 from smdsb_jax.analysis.laboratory import BY_DEFAULT, analyze
 from smdsb_jax.analysis.regret import judge_runs
 from smdsb_jax.files import only_writer
-from smdsb_jax.flags import cache_compilation, parse_flags, stop, user_errors
+from smdsb_jax.flags import run_command, stop
 from smdsb_jax.run.records import RECORDS
 
 WORKDIR = flags.DEFINE_multi_string(
@@ -86,6 +86,4 @@ def _folders(pattern: str, holds: str = "checkpoints") -> list[str]:
 
 
 if __name__ == "__main__":
-    logging.set_verbosity(logging.WARNING)
-    cache_compilation()
-    app.run(user_errors(main), flags_parser=parse_flags)
+    run_command(main)

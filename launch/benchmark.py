@@ -9,14 +9,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks/ and, if not installed, smdsb_jax/
 
-from absl import app, flags, logging
+from absl import flags
 
 from benchmarks import run
 from benchmarks.contenders import CONTENDERS, Setting
 from benchmarks.methods import TASKS
 from benchmarks.processes import check_threads
 from smdsb_jax.encoders import ENCODERS
-from smdsb_jax.flags import parse_flags, user_errors
+from smdsb_jax.flags import run_command
 
 names = ", ".join(CONTENDERS)
 CONTENDERS_FLAG = flags.DEFINE_list(
@@ -81,5 +81,4 @@ def main(_: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    logging.set_verbosity(logging.WARNING)
-    app.run(user_errors(main), flags_parser=parse_flags)
+    run_command(main, compiles=False)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # smdsb_jax/, if not installed
 
-from absl import app, flags, logging
+from absl import flags
 
 import smdsb_jax
 from smdsb_jax.build import load_target, require_root
 from smdsb_jax.datasets.domain import labelled
-from smdsb_jax.flags import cache_compilation, define_run_flags, parse_flags, stop, user_errors
+from smdsb_jax.flags import define_run_flags, run_command, stop
 from smdsb_jax.report.summary import draw_judged, draw_saliency, judge
 from smdsb_jax.report.tables import per_class_table
 
@@ -55,6 +55,4 @@ def main(_: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    logging.set_verbosity(logging.WARNING)
-    cache_compilation()
-    app.run(user_errors(main), flags_parser=parse_flags)
+    run_command(main)

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks/, con
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # the benchmark's processes need memory too
 
 import jax
-from absl import app, flags, logging
+from absl import flags
 
 import smdsb_jax
 from benchmarks import run
@@ -25,7 +25,7 @@ from benchmarks.processes import check_threads
 from benchmarks.report import gib, machine_lines
 from configs import embedded
 from smdsb_jax.files import whole_file
-from smdsb_jax.flags import cache_compilation, parse_flags, stop, user_errors
+from smdsb_jax.flags import run_command, stop
 from smdsb_jax.report.summary import write_summary
 
 OUT = flags.DEFINE_string("out", "runs/gpu_check", "Folder of what is written.")
@@ -66,6 +66,4 @@ def main(_: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    logging.set_verbosity(logging.WARNING)
-    cache_compilation()
-    app.run(user_errors(main), flags_parser=parse_flags)
+    run_command(main)

@@ -16,14 +16,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # smdsb_jax/, if not installed
 
 import numpy as np
-from absl import app, flags, logging
+from absl import flags
 from tqdm import tqdm
 
 import smdsb_jax
 from smdsb_jax.datasets.domain import y_to_z_up
 from smdsb_jax.datasets.read import READERS, find_all_clouds, read_clouds
 from smdsb_jax.files import whole_file
-from smdsb_jax.flags import cache_compilation, define_run_flags, parse_flags, stop, user_errors
+from smdsb_jax.flags import define_run_flags, run_command, stop
 from smdsb_jax.given import mesh_points
 from smdsb_jax.inference import Model
 from smdsb_jax.markdown import markdown_table
@@ -231,6 +231,4 @@ def write_csv(path: Path, found: Classified) -> None:
 
 
 if __name__ == "__main__":
-    logging.set_verbosity(logging.WARNING)
-    cache_compilation()
-    app.run(user_errors(main, takes_words=True), flags_parser=parse_flags)
+    run_command(main, takes_words=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # configs/ and, if not installed, smdsb_jax/
 
 import jax
-from absl import app, flags, logging
+from absl import flags
 
 from smdsb_jax.files import only_writer
-from smdsb_jax.flags import parse_flags, stop, user_errors
+from smdsb_jax.flags import run_command, stop
 from smdsb_jax.run.signals import stop_on_signal
 from smdsb_jax.sweep.cluster import CLUSTERS, open_cluster
 from smdsb_jax.sweep.grid import grid_runs, load_grid
@@ -82,5 +82,4 @@ def main(_: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    logging.set_verbosity(logging.WARNING)
-    app.run(user_errors(main), flags_parser=parse_flags)
+    run_command(main, compiles=False)

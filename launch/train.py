@@ -9,12 +9,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # configs/ and, if not installed, smdsb_jax/
 
 import jax
-from absl import app, flags, logging
+from absl import flags
 from ml_collections import config_flags
 
 import smdsb_jax
 from smdsb_jax.analysis.watch import watch_gradients
-from smdsb_jax.flags import cache_compilation, parse_flags, stop, user_errors
+from smdsb_jax.flags import run_command, stop
 from smdsb_jax.registry import foreign_names
 from smdsb_jax.report.summary import write_summary
 from smdsb_jax.run.workload import workload
@@ -50,6 +50,4 @@ def main(_: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    logging.set_verbosity(logging.WARNING)
-    cache_compilation()
-    app.run(user_errors(main), flags_parser=parse_flags)
+    run_command(main)

@@ -8,10 +8,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-from absl import flags
+from absl import app, flags, logging
 from ml_collections import ConfigDict
 
 from smdsb_jax.registry import suggest
+
+
+def run_command(
+    main: Callable[[list[str]], int | None], takes_words: bool = False, compiles: bool = True
+) -> None:
+    """A command's process: flags, errors in one line, and compiled programs kept for the next start.
+
+    What absl logs is shown from critical on: libraries log each error that they then raise, Orbax a hundred
+    lines for each thread that writes to a full disk.
+    """
+    logging.set_verbosity(logging.FATAL)
+    if compiles:
+        cache_compilation()
+    app.run(user_errors(main, takes_words), flags_parser=parse_flags)
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:

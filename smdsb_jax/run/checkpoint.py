@@ -9,6 +9,8 @@ import functools
 import hashlib
 import json
 import math
+import os
+import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -91,11 +93,28 @@ def open_checkpoints(
                 ocp.checkpointables_metadata(str(one))
                 json.loads((one / "metrics" / "metrics").read_bytes())
         raise ValueError(f"{folder}: cannot be opened ({error}).") from error
-    with checkpointer:
+    with _written(folder), checkpointer:
         for found in checkpointer.checkpoints:
             if not {"stage", "step"} <= set(found.metrics or ()):
                 raise _unreadable(folder / str(found.step), "damaged: its scores have no stage")
         yield checkpointer
+
+
+@contextlib.contextmanager
+def _written(folder: Path) -> Iterator[None]:
+    """What the writing threads raise becomes one line that names the folder and the remedy."""
+    try:
+        yield
+    except Exception as error:
+        code = re.search(r"os_error_code='(\d+)'", str(error))  # tensorstore has it in words alone
+        own = isinstance(error, OSError) and str(error.filename).startswith(str(folder))
+        number = int(code[1]) if code else getattr(error, "errno", None) if own else None
+        if number is None:
+            raise
+        raise OSError(
+            f"{folder}: a checkpoint cannot be written ({os.strerror(number)}). Mend that; the same command "
+            "then resumes from the last whole one."
+        ) from error
 
 
 def _rank(stage: int, score: str, metrics: Mapping[str, Any]) -> tuple:

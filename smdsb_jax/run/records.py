@@ -70,7 +70,10 @@ def open_reporter(
         def scalars(stage: int, step: int, values: Values) -> None:
             numbers = {name: float(value) for name, value in values.items()}
             finite = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
-            records.write(json.dumps({"stage": stage, "step": step, **finite}) + "\n")
+            try:
+                records.write(json.dumps({"stage": stage, "step": step, **finite}) + "\n")
+            except OSError as error:  # of a stream it does not name the file
+                raise OSError(error.errno, error.strerror, str(path)) from error
             for name, value in numbers.items():
                 board.add_scalar(name, value, step)
 

@@ -281,6 +281,23 @@ def test_a_damaged_file_names_its_checkpoint_and_the_remedy(tmp_path, damage):
         assert_same(saved, checkpoint.restore(checkpointer, 1, abstract(saved), None).state)
 
 
+def test_a_full_disk_is_one_line_with_the_folder_and_other_errors_are_what_they_are(tmp_path):
+    full = ValueError("RESOURCE_EXHAUSTED: Failed writing: \"x\": No space left [os_error_code='28']")
+    denied = PermissionError(13, "Permission denied", f"{tmp_path}/checkpoints/3.orbax-checkpoint-tmp")
+    for error, said in ((full, "No space left on device"), (denied, "Permission denied")):
+        with pytest.raises(
+            OSError, match=rf"{tmp_path}/checkpoints: a checkpoint cannot be .*{said}.*resum"
+        ) as e:
+            with open_checkpoints(tmp_path):
+                raise error
+        assert "\n" not in str(e.value)
+    for error in (ValueError("another"), OSError(28, "No space left on device", f"{tmp_path}/metrics.jsonl")):
+        with pytest.raises(type(error)) as e:
+            with open_checkpoints(tmp_path):
+                raise error
+        assert e.value is error
+
+
 def test_later_checkpoints_are_set_aside_and_none_is_lost(tmp_path):
     with open_checkpoints(tmp_path) as checkpointer:
         for step in (9, 10, 11):
