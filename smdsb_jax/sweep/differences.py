@@ -11,13 +11,15 @@ Pairs = Sequence[tuple[str, str]]  # (row, the row it is held against)
 
 
 def differences(
-    values: Values, pairs: Pairs, stage: int, direction: str, select_by: str = "last"
-) -> list[float]:
-    """One row's number minus the other's, of every seed that has both."""
-    found = []
-    for row, other in pairs:
-        one, two = (values.get((name, stage, select_by, direction), {}) for name in (row, other))
-        found += [float(np.mean(one[s]) - np.mean(two[s])) for s in sorted(one.keys() & two.keys())]
+    values: Values, pairs: Pairs, stage: int, directions: Sequence[str], select_by: str = "last"
+) -> dict[int, list[float]]:
+    """Seed → one row's number minus the other's, of every pair and direction that has both."""
+    found: dict[int, list[float]] = {}
+    for direction in directions:
+        for row, other in pairs:
+            one, two = (values.get((name, stage, select_by, direction), {}) for name in (row, other))
+            for seed in sorted(one.keys() & two.keys()):
+                found.setdefault(seed, []).append(float(np.mean(one[seed]) - np.mean(two[seed])))
     return found
 
 
@@ -41,8 +43,14 @@ def difference_lines(
         rows = {row for pair in pairs for row in pair}
         stages = {stage for row, stage, chosen, _ in values if row in rows and chosen == select_by}
         for stage in sorted(stages):
-            each = [differences(values, pairs, stage, d, select_by) for d in directions]
-            together = [value for of_direction in each for value in of_direction]
-            if together:
-                lines.append([name, str(stage), *map(with_interval, [*each, together]), str(len(together))])
+            apart, together = [[direction] for direction in directions], list(directions)
+            each = [differences(values, pairs, stage, of, select_by) for of in (*apart, together)]
+            count = sum(map(len, each[-1].values()))
+            if count:
+                lines.append([name, str(stage), *map(over_seeds, each), str(count)])
     return lines
+
+
+def over_seeds(found: Mapping[int, Sequence[float]]) -> str:
+    """Mean and interval of the seeds' means: pairs and directions of one seed see the same draws."""
+    return with_interval([float(np.mean(of_seed)) for _, of_seed in sorted(found.items())])

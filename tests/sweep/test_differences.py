@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from smdsb_jax.sweep.differences import difference_lines, differences, with_interval
+from smdsb_jax.sweep.differences import difference_lines, differences, over_seeds, with_interval
 
 
 def made():
@@ -17,11 +17,12 @@ def made():
 
 def test_only_runs_of_the_same_direction_and_seed_are_subtracted():
     values = made()
-    found = differences(values, [("a+", "a")], 1, "x")
-    expected = [values["a+", 1, "last", "x"][s][0] - values["a", 1, "last", "x"][s][0] for s in (0, 2)]
-    np.testing.assert_allclose(found, expected)
-    assert differences(values, [("a+", "a")], 2, "x") == []
-    assert len(differences(values, [("a+", "a"), ("b+", "b")], 1, "x")) == 5
+    found = differences(values, [("a+", "a")], 1, ["x"])
+    expected = {s: values["a+", 1, "last", "x"][s][0] - values["a", 1, "last", "x"][s][0] for s in (0, 2)}
+    assert found == {seed: [value] for seed, value in expected.items()}
+    assert differences(values, [("a+", "a")], 2, ["x"]) == {}
+    both = differences(values, [("a+", "a"), ("b+", "b")], 1, ["x"])
+    assert {seed: len(of_seed) for seed, of_seed in both.items()} == {0: 2, 1: 1, 2: 2}
 
 
 def test_the_interval_is_that_of_a_paired_t_test():
@@ -37,6 +38,16 @@ def test_a_line_per_contrast_and_stage():
     lines = difference_lines(values, contrasts, ["x", "y"])
     assert [line[:2] for line in lines[1:]] == [["both", "1"], ["both", "2"]]
     assert lines[1][-1] == "11" and lines[2][2:] == ["+3.0", "\N{EN DASH}", "+3.0", "1"]
-    pooled = differences(values, contrasts["both"], 1, "x") + differences(values, contrasts["both"], 1, "y")
-    assert lines[1][4] == with_interval(pooled)
+    pooled = differences(values, contrasts["both"], 1, ["x", "y"])
+    assert lines[1][4] == over_seeds(pooled) == with_interval([np.mean(pooled[s]) for s in range(3)])
     assert float(lines[1][4].split()[0]) == pytest.approx(1.5, abs=1.5)
+
+
+def test_the_interval_over_several_pairs_covers_the_truth_although_they_share_their_seeds():
+    random, covered = np.random.default_rng(0), 0
+    for _ in range(400):
+        of_seed = random.normal(size=3)  # what a seed's draws do to every difference
+        found = {s: list(of_seed[s] + 0.3 * random.normal(size=6)) for s in range(3)}
+        low, high = over_seeds(found).partition("[")[2].rstrip("]").split(", ")
+        covered += float(low) <= 0 <= float(high)
+    assert 0.92 < covered / 400 < 0.98
