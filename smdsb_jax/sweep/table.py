@@ -19,8 +19,8 @@ from smdsb_jax.sweep.published import Published, average_text
 MISSING = "\u2013"  # an en dash
 AVERAGE = "average"
 DIFFERENCES = (
-    "Row minus row of the runs that share direction and seed: mean [95 % interval by Student's t], each seed a "
-    "unit. An interval that holds 0 shows no difference; of 20 without one, 1 excludes it by chance."
+    "Row minus row of the runs that share direction and seed: mean [95 % interval by Student's t], each seed "
+    "a unit. An interval that holds 0 shows no difference; of 20 without one, 1 excludes it by chance."
 )
 
 
