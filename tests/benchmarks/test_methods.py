@@ -57,9 +57,12 @@ def test_the_methods_of_segmentation_have_one_stage_and_the_protocol_of_points()
 
 def test_a_record_compares_with_source_only(monkeypatch):
     times = {BASELINE: 1.0, ("gast", "none", 1): 3.0}
+    monkeypatch.setattr(methods, "GROUP", 1)
     monkeypatch.setattr(methods, "cases", lambda task: list(times))
     monkeypatch.setattr(methods, "build_step", lambda setting, case, task: Step(lambda: times[case], 0.25))
     records = measure(SMALL, 3)
     assert [r["slower"]["median"] for r in records] == [1.0, 3.0]
+    times[("mlsp", "none", 2)] = 2.0  # in a group of its own, beside the baseline again
+    assert [tuple(r["case"]) for r in measure(SMALL, 3)] == list(times)
     last = [cell.strip() for cell in methods_table(records).splitlines()[-1].split("|")[1:-1]]
     assert last == ["gast", "none", "1", "3.00", "3.00 to 3.00", "3.00 [3.00, 3.00]", "0.25"]
