@@ -1,7 +1,7 @@
 # Everything runs in .venv; requirements are installed again only when they change.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train test test-all lint benchmark gpu-check clean
+.PHONY: help train test test-all faults lint benchmark gpu-check clean
 VENV := .venv
 # the first Python that is new enough; or say: make PYTHON=/path/to/python train
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -20,6 +20,9 @@ test: $(VENV)/test.stamp  ## run the tests with WORKERS=2 processes (ARGS="-k sk
 
 test-all: ARGS += -m "exhaustive or not exhaustive"
 test-all: test  ## run all of them, the exhaustive ones too: before a release, or after a change of many parts
+
+faults: $(VENV)/test.stamp  ## kill, damage and fill up a tiny training, over and over, in runs/faults (ARGS="--kills 10")
+	$(VENV)/bin/python -m tests.faults $(ARGS)
 
 lint: $(VENV)/test.stamp  ## check style (ruff) and types (pyright)
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
