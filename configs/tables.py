@@ -41,8 +41,8 @@ def get_grid(arg: str = "table1") -> Grid:
     a = parse_arg(arg, table="table1", data="", direction="clean2scanned")
     make, data = lookup(TABLES, a.table, "table")
     data = a.data or data
-    lookup({name: of for name, of in DATA.items() if name != "folder" or make is not table2}, data,
-           "table option data")  # fmt: skip
+    known = [name for name in DATA if name != "folder" or make is not table2]
+    lookup(dict.fromkeys(known), data, "table option data")
     grid = make(data)
     return grid._replace(directions=(a.direction,)) if data == "folder" else grid
 
