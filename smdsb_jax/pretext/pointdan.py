@@ -48,7 +48,9 @@ def pointdan(
     second per-point layer over the points nearest to a farthest point. The second head is built as the first.
     The release has three Adam optimizers, of which two update the encoder in turn, one after each kind of
     alignment, with rates and schedules of their own; here there is one update per step, with the rates of
-    the configuration. Predictions are those of the first head; the release averages two.
+    the configuration. (Embedded clouds, catalog to scan, thin PointNet, 100 steps, three seeds: two updates
+    in turn, each with an Adam of its own, end at 40.2 +- 2.1 % of the target, one update at 43.1 +- 12.2 %.)
+    Predictions are those of the first head; the release averages two.
 
     Args:
       class_weight: of `second_class`; beside `classification.weight`, that of the first head.
