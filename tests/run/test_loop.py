@@ -297,7 +297,7 @@ def test_a_pretext_task_starts_from_the_network_of_its_stage(tiny_run, start):
     place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     silent = Reporter(*[lambda *_: None] * 3)
     run = Run(
-        config, *load_domains(config), place, place, jit_eval_step(config, 7), build_labels(config), None,
+        config, *load_domains(config), {}, place, place, jit_eval_step(config, 7), build_labels(config), None,
         silent, threading.Event(),
     )  # fmt: skip
     given = jax.device_get(saved(tiny_run)[0].variables)
