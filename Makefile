@@ -18,7 +18,7 @@ train: $(VENV)/run.stamp  ## train both stages on the embedded data, catalog to 
 test: $(VENV)/test.stamp  ## run the tests with WORKERS=2 processes (ARGS="-k skewness" picks some)
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-test-all: ARGS += -m "exhaustive or not exhaustive"
+test-all: override ARGS += -m "exhaustive or not exhaustive"
 test-all: test  ## run all of them, the exhaustive ones too: before a release, or after a change of many parts
 
 faults: $(VENV)/test.stamp  ## kill, damage and fill up a tiny training, over and over, in runs/faults (ARGS="--kills 10")

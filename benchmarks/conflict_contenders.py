@@ -23,7 +23,7 @@ from benchmarks.contenders import Setting
 from benchmarks.worker import peak_resident_bytes
 from smdsb_jax import gradients
 from smdsb_jax.analysis.chunks import choose_chunk
-from smdsb_jax.measures import cosine
+from smdsb_jax.gradient_agreement import cosine
 from smdsb_jax.parts import Parts
 from smdsb_jax.pretext.defrec import Prepared
 from smdsb_jax.run.memory import memory_budget, temporary_bytes

@@ -209,8 +209,8 @@ PRESETS = {  # selections that are more than a statistic
     # half of each domain at random, in stage 1 of the target too [SM-DSB, arXiv:2504.15796, I]
     "pilot": {"statistic": "random", "keep_ratio": 0.5, "scope": "per_domain", "freeze_unlabelled": True},
     # bounds: by each sample's own gradient, and by what it does to the target's under true labels
-    "cos_c": {"statistic": "skewness", "reference": "cos_c"},
-    "oracle_gain": {"statistic": "skewness", "reference": "oracle_gain"},
+    "cos_c": {"statistic": "skewness", "bound": "cos_c"},
+    "oracle_gain": {"statistic": "skewness", "bound": "oracle_gain"},
 }
 # options of every config file's argument, for `parse_arg`; empty: the method's own
 OPTIONS = {"method": "defrec", "selection": "", "task": "", "pretext": "", "combine": "", "pseudo_labels": ""}

@@ -79,8 +79,8 @@ def build_selection(config: Config) -> Selection:
         target_shift=tuple(selection.target_shift),
         execution=selection.execution,
         freeze_unlabelled=selection.freeze_unlabelled,
-        needs_pretext=statistic.needs_pretext and not selection.reference,
-        reference=selection.reference,
+        needs_pretext=statistic.needs_pretext and not selection.bound,
+        bound=selection.bound,
     )
 
 

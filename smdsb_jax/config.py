@@ -14,7 +14,7 @@ from smdsb_jax.defaults import SECTIONS, choose, default_config, make
 from smdsb_jax.optimizer import SCHEDULES
 from smdsb_jax.registry import check_range, check_type, refuse_foreign, suggest
 from smdsb_jax.scores import SELECT_BY
-from smdsb_jax.selection import DENOMINATORS, EXECUTIONS, POOL_STEPS, REFERENCES, SCOPES, SIDES
+from smdsb_jax.selection import BOUNDS, DENOMINATORS, EXECUTIONS, POOL_STEPS, SCOPES, SIDES
 from smdsb_jax.statistics import Statistic, find_statistic
 from smdsb_jax.validators import find_validator
 
@@ -30,7 +30,7 @@ CHOICES: dict[str, Sequence[str]] = {
     "selection.scope": SCOPES,
     "selection.denominator": DENOMINATORS,
     "selection.execution": EXECUTIONS,
-    "selection.reference": REFERENCES,
+    "selection.bound": BOUNDS,
     "combine.split": SPLITS,
     "optimizer.name": ("adam", "adamw"),
     "optimizer.schedule": SCHEDULES,
@@ -139,9 +139,9 @@ def resolve(config: Config) -> Config:
             section[name] = os.path.expanduser(section[name])
     if config.selection.statistic != "none":
         statistic: Statistic = find_statistic(config.selection.statistic)
-        reference = bool(config.selection.reference)  # high is good, and noise would spoil the bound
-        config.selection.side = config.selection.side or ("high" if reference else statistic.side)
-        shift = (0.0, 0.0) if reference else statistic.target_shift
+        bound = bool(config.selection.bound)  # high is good, and noise would spoil the bound
+        config.selection.side = config.selection.side or ("high" if bound else statistic.side)
+        shift = (0.0, 0.0) if bound else statistic.target_shift
         config.selection.target_shift = tuple(config.selection.target_shift) or shift
     config.validators.names = tuple(config.validators.names)
     return config
@@ -261,9 +261,9 @@ def _combinations_of_entries(config: Config) -> list[str]:
             "True."
         )
     rule, statistic = make(config, "pseudo_labels"), config.selection.statistic
-    reference = config.selection.reference
-    if statistic != "none" and (reference or find_statistic(statistic).needs_pretext):
-        named = f"reference = {reference!r}" if reference else f"statistic = {statistic!r}"
+    bound = config.selection.bound
+    if statistic != "none" and (bound or find_statistic(statistic).needs_pretext):
+        named = f"bound = {bound!r}" if bound else f"statistic = {statistic!r}"
         without = f"config.selection.{named} needs pretext losses of single samples: "
         if pretext.loss is None:
             problems.append(f"{without}config.pretext.name = {config.pretext.name!r} has none. Take another.")
@@ -322,12 +322,12 @@ def _combinations(config: Config) -> list[str]:
             "'per_domain'.",
         ),
         (
-            bool(selection.reference) and selection.statistic == "none",
-            "config.selection.reference ranks what is selected: set config.selection.statistic, or "
+            bool(selection.bound) and selection.statistic == "none",
+            "config.selection.bound ranks what is selected: set config.selection.statistic, or "
             "selection=oracle_gain in the config file's argument.",
         ),
         (
-            selection.reference == "oracle_gain" and config.eval_every % POOL_STEPS != 0,
+            selection.bound == "oracle_gain" and config.eval_every % POOL_STEPS != 0,
             f"config.eval_every = {config.eval_every}: oracle_gain keeps its pool for {POOL_STEPS} steps, so "
             f"that checkpoints are of multiples of {POOL_STEPS}. Give such a number.",
         ),

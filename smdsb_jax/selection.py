@@ -14,7 +14,7 @@ SIDES = ("low", "high")
 SCOPES = ("pooled", "per_domain")
 DENOMINATORS = ("batch", "kept")
 EXECUTIONS = ("mask", "gather")
-REFERENCES = ("", "cos_c", "oracle_gain")  # scores from outside the step, of `run.reference`; empty: none
+BOUNDS = ("", "cos_c", "oracle_gain")  # scores from outside the step, of `run.bounds`; empty: none
 POOL_STEPS = 10  # for which oracle_gain keeps its pool of labelled clouds
 GROUP = 0.3  # of a mini-batch, by score: the groups whose losses are recorded
 
@@ -31,7 +31,7 @@ class Selection(NamedTuple):
     execution: str
     freeze_unlabelled: bool = False
     needs_pretext: bool = False  # the score reads pretext losses
-    reference: str = ""  # whose scores the step must be given, in place of the statistic's
+    bound: str = ""  # whose scores the step must be given, in place of the statistic's
 
 
 def kept_count(keep_ratio: float, samples: int) -> int:
@@ -111,10 +111,10 @@ def select(
     Raises:
       ValueError: scores are given and not wanted, or the other way round.
     """
-    if (scores is None) != (not selection.reference):
-        wanted = f"config.selection.reference = {selection.reference!r}"
+    if (scores is None) != (not selection.bound):
+        wanted = f"config.selection.bound = {selection.bound!r}"
         raise ValueError(
-            f"{wanted}: give the step the scores of run.reference.build_scorer."
+            f"{wanted}: give the step the scores of run.bounds.build_scorer."
             if scores is None
             else f"{wanted}: the statistic scores, but the step was given scores."
         )

@@ -49,7 +49,7 @@ def task_gradients(
 
     Each pass normalizes by its own BatchNorm statistics, in this order: class source, class target
     (stage 2: where `batch.target` has labels), pretext source, pretext target, pretext joint. `scores` take
-    the place of the statistic's, as those of `run.reference`.
+    the place of the statistic's, as those of `run.bounds`.
     """
     augmented = augment_batch(parts.augment, keys[0], batch)
     params, batch_stats = state.variables["params"], state.variables["batch_stats"]

@@ -9,6 +9,7 @@ checkpoint lost. Prints the counts and exits with 1 where something was bad.
 
 import argparse
 import contextlib
+import hashlib
 import os
 import random
 import shutil
@@ -20,6 +21,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from tests.commands import run
 
@@ -59,8 +62,6 @@ def commands_of(base: Path) -> list[Command]:
 
 def prepare_inputs(base: Path) -> None:
     """A run and a folder of clouds that others read."""
-    import numpy as np
-
     done = run(*TRAIN, base / "whole" / "run")
     assert done.returncode == 0, done.stderr[-2000:]
     rng = np.random.default_rng(0)
@@ -74,8 +75,6 @@ def prepare_inputs(base: Path) -> None:
 
 def checkpoints(folder: Path) -> dict[str, set[str]]:
     """Checkpoints that are whole by their name → the SHA-256 of each file in them."""
-    import hashlib
-
     found = {}
     for path in (folder / "run" / "checkpoints").glob("*"):
         if path.name.isdigit():
@@ -86,8 +85,7 @@ def checkpoints(folder: Path) -> dict[str, set[str]]:
 
 def arrays(folder: Path) -> bytes:
     """The last checkpoint's numbers, read as a resume reads them."""
-    import jax
-    import numpy as np
+    import jax  # after `main` has set the environment
 
     from tests.run.test_loop import saved
 

@@ -104,7 +104,7 @@ def test_the_pilot_freezes_unlabelled_targets_at_random(side):
 
 def test_given_scores_rank_in_place_of_the_statistic_and_only_where_they_are_asked_for():
     given = Pair(jnp.arange(8.0), None)
-    bound = SELECTION._replace(side="high", reference="oracle_gain")
+    bound = SELECTION._replace(side="high", bound="oracle_gain")
     (source, target), record = select(bound, Pair(samples(8, 16), None), 6, jax.random.key(0), given)
     assert np.flatnonzero(source).tolist() == [4, 5, 6, 7] and target.all()
     assert record["source/score"] == 3.5
@@ -113,7 +113,7 @@ def test_given_scores_rank_in_place_of_the_statistic_and_only_where_they_are_ask
     (_, target), _ = select(frozen, Pair(samples(8, 16), None), 6, jax.random.key(0), both)
     assert np.flatnonzero(target).tolist() == [0, 1, 2]
     for selection, scores in ((bound, None), (SELECTION, given)):
-        with pytest.raises(ValueError, match=f"reference = {selection.reference!r}: .*the step"):
+        with pytest.raises(ValueError, match=f"bound = {selection.bound!r}: .*the step"):
             select(selection, Pair(samples(8, 16), None), 6, jax.random.key(0), scores)
 
 

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from smdsb_jax import gradients, measures
+from smdsb_jax import gradient_agreement as measures
+from smdsb_jax import gradients
 from smdsb_jax.analysis.chunks import choose_chunk
 from smdsb_jax.analysis.subject import Subject
 from smdsb_jax.analysis.views import AugmentedBatch, Rows, augment_all, augment_and_prepare

@@ -11,10 +11,10 @@ from jaxtyping import Array, Float
 from smdsb_jax import gradients
 from smdsb_jax.build import load_domains
 from smdsb_jax.config import Config, resolve
-from smdsb_jax.measures import cosine
+from smdsb_jax.gradient_agreement import cosine
 from smdsb_jax.parts import Parts
+from smdsb_jax.run.bounds import draw_labelled
 from smdsb_jax.run.loop import Watch, Watcher
-from smdsb_jax.run.reference import draw_labelled
 from smdsb_jax.state import Batch, Clouds, Pair, TrainState, Tree
 from smdsb_jax.train_step import step_keys, task_gradients
 

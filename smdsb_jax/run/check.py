@@ -23,17 +23,17 @@ def check_parts(config: Config, parts: Parts) -> None:
     """
     state = jax.eval_shape(functools.partial(init_state, parts), jax.random.key(0))
     if parts.selection is not None:
-        samples = jax.eval_shape(functools.partial(_samples, parts, config.data.points), state.variables)
+        sample = functools.partial(_samples, parts, parts.selection, config.data.points)
+        samples = jax.eval_shape(sample, state.variables)
         _check_statistic(config.selection.statistic, parts.selection, samples)
 
 
-def _samples(parts: Parts, count: int, variables: Any) -> Sample:
+def _samples(parts: Parts, selection: Selection, count: int, variables: Any) -> Sample:
     key, loss, points = jax.random.key(0), jnp.zeros(2), jnp.zeros((2, count, 3))
     output, features, _ = predict(parts.network, variables, points, key, train=False)
     logits = parts.network.task.logits(output)
     label = jnp.zeros(logits.shape[:-1], jnp.int32)
-    selection = parts.selection
-    pretext_loss = loss if selection is not None and selection.needs_pretext else None
+    pretext_loss = loss if selection.needs_pretext else None
     keys = jax.random.split(key)
     return Sample(points, points, points[..., 0], features.embedding, logits, loss, label, keys, pretext_loss)
 

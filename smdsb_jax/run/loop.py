@@ -22,6 +22,7 @@ from smdsb_jax.geometry.per_sample import DATA_AXIS
 from smdsb_jax.parts import Parts
 from smdsb_jax.pseudo_labels import Evidence, PseudoLabelRule, PseudoLabels
 from smdsb_jax.run import checkpoint, labelling, validation
+from smdsb_jax.run.bounds import build_scorer
 from smdsb_jax.run.check import check_parts
 from smdsb_jax.run.checkpoint import Checkpointer
 from smdsb_jax.run.evaluation import (
@@ -32,7 +33,6 @@ from smdsb_jax.run.evaluation import (
     predict_split,
 )
 from smdsb_jax.run.records import Reporter, open_reporter
-from smdsb_jax.run.reference import build_scorer
 from smdsb_jax.run.signals import stop_on_signal
 from smdsb_jax.run.workdir import last_checkpoint, load_variables, refuse_other_trajectory, write_config
 from smdsb_jax.sampling import sample_batch
@@ -109,12 +109,13 @@ def train_and_evaluate(
             print(f"Warning: {name}: {few} of a step: each is seen more than once in it.", flush=True)
     data = fingerprint(*domains)
     classes = domains[0].classes
-    check_parts(config, build_parts(config, config.stages[0], len(classes)))
     with only_writer(workdir, "Wait for its end, or take another --workdir."):
         for moved in checkpoint.set_aside(workdir, from_step) if from_step is not None else ():
             print(f"Moved to {moved}.", flush=True)
         last = last_checkpoint(workdir)
-        if last is not None:
+        if last is None:
+            check_parts(config, build_parts(config, config.stages[0], len(classes)))
+        else:
             finished = last.stage == config.stages[-1] and last.step == config[f"stage{last.stage}"].steps
             refuse_other_trajectory(last, config, classes, workdir, finished, data)
             if finished:
@@ -209,8 +210,8 @@ def run_stage(
     step_function = jax.jit(functools.partial(train_step, parts), donate_argnums=0)
     watched = None if run.watch is None else run.watch.begin(parts)
     scorer, oracle = build_scorer(config, parts, run.target.train), None
-    if config.selection.reference == "oracle_gain" and scorer is not None:
-        run.reporter.say("config.selection.reference = oracle_gain reads the target's labels: a bound.")
+    if config.selection.bound == "oracle_gain" and scorer is not None:
+        run.reporter.say("config.selection.bound = oracle_gain reads the target's labels: a bound.")
     sample = functools.partial(
         sample_batch, config.seed, stage, batch=domain_batch_size(config),
         source=run.source.train, target=run.target.train, draws_chosen=run.rule.draws_chosen,
@@ -241,7 +242,7 @@ def run_stage(
         if step % config.log_every == 0 or evaluates or stopping or step == first + 1:
             means = _finite_means(pending, stage, step)
             if step % config.log_every == 0 or evaluates:
-                _refuse_undefined(pending, config.selection.statistic, stage, step)
+                _refuse_undefined(means, config.selection.statistic, stage, step)
                 run.reporter.scalars(stage, offset + step, means)
                 pending = []
             run.reporter.progress(stage, step, steps, _headline(means))
@@ -303,17 +304,17 @@ def _finite_means(pending: list[dict[str, Any]], stage: int, step: int) -> dict[
     return {name: float(np.mean([of_step[name] for of_step in values])) for name in values[0]}
 
 
-def _refuse_undefined(pending: list[dict[str, Any]], statistic: str, stage: int, step: int) -> None:
+def _refuse_undefined(means: Mapping[str, float], statistic: str, stage: int, step: int) -> None:
     """A statistic without a value for any sample since the last record selects by their order alone.
 
     Raises:
       FloatingPointError: it is one; names it.
     """
-    shares = [v for of_step in pending for name, v in of_step.items() if name.endswith("/undefined")]
-    if shares and min(map(float, jax.device_get(shares))) == 1:
+    shares = [value for name, value in means.items() if name.endswith("/undefined")]
+    if shares and min(shares) == 1:
         raise FloatingPointError(
-            f"Stage {stage}, steps {step - len(pending) + 1} to {step}: the statistic {statistic} is NaN for "
-            "every sample. Guard its divisions and logarithms."
+            f"Stage {stage}, step {step}: the statistic {statistic} is NaN for every sample since the last "
+            "record. Guard its divisions and logarithms."
         )
 
 

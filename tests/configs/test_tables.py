@@ -179,7 +179,7 @@ def test_the_arms_of_the_decision_differ_in_what_takes_part_alone(tmp_path):
         assert len(rest) == {"DefRec": 9, "Self-dist GCN": 4}[host] and all(r == rest[0] for r in rest)
     weights = [found[f"DefRec{name}"].pretext.weight for name in ("", ", smaller weight", ", half weight")]
     assert weights == pytest.approx([0.2, 0.14, 0.1])
-    reads = [name for name, c in found.items() if c.selection.reference == "oracle_gain"]
+    reads = [name for name, c in found.items() if c.selection.bound == "oracle_gain"]
     assert reads == ["DefRec, oracle gain"]  # and what trains on the target's labels says so too
     labelled = [name for name, c in found.items() if c.data.source == c.data.target]
     assert labelled == ["oracle (trained with target labels)"]

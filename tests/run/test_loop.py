@@ -351,10 +351,10 @@ def test_a_statistic_that_is_nan_for_all_samples_stops_the_run_at_its_first_reco
     config = tiny_config(stages=(1,))
     some = functools.partial(step_with_undefined_scores, defined=2)  # in the first interval alone
     monkeypatch.setattr(loop, "train_step", some)
-    with pytest.raises(FloatingPointError, match="Stage 1, steps 3 to 3: the statistic skewness is NaN"):
+    with pytest.raises(FloatingPointError, match="Stage 1, step 3: the statistic skewness is NaN"):
         train_and_evaluate(config, tmp_path / "some")
     monkeypatch.setattr(loop, "train_step", step_with_undefined_scores)
-    with pytest.raises(FloatingPointError, match="Stage 1, steps 1 to 2: the statistic skewness") as error:
+    with pytest.raises(FloatingPointError, match="Stage 1, step 2: the statistic skewness") as error:
         train_and_evaluate(config, tmp_path / "none")
     assert "\n" not in str(error.value)
 

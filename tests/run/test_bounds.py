@@ -14,9 +14,9 @@ from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.datasets.domain import UNLABELLED, Split
 from smdsb_jax.network import passes_of, predict
 from smdsb_jax.pretext import build_view, prepare
-from smdsb_jax.run import loop, reference
+from smdsb_jax.run import bounds, loop
+from smdsb_jax.run.bounds import build_scorer, draw_labelled, measure_batch, oracle_gradient
 from smdsb_jax.run.loop import train_and_evaluate
-from smdsb_jax.run.reference import build_scorer, draw_labelled, measure_batch, oracle_gradient
 from smdsb_jax.state import Batch, Clouds, Pair
 from smdsb_jax.train_step import step_keys, train_step
 from tests.run.test_loop import assert_same_run, saved
@@ -27,7 +27,7 @@ APART = {"selection__scope": "per_domain", "selection__freeze_unlabelled": True}
 
 
 def a_step(**fields):
-    config = resolve(step_config(selection__reference="oracle_gain", eval_every=10, **fields))
+    config = resolve(step_config(selection__bound="oracle_gain", eval_every=10, **fields))
     parts = build_parts(config, 1, 3)
     state = jax.jit(functools.partial(init_state, parts))(jax.random.key(0))
     points = jax.random.uniform(jax.random.key(1), (4, 8, 40, 3), minval=-0.6, maxval=0.6)
@@ -114,7 +114,7 @@ def test_labelled_batches_are_apart_and_depend_on_the_draw_alone():
     few = Split(split.points[:20], label[:20])
     assert draw_labelled(few, (0, 4, 5), 2, 64).label.shape == (2, 4)  # of 13, for 4 devices
     assert draw_labelled(split, (0, 5, 0), 16, 32).label.shape == (6, 32)  # as many as there are
-    with pytest.raises(ValueError, match=r"under true labels .* and 3 of its training .*reference") as error:
+    with pytest.raises(ValueError, match=r"under true labels .* and 3 of its training .*bound") as error:
         draw_labelled(Split(split.points[3:8], label[3:8]), (0, 4, 5), 2, 64)
     assert "\n" not in str(error.value)
 
@@ -129,9 +129,9 @@ def labels_and_state(parts, oracle, state, batch):
     """Compiles at once, in place of `measure_batch`: moves with all that it is given."""
     value = sum(jnp.sum(leaf.astype(float)) for leaf in jax.tree.leaves((oracle, state.variables, batch)))
     clouds = [*batch] if batch.target.label is not None else [batch.source]
-    own = [reference.gradients.Products(jax.random.normal(state.key, (2, len(c.points))) * value,
+    own = [bounds.gradients.Products(jax.random.normal(state.key, (2, len(c.points))) * value,
                                         jnp.ones(len(c.points))) for c in clouds]  # fmt: skip
-    return reference.Found(own, jnp.eye(2))
+    return bounds.Found(own, jnp.eye(2))
 
 
 def pool_and_state(parts, key, pool, state):
@@ -150,8 +150,8 @@ def step_by_scores(parts, state, batch, scores=None):
 @pytest.mark.parametrize("selection, reads", [("skewness", False), ("cos_c", False), ("oracle_gain", True)])
 def test_labels_of_the_target_are_read_by_the_oracle_alone(selection, reads, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(loop, "train_step", step_by_scores)
-    monkeypatch.setattr(reference, "measure_batch", labels_and_state)
-    monkeypatch.setattr(reference, "oracle_gradient", pool_and_state)
+    monkeypatch.setattr(bounds, "measure_batch", labels_and_state)
+    monkeypatch.setattr(bounds, "oracle_gradient", pool_and_state)
     config = tiny_config(stage1__steps=12, stage2__steps=12, eval_every=10, stages=(1,) if reads else (1, 2))
     config.selection.update(methods.PRESETS.get(selection, {}))
     train_and_evaluate(config, tmp_path / "true")
@@ -168,8 +168,8 @@ def test_labels_of_the_target_are_read_by_the_oracle_alone(selection, reads, tmp
 
 def test_a_run_with_an_oracle_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "train_step", step_by_scores)
-    monkeypatch.setattr(reference, "measure_batch", labels_and_state)
-    monkeypatch.setattr(reference, "oracle_gradient", pool_and_state)
+    monkeypatch.setattr(bounds, "measure_batch", labels_and_state)
+    monkeypatch.setattr(bounds, "oracle_gradient", pool_and_state)
     config = tiny_config(stage1__steps=24, eval_every=20, stages=(1,))
     config.selection.update(methods.PRESETS["oracle_gain"])
     train_and_evaluate(config, tmp_path / "whole")
@@ -188,11 +188,11 @@ def test_a_run_with_an_oracle_goes_on_to_the_same_bits(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("fields, message", [
-    ({"selection__statistic": "none"}, "reference ranks what is selected: set config.selection.statistic"),
+    ({"selection__statistic": "none"}, "bound ranks what is selected: set config.selection.statistic"),
     ({"eval_every": 15}, "config.eval_every = 15: oracle_gain keeps its pool for 10 steps"),
-    ({"pretext__on_source": False}, "reference = 'oracle_gain' needs pretext losses of single samples: set"),
-    ({"selection__reference": "loss"}, "config.selection.reference = 'loss': one of '', 'cos_c', 'oracle"),
+    ({"pretext__on_source": False}, "bound = 'oracle_gain' needs pretext losses of single samples: set"),
+    ({"selection__bound": "loss"}, "config.selection.bound = 'loss': one of '', 'cos_c', 'oracle"),
 ])  # fmt: skip
 def test_what_cannot_be_a_bound_is_refused(fields, message):
     with pytest.raises(ValueError, match=message):
-        resolve(tiny_config(**{"selection__reference": "oracle_gain", "eval_every": 10} | fields))
+        resolve(tiny_config(**{"selection__bound": "oracle_gain", "eval_every": 10} | fields))

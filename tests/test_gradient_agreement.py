@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from smdsb_jax.measures import cosine, gain, leave_one_out, leave_one_out_first_order
+from smdsb_jax.gradient_agreement import cosine, gain, leave_one_out, leave_one_out_first_order
 
 G_C, G_O = np.array([1.0, 0.0]), np.array([1.0, 1.0])
 S = np.array([[0.0, 1.0], [0.0, -1.0], [-1.0, 1.0]])

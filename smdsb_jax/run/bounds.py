@@ -1,4 +1,4 @@
-"""Scores that no filter has in practice, to bound what any statistic can do: `config.selection.reference`.
+"""Scores that no filter has in practice, to bound what any statistic can do: `config.selection.bound`.
 
 `cos_c` takes a backward pass of each sample, `oracle_gain` the target's true labels too. Both are the
 measures of the laboratory, of the views that the step itself draws.
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from smdsb_jax import gradients, measures
+from smdsb_jax import gradient_agreement, gradients
 from smdsb_jax.augment import augment_batch
 from smdsb_jax.config import Config, domain_batch_size
 from smdsb_jax.datasets.domain import UNLABELLED, Split
@@ -44,7 +44,7 @@ class Found(NamedTuple):
 
 
 def build_scorer(config: Config, parts: Parts, target: Split) -> Scorer | None:
-    """The scorer of `config.selection.reference`; None where the statistic scores.
+    """The scorer of `config.selection.bound`; None where the statistic scores.
 
     The oracle's gradient is made anew every POOL_STEPS steps, of other clouds. A run resumes to the same bits
     where its checkpoints are of such steps; the configuration and the loop see to that.
@@ -52,7 +52,7 @@ def build_scorer(config: Config, parts: Parts, target: Split) -> Scorer | None:
     Raises:
       ValueError: the target has no labelled training clouds.
     """
-    name = config.selection.reference
+    name = config.selection.bound
     if parts.selection is None or not name:
         return None
     reads_labels = name == "oracle_gain"
@@ -101,7 +101,7 @@ def draw_labelled(split: Split, draw: tuple[int, ...], batches: int, most: int) 
         raise ValueError(
             f"The target's classification gradient under true labels needs clouds, and {len(labelled)} of "
             "its training clouds have labels. Give labels of four at least, or leave it out: "
-            "config.selection.reference, --watch."
+            "config.selection.bound, --watch."
         )
     rows = np.random.default_rng(draw).permutation(labelled)[: batches * size].reshape(batches, size)
     return Clouds(jnp.asarray(split.points[rows]), jnp.asarray(split.label[rows]))
@@ -151,15 +151,15 @@ Gram = Float[np.ndarray, "2 2"]
 
 
 def _cos_c(products: Products, squared: Values, gram: Gram) -> Values:
-    return measures.cosine(products[CLASS], squared, float(gram[CLASS, CLASS]))
+    return gradient_agreement.cosine(products[CLASS], squared, float(gram[CLASS, CLASS]))
 
 
 def _oracle_gain(products: Products, squared: Values, gram: Gram) -> Values:
     with_class = float(gram[CLASS, ORACLE]), float(gram[CLASS, CLASS]), float(gram[ORACLE, ORACLE])
-    return measures.gain(products[ORACLE], products[CLASS], squared, *with_class)
+    return gradient_agreement.gain(products[ORACLE], products[CLASS], squared, *with_class)
 
 
-# the names are those of `smdsb_jax.selection.REFERENCES`
+# the names are those of `smdsb_jax.selection.BOUNDS`
 MEASURES: dict[str, Callable[..., Float[np.ndarray, " batch"]]] = {
     "cos_c": _cos_c,
     "oracle_gain": _oracle_gain,
