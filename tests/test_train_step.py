@@ -127,7 +127,7 @@ def exact(stage, encoder="pointnet", task="classification", combine="sum", **fie
     return config, parts, state, jax.tree.map(jnp.asarray, batch)
 
 
-@pytest.mark.parametrize("way", cases(WAYS, WAYS[1], WAYS[3], WAYS[7]), ids=str)
+@pytest.mark.parametrize("way", cases(WAYS, WAYS[1], WAYS[3]), ids=str)
 def test_every_way_to_step_is_the_written_out_one(way):
     stage, fields, expected = way
     with jax.enable_x64(True):

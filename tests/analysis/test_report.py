@@ -18,6 +18,7 @@ from smdsb_jax.analysis.examined import SOURCE, TARGET, TARGET_TRUE
 from smdsb_jax.analysis.figures.saliency_levels import saliency_level
 from tests.analysis.synthetic_examined import examined, leaderboard
 from tests.browser import open_browser, open_page, wait_for_plot
+from tests.tiers import exhaustive
 
 MINUS, NONE = "\N{MINUS SIGN}", "\N{EN DASH}"
 NASTY = '</script><script>document.title = "broken"</script><!-- & "quoted" {{data}}'
@@ -252,7 +253,7 @@ def test_the_viewer_draws_a_cloud(page, tmp_path):
         assert np.abs(colors - [int(level[i : i + 2], 16) for i in (1, 3, 5)]).max(axis=1).min() <= 3
 
 
-@pytest.mark.parametrize("scheme, lightness", [("light", 0.9), ("dark", 0.1)])
+@pytest.mark.parametrize("scheme, lightness", [pytest.param("light", 0.9, marks=exhaustive), ("dark", 0.1)])
 def test_on_a_phone_nothing_is_wider_than_the_screen(browser, address, tmp_path, scheme, lightness):
     window = {"viewport": {"width": 375, "height": 800}, "color_scheme": scheme}
     with open_page(browser, address, "#scatter", **window) as (page, _):

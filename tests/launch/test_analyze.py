@@ -8,6 +8,7 @@ import pytest
 
 from smdsb_jax.statistics import STATISTICS
 from tests.commands import run
+from tests.tiers import exhaustive
 
 SMALL = ("--samples=8", "--pool=8", "--figure=fig1")
 MINE = """
@@ -36,6 +37,7 @@ def analyze(folder, *flags):
     return run("analyze.py", *flags, cwd=folder, PYTHONPATH=".")
 
 
+@exhaustive
 def test_a_pattern_of_runs_with_a_statistic_of_ones_own(runs):
     done = analyze(runs, "--workdir=*", "--out=lab", "--statistic=mine:half_mass", *SMALL)
     assert done.returncode == 0, done.stderr[-2000:]

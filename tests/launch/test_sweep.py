@@ -8,7 +8,7 @@ import pytest
 
 from tests import commands
 from tests.sweep.tiny_sweep import ROOT, started, write_files
-from tests.tiers import exhaustive
+from tests.tiers import cases, exhaustive
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_what_failed_is_named_at_the_end_and_tried_again(folder):
     assert again.returncode == 0 and started(folder)[4:] == ["tiny,c2b,row=b,seed=1"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", cases([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], signal.SIGINT))
 def test_an_interrupted_sweep_lets_its_run_save_and_leaves_the_table(folder, number):
     (folder / "mode").write_text("wait")  # in runs of seed 1
     waits = folder / "runs" / "tiny,c2b,row=a,seed=1" / "waits"

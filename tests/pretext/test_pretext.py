@@ -47,7 +47,7 @@ def of_entry(name):
     return parts, jax.jit(functools.partial(init_state, parts))(jax.random.key(0))
 
 
-@pytest.mark.parametrize("name", cases(PRETEXT, "defrec", "pointdan", "self_distillation"))
+@pytest.mark.parametrize("name", cases(PRETEXT, "pointdan"))
 def test_every_task_gives_a_finite_loss_per_sample_and_steps(name):
     parts, state = of_entry(name)
     half = clouds(1)

@@ -21,6 +21,7 @@ from smdsb_jax.state import Batch, Clouds, Pair
 from smdsb_jax.train_step import step_keys, train_step
 from tests.run.test_loop import assert_same_run, saved
 from tests.shared import step_that_moves_all
+from tests.tiers import cases, exhaustive
 from tests.tiny_run import step_config, tiny_config
 
 APART = {"selection__scope": "per_domain", "selection__freeze_unlabelled": True}
@@ -147,8 +148,12 @@ def step_by_scores(parts, state, batch, scores=None):
     return state.replace(variables=state.variables | {"params": moved}), metrics
 
 
-@pytest.mark.parametrize("selection, reads", [("skewness", False), ("cos_c", False), ("oracle_gain", True)])
-def test_labels_of_the_target_are_read_by_the_oracle_alone(selection, reads, tmp_path, monkeypatch, capsys):
+READS = {"skewness": False, "cos_c": False, "oracle_gain": True}
+
+
+@pytest.mark.parametrize("selection", cases(READS, "skewness", "oracle_gain"))
+def test_labels_of_the_target_are_read_by_the_oracle_alone(selection, tmp_path, monkeypatch, capsys):
+    reads = READS[selection]
     monkeypatch.setattr(loop, "train_step", step_by_scores)
     monkeypatch.setattr(bounds, "measure_batch", labels_and_state)
     monkeypatch.setattr(bounds, "oracle_gradient", pool_and_state)
@@ -166,6 +171,7 @@ def test_labels_of_the_target_are_read_by_the_oracle_alone(selection, reads, tmp
     assert not np.array_equal(*arrays)
 
 
+@exhaustive
 def test_a_run_with_an_oracle_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "train_step", step_by_scores)
     monkeypatch.setattr(bounds, "measure_batch", labels_and_state)

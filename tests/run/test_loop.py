@@ -166,7 +166,7 @@ KINDS["uncertainty"] = lambda: choose(tiny_config(), "combine", "uncertainty")  
 KINDS["labels of points"] = tiny_segmentation
 
 
-@pytest.mark.parametrize("kind", cases(KINDS, "self_distillation", "labels of points"))
+@pytest.mark.parametrize("kind", cases(KINDS, "labels of points"))
 def test_every_kind_of_state_is_bitwise_the_same_after_a_restart(kind, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(loop, "train_step", step_that_moves_all)
     config, steps, original = KINDS[kind](), [0], loop.sample_batch
