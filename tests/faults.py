@@ -1,6 +1,6 @@
-"""A campaign of faults: processes killed at random moments, damaged files, a full disk. `make faults`.
+"""A campaign of faults: processes killed at random moments, damaged files, disks and clocks. `make faults`.
 
-python -m tests.faults --kills 100 --terms 20 --interrupts 10 --files 100 --disks 10 --out runs/faults
+python -m tests.faults --kills 100 --terms 20 --interrupts 10 --files 100 --out runs/faults
 
 After each fault the same command either ends as the run that nothing happened to, bit for bit, or refuses
 with one line that names a file and the remedy. Anything else is bad: a traceback, another result, a good
@@ -18,14 +18,15 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tests.commands import run
+from tests.commands import LAUNCH, run
 
+COUNTS = {"kills": 100, "terms": 20, "interrupts": 10, "files": 100, "disks": 10, "clocks": 10}
 BAD = ("traceback", "different", "lost")  # what is good: same, refused
 STEPS, EVERY = 24, 4  # of a stage, between its checkpoints
 TRAIN = (
@@ -36,6 +37,25 @@ TRAIN = (
     f"--config.eval_every={EVERY}", "--config.keep_checkpoints=3", f"--config.stage1.steps={STEPS}",
     f"--config.stage2.steps={STEPS}", "--config.validators.clouds=0", "--workdir",
 )  # fmt: skip
+
+
+TABLE = """
+from smdsb_jax.sweep.grid import Grid
+
+def get_grid(arg=""):
+    rows = {{"none": ["selection=none"], "SM-DSB": []}}
+    options = "budget=study,encoder=pointnet"
+    return Grid("Faults", "configs/embedded.py", rows, ("c2s",), seeds=1, options=options, fields={fields})
+"""
+# the script that follows, on a machine whose clock jumps by days
+JUMPING = """
+import random, runpy, sys, time
+real = time.time
+time.time = lambda: real() + random.choice((-1e6, 0, 1e6))
+time.time_ns = lambda: int(time.time() * 1e9)
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 class Command(NamedTuple):
@@ -57,13 +77,21 @@ def commands_of(base: Path) -> list[Command]:
             lambda folder: ("prepare_data.py", "--data", base / "clouds", "--cache", folder / "cache"),
             ("cache/cad.npz", "cache/scan.npz"),
         ),
+        Command(
+            "sweep",
+            lambda folder: ("sweep.py", "--table", base / "table.py", "--workdir", folder / "runs"),
+            ("runs/table.csv",),
+        ),
     ]
 
 
 def prepare_inputs(base: Path) -> None:
-    """A run and a folder of clouds that others read."""
+    """What the commands read: a run, a folder of clouds, a table."""
     done = run(*TRAIN, base / "whole" / "run")
     assert done.returncode == 0, done.stderr[-2000:]
+    fields = [word.removeprefix("--config.") for word in TRAIN if word.startswith("--config.")]
+    (base / "table.py").write_text(TABLE.format(fields=fields))
+    (base / "jumping.py").write_text(JUMPING)
     rng = np.random.default_rng(0)
     for domain in ("cad", "scan"):
         for label in ("ball", "rod"):
@@ -117,6 +145,15 @@ def judge(command: Command, done: subprocess.CompletedProcess, folder: Path, exp
     return "same" if expected_of(command, folder) == expected else "different"
 
 
+def run_again(command: Command, folder: Path, *flags: str) -> subprocess.CompletedProcess:
+    """The command once more, when what a killed sweep had started has ended too."""
+    while True:
+        done = run(*command.words(folder), *flags)
+        if "is writing here" not in done.stderr:
+            return done
+        time.sleep(1)
+
+
 def disturb(command: Command, folder: Path, delay: float, number: int) -> None:
     """Start the command and send it a signal after a while, unless it has ended."""
 
@@ -142,7 +179,7 @@ def killed(
         if newest >= 0 and max(map(int, now), default=-1) < newest:
             return "lost"
         before = now
-    done = run(*command.words(folder))
+    done = run_again(command, folder)
     if before and not ("Resuming" in done.stdout or "is finished" in done.stdout):
         return "lost"
     return judge(command, done, folder, expected)
@@ -189,20 +226,61 @@ def damaged(
     return found, what
 
 
-def full_disk(command: Command, folder: Path, rng: random.Random, expected: Expected) -> str:
-    """On a small file system that fills up, and grows afterwards."""
+@contextlib.contextmanager
+def file_system(folder: Path, options: str) -> Iterator[Callable[[str], None]]:
+    """One of its own, in memory; what it gives mounts it anew with other options."""
     folder.mkdir(parents=True)
-    kilobytes = rng.randint(40, 1200)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", folder], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
     try:
-        first = run(*command.words(folder))
-        if "Traceback" in first.stderr or (first.returncode and len(first.stderr.strip().splitlines()) != 1):
-            return "traceback"
-        subprocess.run(["mount", "-o", "remount,size=100m", folder], check=True)
-        found = judge(command, run(*command.words(folder)), folder, expected)
-        return "refused" if first.returncode and found == "same" else found
+        yield lambda changed: subprocess.run(["mount", "-o", f"remount,{changed}", folder], check=True)
     finally:
         subprocess.run(["umount", folder], check=True)
+
+
+def judge_both(
+    command: Command,
+    first: subprocess.CompletedProcess,
+    mend: Callable[[], Any],
+    folder: Path,
+    expected: Expected,
+) -> str:
+    """How the command ended on a disk with a fault, and then, when that is mended."""
+    if "Traceback" in first.stderr or (first.returncode and len(first.stderr.strip().splitlines()) != 1):
+        return "traceback"
+    mend()
+    found = judge(command, run_again(command, folder), folder, expected)
+    return "refused" if first.returncode and found == "same" else found
+
+
+def full_disk(command: Command, folder: Path, rng: random.Random, expected: Expected) -> str:
+    """On a small file system that fills up, and grows afterwards."""
+    with file_system(folder, f"size={rng.randint(40, 1200)}k") as remount:
+        first = run(*command.words(folder))
+        return judge_both(command, first, lambda: remount("size=100m"), folder, expected)
+
+
+def read_only_disk(
+    command: Command, folder: Path, seconds: float, rng: random.Random, expected: Expected
+) -> str:
+    """A run that was stopped goes on where it may not write, and then where it may again."""
+    with file_system(folder, "size=100m") as remount:
+        disturb(command, folder, rng.uniform(0.3, 1) * seconds, signal.SIGTERM)
+        remount("ro")
+        first = run(*command.words(folder))
+        return judge_both(command, first, lambda: remount("rw"), folder, expected)
+
+
+def jumping_clock(
+    command: Command, base: Path, folder: Path, seconds: float, rng: random.Random, expected: Expected
+) -> str:
+    """The clock jumps while the run goes, its files are years old or of the future, and it goes on."""
+    script, *words = command.words(folder)
+    jumping = command._replace(words=lambda folder: (base / "jumping.py", LAUNCH / str(script), *words))
+    disturb(jumping, folder, rng.uniform(0.3, 1) * seconds, signal.SIGTERM)
+    for path in folder.rglob("*"):
+        when = time.time() + rng.uniform(-3e8, 3e8)
+        os.utime(path, (when, when))
+    return judge(command, run_again(jumping, folder), folder, expected)
 
 
 def campaign(flags: argparse.Namespace) -> Counter[tuple[str, str]]:
@@ -241,10 +319,16 @@ def campaign(flags: argparse.Namespace) -> Counter[tuple[str, str]]:
         note("damaged file", *damaged(train, base, folder, rng, undisturbed["train"]))
         shutil.rmtree(folder, ignore_errors=True)
     if flags.disks and os.geteuid():
-        print("A full disk needs root, for a small file system: left out.")
+        print("A disk with faults needs root, for a small file system: left out.")
     for i in range(0 if os.geteuid() else flags.disks):
         folder = base / "disks" / str(i)
-        note("full disk", full_disk(train, folder, rng, undisturbed["train"]), str(folder))
+        note("full disk", full_disk(train, folder / "full", rng, undisturbed["train"]), str(folder))
+        found_there = read_only_disk(train, folder / "read", seconds["train"], rng, undisturbed["train"])
+        note("read-only disk", found_there, str(folder))
+    for i in range(flags.clocks):
+        folder = base / "clocks" / str(i)
+        of = (seconds["train"], rng, undisturbed["train"])
+        note("jumping clock", jumping_clock(train, base, folder, *of), str(folder))
     return found
 
 
@@ -270,9 +354,9 @@ def stop_in_stage_2(command: Command, folder: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    for name, count in (("kills", 100), ("terms", 20), ("interrupts", 10), ("files", 100), ("disks", 10)):
+    for name, count in COUNTS.items():
         parser.add_argument(f"--{name}", type=int, default=count, help="how many (%(default)s)")
-    parser.add_argument("--commands", default="train,analyze,prepare", help="which (%(default)s)")
+    parser.add_argument("--commands", default="train,analyze,prepare,sweep", help="which (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of all draws (%(default)s)")
     parser.add_argument("--out", default="runs/faults", help="folder, emptied first (%(default)s)")
     flags = parser.parse_args(arguments)

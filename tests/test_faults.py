@@ -12,7 +12,7 @@ from tests.tiers import exhaustive
 
 @exhaustive
 def test_a_short_campaign_finds_nothing_bad(tmp_path, capsys):
-    counts = ("--kills=2", "--terms=1", "--interrupts=1", "--files=4", "--disks=1")
+    counts = ("--kills=2", "--terms=1", "--interrupts=1", "--files=4", "--disks=1", "--clocks=1")
     assert main([*counts, "--commands=train", f"--out={tmp_path / 'faults'}"]) == 0
     said = capsys.readouterr().out
     assert "train, SIGKILL: same" in said and "damaged file" in said
