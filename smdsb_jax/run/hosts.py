@@ -60,8 +60,8 @@ def find_job(environment: Mapping[str, str]) -> dict[str, Any] | None:
             job[option] = given[name] if option == "coordinator_address" else int(given[name])
     if {"num_processes", "process_id"} <= job.keys() and job["process_id"] >= job["num_processes"]:
         raise ValueError(
-            f"JAX_PROCESS_ID = {job['process_id']}: JAX_NUM_PROCESSES = {job['num_processes']} processes "
-            "have the numbers from 0 on."
+            f"JAX_PROCESS_ID = {job['process_id']}: of JAX_NUM_PROCESSES = {job['num_processes']} the last "
+            f"is {job['num_processes'] - 1}."
         )
     return job
 
@@ -85,16 +85,17 @@ def joined(seconds: int) -> Iterator[None]:
         yield
         return
     jax.config.update("jax_enable_preemption_service", False)  # its handler of SIGTERM; `signals` has one
+    where = job.get("coordinator_address", "the first task of the Slurm step")
+    apart = (
+        f"JAX_COORDINATOR_ADDRESS ({where}): the processes of this job did not meet within {seconds} s. "
+        "Start all of them; give an address that each reaches, with a free port, or more --wait_for_hosts."
+    )
+    _speak_at_abort(apart)
     try:
         jax.distributed.initialize(**job, initialization_timeout=seconds, heartbeat_timeout_seconds=HEARTBEAT)
     except (RuntimeError, ValueError) as error:
-        what = job.get("coordinator_address", "the first task of the Slurm step")
-        raise ValueError(
-            f"JAX_COORDINATOR_ADDRESS ({what}): the processes of this job did not meet within {seconds} s. "
-            "Start all of them; give an address that each reaches and a free port, or more --wait_for_hosts. "
-            f"({str(error).splitlines()[0][:200]})"
-        ) from error
-    _speak_at_abort()
+        raise ValueError(f"{apart} ({str(error).splitlines()[0][:200]})") from error
+    _speak_at_abort(LOST)
     with contextlib.ExitStack() as stack:
         if not is_first():
             stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
@@ -124,18 +125,21 @@ def _leave() -> None:
     os._exit(2)
 
 
-def _speak_at_abort() -> None:
-    """Where the first process is gone, jax aborts the others from C++, past all handlers of Python."""
+def _speak_at_abort(line: str) -> None:
+    """Say the line where jax aborts from C++, past Python: the job does not meet, or its first is gone."""
 
     @ctypes.CFUNCTYPE(None, ctypes.c_int)
     def speak(_: int) -> None:
-        os.write(2, f"{LOST}\n".encode())
+        os.write(2, f"{line}\n".encode())
         os._exit(2)
 
-    _speak_at_abort.__dict__["kept"] = speak  # C calls it as long as the process lives
+    _KEPT.append(speak)
     set_handler = ctypes.CDLL(None).signal
     set_handler.restype = ctypes.c_void_p
     set_handler(int(signal.SIGABRT), speak)
+
+
+_KEPT: list[Any] = []  # C calls them as long as the process lives
 
 
 def is_first() -> bool:
