@@ -123,6 +123,8 @@ def train_and_evaluate(
             for moved in checkpoint.set_aside(workdir, from_step) if from_step is not None else ():
                 print(f"Moved to {moved}.", flush=True)
         hosts.wait("the folder is ready")
+        if not workdir.is_dir():  # made by the first process
+            raise ValueError(f"{workdir} is not on every host. {SAME['another last checkpoint']}")
         last = last_checkpoint(workdir)
         found = (flatten(config), data, last and last.total_step)
         hosts.refuse_differences(SAME, dict(zip(SAME, found, strict=True)))

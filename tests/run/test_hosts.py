@@ -92,18 +92,27 @@ finally:
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         print("process", 1 - parent, "ended with", status, flush=True)
 """
-CONFIG = "from tests.tiny_run import tiny_config\ndef get_config():\n    return tiny_config({})\n"
+CONFIG = """
+import jax
+from tests.tiny_run import tiny_config
+
+jax.config.update("jax_enable_x64", {double})
+
+def get_config():
+    return tiny_config({fields})
+"""
 
 
-def train(folder, workdir, fields, devices, script="train.py", **env):
-    (folder / "config.py").write_text(CONFIG.format(", ".join(f"{k}={v!r}" for k, v in fields.items())))
+def train(folder, workdir, fields, devices, script="train.py", double=False, **env):
+    words = ", ".join(f"{name}={value!r}" for name, value in fields.items())
+    (folder / "config.py").write_text(CONFIG.format(double=double, fields=words))
     return run(
         script, "--config", folder / "config.py", "--workdir", folder / workdir, PYTHONPATH=str(ROOT),
         XLA_FLAGS=f"--xla_force_host_platform_device_count={devices}{QUICK}", **env,
     )  # fmt: skip
 
 
-def train_twice(folder, workdir, fields, parent=0, sender=-1, at=0, number=0, quick=False, **env):
+def train_twice(folder, workdir, fields, parent=0, sender=-1, at=0, number=0, quick=False, **options):
     """Two processes of two devices. What that of number `parent` says; `sender` signals itself at a batch."""
     (folder / "job.py").write_text(JOB)
     with socket.socket() as free:
@@ -111,7 +120,7 @@ def train_twice(folder, workdir, fields, parent=0, sender=-1, at=0, number=0, qu
         port = free.getsockname()[1]
     return train(
         folder, workdir, fields, 2, folder / "job.py", JAX_COORDINATOR_ADDRESS=f"localhost:{port}",
-        JAX_NUM_PROCESSES="2", JOB=f"{parent} {sender} {at} {int(number)} {int(quick)}", **env,
+        JAX_NUM_PROCESSES="2", JOB=f"{parent} {sender} {at} {int(number)} {int(quick)}", **options,
     )  # fmt: skip
 
 
@@ -147,14 +156,13 @@ def test_a_run_moves_between_one_process_and_two_and_all_stop_where_one_is_told_
 
 
 STEPS = {"stage1__steps": 50, "log_every": 1, "eval_every": 10}
-# Where 1e-12 separates them, no sample is selected otherwise; of float32 numbers one is, sooner or later.
-DOUBLE = {"JAX_ENABLE_X64": "1"}
+# In double precision, where 1e-12 is between them and none selects otherwise. In float32 one does, in time.
 
 
 @pytest.fixture(scope="module")
 def on_one_device(tmp_path_factory):
     folder = tmp_path_factory.mktemp("on_one_device")
-    done = train(folder, "run", STEPS, 1, **DOUBLE)
+    done = train(folder, "run", STEPS, 1, double=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder / "run"
 
@@ -162,9 +170,9 @@ def on_one_device(tmp_path_factory):
 @exhaustive
 def test_50_steps_are_the_same_on_more_devices_and_on_two_processes(tmp_path, on_one_device):
     for devices in (2, 4):
-        assert train(tmp_path, str(devices), STEPS, devices, **DOUBLE).returncode == 0
+        assert train(tmp_path, str(devices), STEPS, devices, double=True).returncode == 0
         assert_same_records(tmp_path / str(devices), on_one_device, 1e-6)
-    both = train_twice(tmp_path, "both", STEPS, **DOUBLE)
+    both = train_twice(tmp_path, "both", STEPS, double=True)
     assert both.returncode == 0, both.stderr[-3000:]
     assert_same_records(tmp_path / "both", on_one_device, 1e-6)
     assert "process 1 ended with 0" in both.stdout and both.stdout.count("last (headline)") == 1
@@ -175,10 +183,10 @@ def test_50_steps_are_the_same_on_more_devices_and_on_two_processes(tmp_path, on
 @pytest.mark.parametrize("dies", [0, 1])
 def test_a_process_that_dies_ends_the_other_with_a_line_and_one_alone_resumes(tmp_path, on_one_device, dies):
     found = train_twice(
-        tmp_path, "run", STEPS, parent=1 - dies, sender=dies, at=15, number=signal.SIGKILL, **DOUBLE
+        tmp_path, "run", STEPS, parent=1 - dies, sender=dies, at=15, number=signal.SIGKILL, double=True
     )
     assert found.returncode == 2 and f"process {dies} ended with -9" in found.stdout + found.stderr
     assert found.stderr.strip().splitlines()[-1] == hosts.LOST
-    resumed = train(tmp_path, "run", STEPS, 1, **DOUBLE)
+    resumed = train(tmp_path, "run", STEPS, 1, double=True)
     assert resumed.returncode == 0 and "Resuming from stage 1, step 10." in resumed.stdout
     assert_same_records(tmp_path / "run", on_one_device, 1e-6)
