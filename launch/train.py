@@ -17,6 +17,7 @@ from smdsb_jax.analysis.watch import watch_gradients
 from smdsb_jax.flags import run_command, stop
 from smdsb_jax.registry import foreign_names
 from smdsb_jax.report.summary import write_summary
+from smdsb_jax.run import hosts
 from smdsb_jax.run.workload import workload
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -34,18 +35,23 @@ FROM_STEP = flags.DEFINE_integer(
     "from_step", None, "Go on from the checkpoint of this step; later ones are moved to WORKDIR/set_aside.", 0
 )
 
+WAIT = flags.DEFINE_integer(
+    "wait_for_hosts", 300, "Seconds to wait for the other processes of a job on several hosts.", 1
+)
+
 
 def main(_: list[str]) -> int:
     """Train, then show what came out."""
     if CONFIG.value is None or WORKDIR.value is None:
         return stop("Give --config configs/embedded.py:c2s and --workdir runs/c2s (or others).")
-    config = smdsb_jax.resolve(CONFIG.value)
-    print(config)
-    print(workload(config, jax.default_backend()))
-    watch = watch_gradients(config, WATCH.value) if WATCH.value else None
-    result = smdsb_jax.train_and_evaluate(CONFIG.value, WORKDIR.value, watch, FROM_STEP.value)
-    if result.finished:
-        print(write_summary(result.workdir, foreign_names(CONFIG.value).values()))
+    with hosts.joined(WAIT.value):  # before anything asks for a device
+        config = smdsb_jax.resolve(CONFIG.value)
+        print(config)
+        print(workload(config, jax.default_backend()))
+        watch = watch_gradients(config, WATCH.value) if WATCH.value else None
+        result = smdsb_jax.train_and_evaluate(CONFIG.value, WORKDIR.value, watch, FROM_STEP.value)
+        if result.finished:  # each process, since they open the checkpoints together
+            print(write_summary(result.workdir, foreign_names(CONFIG.value).values()))
     return 0
 
 

@@ -42,27 +42,29 @@ def sample_batch(
     target: Split,
     pseudo_labels: PseudoLabels | None,
     draws_chosen: bool = False,
+    share: Any = slice(None),
 ) -> Batch:
     """The mini-batch of a step, all in numpy; the target has labels only where `pseudo_labels` are given.
 
     With `draws_chosen` the target's clouds are those whose labels weigh something, where there are any.
+    Only the rows `share` of the batch are gathered: those of a process's own devices.
     """
     rows = batch_indices(seed, stage, SOURCE, step, len(source.label), batch)
-    source_clouds = Clouds(*_take(rows, *source))
+    source_clouds = Clouds(*_take(rows[share], *source))
     rows = batch_indices(seed, stage, TARGET, step, len(target.label), batch)
     if pseudo_labels is None:
-        return Batch(source_clouds, Clouds(*_take(rows, target.points)))
+        return Batch(source_clouds, Clouds(*_take(rows[share], target.points)))
     if draws_chosen:
         weight = np.reshape(pseudo_labels.weight, (len(target.label), -1))
         chosen = np.flatnonzero((weight > 0).any(axis=1))
         if len(chosen):
             rows = chosen[batch_indices(seed, stage, TARGET, step, len(chosen), batch)]
     return Batch(
-        source_clouds, Clouds(*_take(rows, target.points, pseudo_labels.label, pseudo_labels.weight))
+        source_clouds, Clouds(*_take(rows[share], target.points, pseudo_labels.label, pseudo_labels.weight))
     )
 
 
-def _take(rows: Int[np.ndarray, " batch"], *arrays: Any) -> list[Any]:
+def _take(rows: Int[np.ndarray, " rows"], *arrays: Any) -> list[Any]:
     return [array[rows] for array in arrays]
 
 

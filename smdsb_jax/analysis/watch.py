@@ -13,6 +13,7 @@ from smdsb_jax.build import load_domains
 from smdsb_jax.config import Config, resolve
 from smdsb_jax.gradient_agreement import cosine
 from smdsb_jax.parts import Parts
+from smdsb_jax.run import hosts
 from smdsb_jax.run.bounds import draw_labelled
 from smdsb_jax.run.loop import Watch, Watcher
 from smdsb_jax.state import Batch, Clouds, Pair, TrainState, Tree
@@ -59,7 +60,7 @@ def watch_gradients(config: Config, every: int) -> Watch:
 
         def watch(state: TrainState, batch: Batch, scores: Pair | None) -> Mapping[str, float]:
             found = program(key, draw(int(state.step)), state, batch, scores)
-            return told(np.asarray(found, np.float64), named)
+            return told(hosts.fetch(found).astype(np.float64), named)
 
         return watch
 

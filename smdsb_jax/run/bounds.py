@@ -19,6 +19,7 @@ from smdsb_jax.config import Config, domain_batch_size
 from smdsb_jax.datasets.domain import UNLABELLED, Split
 from smdsb_jax.parts import Parts
 from smdsb_jax.pretext import build_view, prepare
+from smdsb_jax.run import hosts
 from smdsb_jax.selection import POOL_STEPS
 from smdsb_jax.state import Batch, Clouds, Pair, TrainState, Tree
 from smdsb_jax.train_step import step_keys
@@ -73,7 +74,7 @@ def build_scorer(config: Config, parts: Parts, target: Split) -> Scorer | None:
         return of_pool(jax.random.fold_in(key, step), draw(step), state)
 
     def scores(oracle: Tree, state: TrainState, batch: Batch) -> Pair:
-        found = jax.device_get(measure(oracle, state, batch))
+        found = hosts.fetch(measure(oracle, state, batch))
         double = functools.partial(np.asarray, dtype=np.float64)
         values = [MEASURES[name](*map(double, (*own, found.gram))) for own in found.own]
         return Pair(*(value.astype(np.float32) for value in values), *[None] * (2 - len(values)))

@@ -15,6 +15,7 @@ from smdsb_jax.config import Config
 from smdsb_jax.datasets.domain import Split
 from smdsb_jax.geometry.neighbors import nearest
 from smdsb_jax.network import Network, predict
+from smdsb_jax.run import hosts
 from smdsb_jax.sampling import padded_chunks
 from smdsb_jax.state import Predictions, Variables
 
@@ -80,7 +81,7 @@ def predict_split(
     parts = []
     for chunk, valid in padded_chunks(points, batch):
         found = step(variables, jnp.asarray(chunk))
-        parts.append(jax.tree.map(lambda array: np.asarray(array)[:valid], found))  # noqa: B023
+        parts.append(jax.tree.map(lambda array: array[:valid], hosts.fetch(found)))  # noqa: B023
     return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
 

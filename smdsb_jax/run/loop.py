@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from smdsb_jax.build import abstract_state, build_labels, build_parts, init_state, load_domains
-from smdsb_jax.config import Config, domain_batch_size, resolve
+from smdsb_jax.config import Config, domain_batch_size, flatten, resolve
 from smdsb_jax.datasets.domain import Domain
 from smdsb_jax.datasets.fingerprint import fingerprint
 from smdsb_jax.datasets.summary import describe
@@ -21,7 +21,7 @@ from smdsb_jax.files import only_writer
 from smdsb_jax.geometry.per_sample import DATA_AXIS
 from smdsb_jax.parts import Parts
 from smdsb_jax.pseudo_labels import Evidence, PseudoLabelRule, PseudoLabels
-from smdsb_jax.run import checkpoint, labelling, validation
+from smdsb_jax.run import checkpoint, hosts, labelling, validation
 from smdsb_jax.run.bounds import build_scorer
 from smdsb_jax.run.check import check_parts
 from smdsb_jax.run.checkpoint import Checkpointer
@@ -32,7 +32,7 @@ from smdsb_jax.run.evaluation import (
     labels_and_outputs,
     predict_split,
 )
-from smdsb_jax.run.records import Reporter, open_reporter
+from smdsb_jax.run.records import SILENT, Reporter, open_reporter
 from smdsb_jax.run.signals import stop_on_signal
 from smdsb_jax.run.workdir import last_checkpoint, load_variables, refuse_other_trajectory, write_config
 from smdsb_jax.sampling import sample_batch
@@ -59,6 +59,14 @@ class Watch(NamedTuple):
 
     every: int  # steps
     begin: Callable[[Parts], Watcher]  # once per stage
+
+
+LOOK_EVERY = 10  # steps; several processes then ask each other whether one is to stop: they wait for the step
+SAME = {  # in all processes of a run, and what to do otherwise
+    "another configuration": "Start each with the same command.",
+    "other clouds": "Give each the same data.",
+    "another last checkpoint": "Give a --workdir that all hosts share.",
+}
 
 
 class Run(NamedTuple):
@@ -109,10 +117,17 @@ def train_and_evaluate(
             print(f"Warning: {name}: {few} of a step: each is seen more than once in it.", flush=True)
     data = fingerprint(*domains)
     classes = domains[0].classes
-    with only_writer(workdir, "Wait for its end, or take another --workdir."):
-        for moved in checkpoint.set_aside(workdir, from_step) if from_step is not None else ():
-            print(f"Moved to {moved}.", flush=True)
+    with contextlib.ExitStack() as stack:
+        if hosts.is_first():
+            stack.enter_context(only_writer(workdir, "Wait for its end, or take another --workdir."))
+            for moved in checkpoint.set_aside(workdir, from_step) if from_step is not None else ():
+                print(f"Moved to {moved}.", flush=True)
+        hosts.wait("the folder is ready")
+        if not workdir.is_dir():  # made by the first process
+            raise ValueError(f"{workdir} is not on every host. {SAME['another last checkpoint']}")
         last = last_checkpoint(workdir)
+        found = (flatten(config), data, last and last.total_step)
+        hosts.refuse_differences(SAME, dict(zip(SAME, found, strict=True)))
         if last is None:
             check_parts(config, build_parts(config, config.stages[0], len(classes)))
         else:
@@ -146,8 +161,11 @@ def _train(
         checkpointer = stack.enter_context(
             checkpoint.open_checkpoints(workdir, config.keep_checkpoints, config.select_by)
         )
-        write_config(config, workdir)
-        at = (last.stage, last.total_step) if last else (0, 0)
+        reporter = SILENT
+        if hosts.is_first():
+            write_config(config, workdir)
+            at = (last.stage, last.total_step) if last else (0, 0)
+            reporter = stack.enter_context(open_reporter(workdir, at))
         run = Run(
             config,
             source,
@@ -158,7 +176,7 @@ def _train(
             jit_eval_step(config, len(source.classes)),
             build_labels(config),
             checkpointer,
-            stack.enter_context(open_reporter(workdir, at)),
+            reporter,
             stack.enter_context(stop_on_signal()),
             watch,
         )
@@ -185,7 +203,7 @@ def _run_stages(run: Run, workdir: Path, last: checkpoint.Info | None, given: Va
         state = run_stage(run, parts, stage, offset, state, labels, unrecorded)
         given = state.variables
         done = stage == stages[-1] and int(state.step) == config[f"stage{stage}"].steps
-        if run.stop.is_set() and not done:
+        if hosts.any_process(run.stop.is_set()) and not done:
             say(f"Stopped at stage {stage}, step {int(state.step)}; saved. The same command resumes.")
             return Result(workdir, False, state)
         offset += int(state.step)
@@ -207,14 +225,17 @@ def run_stage(
     the metrics of steps before the first one that belong into the next record.
     """
     config, steps = run.config, run.config[f"stage{stage}"].steps
-    step_function = jax.jit(functools.partial(train_step, parts), donate_argnums=0)
+    step_function = jax.jit(
+        functools.partial(train_step, parts), donate_argnums=0, out_shardings=run.replicated
+    )
     watched = None if run.watch is None else run.watch.begin(parts)
     scorer, oracle = build_scorer(config, parts, run.target.train), None
     if config.selection.bound == "oracle_gain" and scorer is not None:
         run.reporter.say("config.selection.bound = oracle_gain reads the target's labels: a bound.")
+    share = hosts.rows_of_process(run.sharded, domain_batch_size(config))
     sample = functools.partial(
         sample_batch, config.seed, stage, batch=domain_batch_size(config),
-        source=run.source.train, target=run.target.train, draws_chosen=run.rule.draws_chosen,
+        source=run.source.train, target=run.target.train, draws_chosen=run.rule.draws_chosen, share=share,
     )  # fmt: skip
     refinements = {} if labels is None else labelling.refinement_steps(run.rule, steps)
     host_labels = jax.tree.map(np.asarray, labels)
@@ -227,19 +248,24 @@ def run_stage(
             labels = labelling.refine(run.rule, label_key(run), labels, evidence, refinements[step - 1])
             run.reporter.say(labelling.describe(labels, run.target.train.label))
             host_labels = jax.tree.map(np.asarray, labels)
-        batch = jax.device_put(sample(step=step - 1, pseudo_labels=host_labels), run.sharded)
+        batch = hosts.place(sample(step=step - 1, pseudo_labels=host_labels), run.sharded)
         scores: Pair | None = None
         if scorer is not None:
             oracle = scorer.oracle(oracle, state)
-            scores = jax.device_put(scorer.scores(oracle, state, batch), run.sharded)
+            found = scorer.scores(oracle, state, batch)
+            scores = hosts.place(jax.tree.map(lambda of: of[share], found), run.sharded)
         if watched is not None and run.watch is not None and step % run.watch.every == 0:
             seen = watched(state, batch, scores)  # of the gradients that this step follows
             run.reporter.scalars(stage, offset + step, {f"watch/{name}": v for name, v in seen.items()})
         state, metrics = step_function(state, batch, scores)
         pending.append(metrics)
-        stopping = run.stop.is_set() and (scorer is None or step % POOL_STEPS == 0)
         evaluates = step % config.eval_every == 0 or step == steps
-        if step % config.log_every == 0 or evaluates or stopping or step == first + 1:
+        speaks = step % config.log_every == 0 or evaluates or step == first + 1
+        looks = jax.process_count() == 1 or speaks or step % LOOK_EVERY == 0
+        if looks and hosts.any_process(run.stop.is_set()):
+            run.stop.set()
+        stopping = looks and run.stop.is_set() and (scorer is None or step % POOL_STEPS == 0)
+        if speaks or stopping:
             means = _finite_means(pending, stage, step)
             if step % config.log_every == 0 or evaluates:
                 _refuse_undefined(means, config.selection.statistic, stage, step)

@@ -30,6 +30,9 @@ class Reporter(NamedTuple):
     say: Callable[[str], None]  # one line, which does not break the progress bar
 
 
+SILENT = Reporter(*[lambda *_: None] * 3)
+
+
 @contextlib.contextmanager
 def open_reporter(
     workdir: str | os.PathLike[str], resumed_from: tuple[int, int] = (0, 0)
