@@ -112,6 +112,7 @@ def default_config() -> ConfigDict:
 
     config.batch_size = 64  # clouds per step
     config.batch_is_total = True  # over both domains, as Self-dist's 32 + 32; False: per domain
+    config.accumulate = 1  # parts of the batch, one after the other: less memory, BatchNorm of each part
     config.stages = (1, 2)  # (1,), (2,) with init_from, or both
     config.stage1 = ConfigDict({"steps": 40_000})  # optimizer updates; the paper's for DGCNN
     config.stage2 = ConfigDict({"steps": 40_000})
