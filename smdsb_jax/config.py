@@ -75,6 +75,7 @@ FREE_FIELDS = (
     "validators.names",
     "validators.clouds",
     "keep_checkpoints",
+    "debug_nans",
     "stages",
 )
 

@@ -132,6 +132,7 @@ def default_config() -> ConfigDict:
     config.validators.names = ("entropy", "diversity", "infomax", "snd", "bnm", "corr_c", "mano")
     config.validators.clouds = 64  # target training clouds, drawn once: a chunk of an evaluation; 0: none
     config.keep_checkpoints = 2  # latest ones kept, beside the best and the stage ends
+    config.debug_nans = False  # stop at the first NaN of a step, and name the operation that makes it
     config.matmul_precision = "float32"  # as PyTorch's default; tensorfloat32 or bfloat16 are faster on GPUs
 
     choose(config, "data", "embedded")
