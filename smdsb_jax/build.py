@@ -64,6 +64,7 @@ def build_parts(config: Config, stage: int, classes: int) -> Parts:
         saliency_mode=config.saliency.mode,
         saliency_alpha=config.saliency.alpha,
         steps=steps,
+        accumulate=config.accumulate,
     )
 
 

@@ -14,7 +14,7 @@ from smdsb_jax.defaults import SECTIONS, choose, default_config, make
 from smdsb_jax.optimizer import SCHEDULES
 from smdsb_jax.registry import check_range, check_type, refuse_foreign, suggest
 from smdsb_jax.scores import SELECT_BY
-from smdsb_jax.selection import BOUNDS, DENOMINATORS, EXECUTIONS, POOL_STEPS, SCOPES, SIDES
+from smdsb_jax.selection import BOUNDS, DENOMINATORS, EXECUTIONS, POOL_STEPS, SCOPES, SIDES, kept_count
 from smdsb_jax.statistics import Statistic, find_statistic
 from smdsb_jax.validators import find_validator
 
@@ -55,6 +55,7 @@ RANGES: dict[str, tuple[float, float]] = {  # inclusive
     "optimizer.learning_rate": (0, 10),
     "optimizer.weight_decay": (0, 10),
     "batch_size": (1, 2**20),
+    "accumulate": (1, 2**20),
     "stage1.steps": (1, 10**9),
     "stage2.steps": (1, 10**9),
     "log_every": (1, 10**9),
@@ -74,6 +75,7 @@ FREE_FIELDS = (
     "validators.names",
     "validators.clouds",
     "keep_checkpoints",
+    "debug_nans",
     "stages",
 )
 
@@ -255,6 +257,11 @@ def _combinations_of_entries(config: Config) -> list[str]:
             f"config.data.source and config.data.target are both {config.data.source!r}: give two domains, "
             "or method=oracle to train on the target's own labels."
         )
+    if pretext.joint is not None and config.accumulate > 1:
+        problems.append(
+            f"config.accumulate = {config.accumulate}: the joint losses of config.pretext.name = "
+            f"{config.pretext.name!r} are no sums over samples, which parts could add up. Set it to 1."
+        )
     if pretext.joint is not None and not config.pretext.on_source:
         problems.append(
             f"config.pretext.on_source = False: {config.pretext.name!r} compares both domains. Set it to "
@@ -302,7 +309,8 @@ def _combinations_of_entries(config: Config) -> list[str]:
 def _combinations(config: Config) -> list[str]:
     selection, scale = config.selection, tuple(config.augment.scale)
     recorded = [name.rpartition(":")[2] for name in config.validators.names]
-    devices = jax.device_count()
+    devices, per_domain, parts = jax.device_count(), domain_batch_size(config), max(config.accumulate, 1)
+    kept = kept_count(selection.keep_ratio, per_domain) if 0 < selection.keep_ratio <= 1 else per_domain
     checks: list[tuple[bool, str]] = [
         (
             tuple(config.stages) not in ((1,), (2,), (1, 2)),
@@ -338,6 +346,22 @@ def _combinations(config: Config) -> list[str]:
         (
             domain_batch_size(config) < 2,
             "config.batch_size gives one cloud per domain: BatchNorm needs at least 2.",
+        ),
+        (
+            parts > 1 and (per_domain % parts != 0 or per_domain // parts < 2),
+            f"config.accumulate = {parts}: config.batch_size = {config.batch_size} gives {per_domain} clouds "
+            "per domain; give a divisor of that which leaves 2 clouds at least for BatchNorm.",
+        ),
+        (
+            parts > 1 and per_domain % (parts * devices) != 0,
+            f"config.accumulate = {parts}: {per_domain} clouds per domain in {parts} parts cannot be divided "
+            f"over {devices} devices. Give a multiple of {parts * devices} per domain.",
+        ),
+        (
+            selection.execution == "gather" and kept % parts != 0,
+            f"config.accumulate = {parts}: config.selection.execution = 'gather' keeps {kept} clouds by "
+            f"config.selection.keep_ratio = {selection.keep_ratio} and config.batch_size = "
+            f"{config.batch_size}, which cannot be divided by it. Change one of the three, or use 'mask'.",
         ),
         (
             domain_batch_size(config) % devices != 0,

@@ -112,6 +112,7 @@ def default_config() -> ConfigDict:
 
     config.batch_size = 64  # clouds per step
     config.batch_is_total = True  # over both domains, as Self-dist's 32 + 32; False: per domain
+    config.accumulate = 1  # parts of the batch, one after the other: less memory, BatchNorm of each part
     config.stages = (1, 2)  # (1,), (2,) with init_from, or both
     config.stage1 = ConfigDict({"steps": 40_000})  # optimizer updates; the paper's for DGCNN
     config.stage2 = ConfigDict({"steps": 40_000})
@@ -131,6 +132,7 @@ def default_config() -> ConfigDict:
     config.validators.names = ("entropy", "diversity", "infomax", "snd", "bnm", "corr_c", "mano")
     config.validators.clouds = 64  # target training clouds, drawn once: a chunk of an evaluation; 0: none
     config.keep_checkpoints = 2  # latest ones kept, beside the best and the stage ends
+    config.debug_nans = False  # stop at the first NaN of a step, and name the operation that makes it
     config.matmul_precision = "float32"  # as PyTorch's default; tensorfloat32 or bfloat16 are faster on GPUs
 
     choose(config, "data", "embedded")

@@ -18,7 +18,7 @@ from smdsb_jax.network import Network, Train, per_sample_mean, predict
 from smdsb_jax.parts import Parts
 from smdsb_jax.pretext_pass import weighed_losses
 from smdsb_jax.state import Batch, Clouds, Tree, Variables
-from smdsb_jax.train_step import weights
+from smdsb_jax.train_step import weigh_labels, weights
 
 Losses: TypeAlias = Callable[[Tree], Float[Array, " batch"]]  # of the encoder's parameters
 
@@ -86,9 +86,9 @@ def class_gradient(setup: Setup, augmented: Batch, key: jax.Array) -> Tree:
     The source under its own, in stage 2 also the target under its pseudo-labels, each a mean of its own pass.
     """
     total = jax.tree.map(jnp.zeros_like, setup.encoder)
-    for clouds in augmented:
+    for clouds in weigh_labels(setup.parts, augmented):
         if clouds.label is not None:
-            losses = class_losses(setup, clouds.points, clouds.label, key, weights(setup.parts, clouds))
+            losses = class_losses(setup, clouds.points, clouds.label, key, weights(clouds))
             total = jax.tree.map(jnp.add, total, mean_gradient(losses, setup.encoder))
     return jax.tree.map(lambda g: setup.parts.class_weight * g, total)
 

@@ -29,6 +29,7 @@ class Parts(NamedTuple):
     saliency_mode: str
     saliency_alpha: float
     steps: int  # of the stage, for ramps
+    accumulate: int = 1  # parts of the mini-batch that the passes are of
 
     @property
     def tasks(self) -> Tasks:

@@ -153,16 +153,20 @@ def _record(
     return {f"{domain}/{name}": of for name, of in found.items()}
 
 
+def mean_divisor(keep: Bool[Array, " batch"], denominator: str) -> int | Int[Array, ""]:
+    """What kept samples' losses are divided by: the batch, or max(Σ keep, 1) for `denominator = "kept"`."""
+    return keep.shape[0] if denominator == "batch" else jnp.maximum(jnp.sum(keep), 1)
+
+
 def masked_mean(
-    loss: Float[Array, " batch"], keep: Bool[Array, " batch"], denominator: str
+    loss: Float[Array, " rows"], keep: Bool[Array, " rows"], divisor: int | Int[Array, ""]
 ) -> Float[Array, ""]:
-    """Σ keep·loss / batch, or / max(Σ keep, 1) for `denominator = "kept"`; frozen samples get no gradient.
+    """Σ keep·loss / divisor, that of the batch whose rows these are; frozen samples get no gradient.
 
     A frozen sample's NaN does not reach the mean, but its derivative may be 0 · ∞ = NaN all the same (0 / 0,
     the length of the zero vector): a pretext task has to guard such operands before it uses them. Where one
     does not, the update is not finite, and the run stops at `update/norm`.
     """
-    divisor = loss.shape[0] if denominator == "batch" else jnp.maximum(jnp.sum(keep), 1)
     return jnp.sum(jnp.where(keep, loss, 0.0)) / divisor
 
 

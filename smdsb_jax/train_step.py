@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from smdsb_jax.accumulate import OfPart, over_parts, rows_of_parts
 from smdsb_jax.augment import augment_batch, point_cloud_mixup
 from smdsb_jax.combine import Told, metrics_of
 from smdsb_jax.network import loss_of_one, per_sample_mean, predict
 from smdsb_jax.parts import Parts
-from smdsb_jax.pretext_pass import PretextRecord, add_pretext_losses, pretext_losses
+from smdsb_jax.pretext_pass import Rows, add_pretext_losses, prepare_batch, pretext_losses
 from smdsb_jax.saliency import measure_per_sample, measure_shared
 from smdsb_jax.selection import select
 from smdsb_jax.state import Batch, Clouds, Pair, TrainState, Tree, Variables
@@ -33,7 +34,7 @@ class Found(NamedTuple):
 
     gradients: list[Tree]  # of all parameters, one for each task
     told: Told
-    record: PretextRecord
+    batch_stats: Tree  # after all passes
     metrics: Metrics
 
 
@@ -50,17 +51,34 @@ def task_gradients(
     Each pass normalizes by its own BatchNorm statistics, in this order: class source, class target
     (stage 2: where `batch.target` has labels), pretext source, pretext target, pretext joint. `scores` take
     the place of the statistic's, as those of `run.bounds`.
+
+    With `accumulate` parts the class passes are of one part of the mini-batch after the other, then the
+    pretext passes; selection and denominators are those of the whole. The gradients are too, but that
+    BatchNorm, dropout, mixup and memories are of a part, whose passes follow those of the part before.
     """
-    augmented = augment_batch(parts.augment, keys[0], batch)
+    augmented = weigh_labels(parts, augment_batch(parts.augment, keys[0], batch))
     params, batch_stats = state.variables["params"], state.variables["batch_stats"]
     points = Pair(
         augmented.source.points, None if augmented.target.label is None else augmented.target.points
     )
 
     shared = parts.selection is not None and parts.saliency_mode == "shared"
-    class_pass = jax.value_and_grad(class_loss, argnums=(2, 4) if shared else 2, has_aux=True)
-    (loss, (passed, batch_stats)), grads = class_pass(parts, keys[1], params, batch_stats, points, augmented)
-    grads, point_grads = grads if shared else (grads, None)
+
+    def class_pass(key: jax.Array, batch_stats: Tree, rows: tuple[Pair, Batch]) -> OfPart:
+        points, clouds = rows
+
+        def share(params: Tree, points: Pair) -> tuple[Array, Tree]:  # of the mean over the mini-batch
+            loss, left = class_loss(parts, key, params, batch_stats, points, clouds)
+            return loss / parts.accumulate, left
+
+        differentiate = jax.value_and_grad(share, argnums=(0, 1) if shared else 0, has_aux=True)
+        (loss, (passed, batch_stats)), grads = differentiate(params, points)
+        grads, point_grads = grads if shared else (grads, None)
+        return OfPart((loss, grads), (passed, point_grads), batch_stats)
+
+    (loss, grads), (passed, point_grads), batch_stats = over_parts(
+        parts.accumulate, class_pass, keys[1], batch_stats, (points, augmented)
+    )
 
     all_kept = jnp.ones(batch.source.points.shape[0], bool)
     keep, metrics = Pair(all_kept, all_kept), {}
@@ -71,20 +89,28 @@ def task_gradients(
         keep, record = select(parts.selection, samples, len(all_kept), keys[3], scores)
         metrics |= {f"selection/{name}": value for name, value in record.items()}
 
-    pretext = functools.partial(
-        pretext_losses, parts, keys[4], batch_stats=batch_stats, state=state, stored=batch,
-        augmented=augmented, keep=keep,
-    )  # fmt: skip
-    losses, pull_back, record = jax.vjp(pretext, params, has_aux=True)
-    pretext_grads = [pull_back(only)[0] for only in one_at_a_time(losses)]
+    whole = prepare_batch(parts, keys[4], state=state, stored=batch, augmented=augmented, keep=keep)
+
+    def pretext_pass(keys: Tree, batch_stats: Tree, rows: Rows) -> OfPart:
+        of_rows = functools.partial(
+            pretext_losses, parts, keys, batch_stats=batch_stats, state=state, rows=rows,
+            divisors=whole.divisors,
+        )  # fmt: skip
+        losses, pull_back, record = jax.vjp(of_rows, params, has_aux=True)
+        grads = [pull_back(only)[0] for only in one_at_a_time(losses)]
+        return OfPart((losses, grads, record.named), record.solved, record.batch_stats)
+
+    (losses, pretext_grads, named), solved, batch_stats = over_parts(
+        parts.accumulate, pretext_pass, whole.keys, batch_stats, whole.rows
+    )
 
     told = Told(
-        parts.tasks, jnp.stack([loss, *losses]), told_solved(parts, augmented, passed, record.solved),
+        parts.tasks, jnp.stack([loss, *losses]), told_solved(parts, augmented, passed, solved),
         state.step / parts.steps,
     )  # fmt: skip
-    metrics |= {"loss/class": loss, "loss/pretext": sum(losses, jnp.zeros_like(loss)), **record.named}
+    metrics |= {"loss/class": loss, "loss/pretext": sum(losses, jnp.zeros_like(loss)), **named}
     metrics |= {f"selection/kept_{name}": jnp.mean(mask) for name, mask in keep._asdict().items()}
-    return Found([grads, *pretext_grads], told, record, metrics)
+    return Found([grads, *pretext_grads], told, batch_stats, metrics)
 
 
 def train_step(
@@ -92,13 +118,13 @@ def train_step(
 ) -> tuple[TrainState, Metrics]:
     """Classify, measure the saliency, select, run the pretext task on the kept samples, update."""
     keys = step_keys(state)
-    of_tasks, told, record, metrics = task_gradients(parts, keys, state, batch, scores)
+    of_tasks, told, batch_stats, metrics = task_gradients(parts, keys, state, batch, scores)
     params = state.variables["params"]
     encoders = tuple(g["encoder"] for g in of_tasks)
     merged = parts.combine.update(keys[5], encoders, told, state.combine)
     grads = add_weighed(of_tasks, merged.head_weights) | {"encoder": merged.encoder}
     updates, opt_state = parts.optimizer.update(grads, state.opt_state, params)
-    variables = {"params": optax.apply_updates(params, updates), "batch_stats": record.batch_stats}
+    variables = {"params": optax.apply_updates(params, updates), "batch_stats": batch_stats}
     if parts.pretext.names:
         metrics |= {f"combine/{name}": value for name, value in metrics_of(encoders, told, merged).items()}
     metrics["update/norm"] = optax.tree.norm(updates)  # not finite where a gradient is not, whatever the loss
@@ -111,14 +137,20 @@ def train_step(
     ), metrics
 
 
-def weights(parts: Parts, clouds: Clouds) -> Float[Array, "batch *points"]:
-    """Of each label's loss: its own, or their mean over the batch for all."""
-    if clouds.weight is None:
-        shape = clouds.points.shape[:1] if clouds.label is None else clouds.label.shape
-        return jnp.ones(shape, clouds.points.dtype)
-    if parts.label_weights == "batch_mean":
-        return jnp.full_like(clouds.weight, jnp.mean(clouds.weight))
-    return clouds.weight
+def weigh_labels(parts: Parts, batch: Batch) -> Batch:
+    """The mini-batch with what each label weighs: its own weight, or the mini-batch's mean for all."""
+    weight = batch.target.weight
+    if weight is None or parts.label_weights != "batch_mean":
+        return batch
+    return batch._replace(target=batch.target._replace(weight=jnp.full_like(weight, jnp.mean(weight))))
+
+
+def weights(clouds: Clouds) -> Float[Array, "batch *points"]:
+    """Of each label's loss; 1 where nothing is said."""
+    if clouds.weight is not None:
+        return clouds.weight
+    shape = clouds.points.shape[:1] if clouds.label is None else clouds.label.shape
+    return jnp.ones(shape, clouds.points.dtype)
 
 
 def class_loss(
@@ -144,7 +176,7 @@ def class_loss(
             task.loss(output, clouds.label) if mixed is None else task.mixed_loss(output, clouds.label, mixed)
         )
         # divided by the batch, not by the sum of the weights: few confident labels weigh little
-        total += jnp.mean(weights(parts, clouds) * loss)
+        total += jnp.mean(weights(clouds) * loss)
         own = Passed(per_sample_mean(loss), task.logits(output), features.embedding)
         passed = passed._replace(**{domain: own})
     return parts.class_weight * total, (passed, variables["batch_stats"])
@@ -171,10 +203,13 @@ def measure(
         batch = clouds.points.shape[0]
         keys = jax.random.split(key, batch)
         if point_grads is None:
-            return measure_per_sample(loss, clouds.points, clouds.label, parts.saliency_alpha, keys)
+            alone = lambda points, label, keys: measure_per_sample(  # noqa: E731
+                loss, points, label, parts.saliency_alpha, keys
+            )
+            return rows_of_parts(parts.accumulate, alone, clouds.points, clouds.label, keys)
         # From the gradient of the weighted mean back to that of each cloud's own loss. A cloud of weight 0
         # has none: what reaches its points through BatchNorm is of the others' losses. NaN ranks it last.
-        weight = per_sample_mean(weights(parts, clouds))
+        weight = per_sample_mean(weights(clouds))
         scale = jnp.where(weight > 0, batch / (parts.class_weight * weight), jnp.nan)
         gradient = scale[:, None, None] * getattr(point_grads, domain)
         of = getattr(passed, domain)
@@ -199,11 +234,12 @@ def one_at_a_time(losses: list[Float[Array, ""]]) -> list[list[Float[Array, ""]]
 
 
 def told_solved(
-    parts: Parts, augmented: Batch, passed: Pair, solved: dict[str, Array]
+    parts: Parts, augmented: Batch, passed: Pair, solved: dict[str, list[Array]]
 ) -> Float[Array, " tasks"]:
     """The share of each task's samples that are solved: of the class the accuracy; NaN where none is told."""
+    shares = {task: jnp.mean(jnp.stack([jnp.mean(of) for of in domains])) for task, domains in solved.items()}
     right = jnp.argmax(passed.source.logits, axis=-1) == augmented.source.label
-    known = {"class": jnp.mean(right.astype(passed.source.loss.dtype)), **solved}
+    known = {"class": jnp.mean(right.astype(passed.source.loss.dtype)), **shares}
     return jnp.stack([known.get(task, jnp.full_like(known["class"], jnp.nan)) for task in parts.tasks])
 
 

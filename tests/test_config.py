@@ -113,6 +113,13 @@ def test_every_range_is_checked(field):
         ({"batch_size": 7}, "give an even number"),
         ({"batch_size": 2}, "BatchNorm needs at least 2"),
         ({"batch_size": 12}, "cannot be divided over 4 devices"),
+        ({"accumulate": 3}, "gives 32 clouds per domain; give a divisor"),
+        ({"accumulate": 32}, "leaves 2 clouds at least"),
+        ({"accumulate": 16}, "in 16 parts cannot be divided over 4 devices. Give a multiple of 64"),
+        (
+            {"accumulate": 4, "selection__execution": "gather", "selection__scope": "per_domain"},
+            "accumulate = 4: .* keeps 22 clouds by config.selection.keep_ratio = 0.7",
+        ),
         ({"classification__mixup": "pcm", "saliency__mode": "shared"}, "Use per_sample"),
         ({"selection__execution": "gather"}, "selection.scope = 'per_domain'"),
         ({"selection__target_shift": (0.1,)}, "target_shift"),
@@ -134,6 +141,12 @@ def test_every_range_is_checked(field):
 def test_impossible_combinations_say_what_to_change(values, words):
     with pytest.raises(ValueError, match=words):
         resolve(changed(**values))
+
+
+def test_joint_losses_are_not_accumulated():
+    config = changed(accumulate=2)
+    with pytest.raises(ValueError, match=r"accumulate = 2: the joint losses of .* 'pointdan' are no sums"):
+        resolve(choose(config, "pretext", "pointdan"))
 
 
 @pytest.mark.parametrize(

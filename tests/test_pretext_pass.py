@@ -7,7 +7,7 @@ import pytest
 
 from smdsb_jax.network import passes_of
 from smdsb_jax.pretext import View
-from smdsb_jax.pretext_pass import add_pretext_losses, mean_of_kept, pretext_rows
+from smdsb_jax.pretext_pass import add_pretext_losses, divisor_of, mean_of_kept, pretext_rows
 from smdsb_jax.selection import Selection
 from smdsb_jax.state import Batch, Clouds, Pair
 from tests.statistics.made_samples import samples
@@ -53,9 +53,13 @@ def test_the_mean_is_the_same_of_masked_and_of_gathered_rows():
     some, ones = loss[jnp.array([1, 3])], jnp.ones(2, bool)
     for denominator, expected in (("batch", 2.0), ("kept", 4.0)):
         masked, gathered = (s._replace(denominator=denominator) for s in (MASKED, GATHERED))
-        assert mean_of_kept(masked, loss, KEEP.source, BATCH) == expected
-        assert mean_of_kept(gathered, some, ones, BATCH) == expected
-    assert mean_of_kept(None, loss, jnp.ones(BATCH, bool), BATCH) == 3.0
+        divisor = divisor_of(masked, KEEP.source, BATCH)
+        assert mean_of_kept(loss, KEEP.source, divisor) == expected
+        halves = [mean_of_kept(loss[i::2], KEEP.source[i::2], divisor) for i in range(2)]
+        assert sum(halves) == expected and 0 in halves  # of parts of the batch: their shares of it
+        assert mean_of_kept(some, ones, divisor_of(gathered, ones, BATCH)) == expected
+    every = jnp.ones(BATCH, bool)
+    assert mean_of_kept(loss, every, divisor_of(None, every, BATCH)) == 3.0
 
 
 def test_a_sample_has_the_weighted_pretext_loss_that_it_would_have_alone_and_an_unlabelled_target_none():

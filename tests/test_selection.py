@@ -13,6 +13,7 @@ from smdsb_jax.selection import (
     kept_count,
     kept_rows,
     masked_mean,
+    mean_divisor,
     score_samples,
     select,
 )
@@ -67,14 +68,15 @@ def test_exactly_the_kept_number_and_never_a_better_one_left_out(scores, ratio):
 
 def test_denominators():
     loss, keep = jnp.array([1.0, 2.0, 3.0, 4.0]), jnp.array([True, False, True, False])
-    assert masked_mean(loss, keep, "batch") == 1.0
-    assert masked_mean(loss, keep, "kept") == 2.0
+    assert masked_mean(loss, keep, mean_divisor(keep, "batch")) == 1.0
+    assert masked_mean(loss, keep, mean_divisor(keep, "kept")) == 2.0
+    none = jnp.zeros(4, bool)
     for denominator in ("batch", "kept"):
-        assert masked_mean(loss, jnp.zeros(4, bool), denominator) == 0.0
+        assert masked_mean(loss, none, mean_divisor(none, denominator)) == 0.0
 
 
 def test_a_frozen_sample_has_no_gradient_even_when_it_is_nan():
-    loss = lambda x: masked_mean(jnp.log(x), jnp.array([True, False]), "batch")  # noqa: E731
+    loss = lambda x: masked_mean(jnp.log(x), jnp.array([True, False]), 2)  # noqa: E731
     gradient = jax.grad(loss)(jnp.array([2.0, -1.0]))
     chex.assert_trees_all_close(gradient, jnp.array([0.25, 0.0]))
 
@@ -82,9 +84,9 @@ def test_a_frozen_sample_has_no_gradient_even_when_it_is_nan():
 def test_a_frozen_samples_0_by_0_is_for_the_pretext_task_to_guard():
     x, keep = jnp.array([2.0, 0.0]), jnp.array([True, False])
     share = lambda x: x**2 / x  # noqa: E731
-    value, gradient = jax.value_and_grad(lambda x: masked_mean(share(x), keep, "batch"))(x)
+    value, gradient = jax.value_and_grad(lambda x: masked_mean(share(x), keep, len(keep)))(x)
     assert value == 1 and np.isnan(gradient[1])
-    guarded = lambda x: masked_mean(share(jnp.where(x > 0, x, 1.0)), keep, "batch")  # noqa: E731
+    guarded = lambda x: masked_mean(share(jnp.where(x > 0, x, 1.0)), keep, len(keep))  # noqa: E731
     chex.assert_trees_all_close(jax.grad(guarded)(x), jnp.array([0.5, 0.0]))
 
 

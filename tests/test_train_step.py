@@ -15,12 +15,12 @@ from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.combine import COMBINE, Merged
 from smdsb_jax.geometry.per_sample import DATA_AXIS
 from smdsb_jax.network import predict
-from smdsb_jax.pretext_pass import pretext_losses
+from smdsb_jax.pretext_pass import prepare_batch, pretext_losses
 from smdsb_jax.saliency import saliency
 from smdsb_jax.selection import select
 from smdsb_jax.state import Batch, Clouds, Pair, TrainState
 from smdsb_jax.tasks import cross_entropy
-from smdsb_jax.train_step import Passed, class_loss, measure, train_step, weights
+from smdsb_jax.train_step import Passed, class_loss, measure, train_step, weigh_labels, weights
 from tests.step_by_hand import by_hand
 from tests.tiers import cases, exhaustive
 from tests.tiny_run import step_config
@@ -289,10 +289,13 @@ def test_weights_of_labels_act_per_sample_or_by_their_mean():
     parts, _ = started(2)
     clouds = Clouds(jnp.zeros((2, POINTS, 3)), jnp.zeros(2, jnp.int32), jnp.array([1.0, 0.2]))
     loss = jnp.array([1.0, 3.0])
-    assert float(jnp.mean(weights(parts, clouds) * loss)) == pytest.approx((1 + 0.6) / 2)
+    assert float(
+        jnp.mean(weights(weigh_labels(parts, Batch(clouds, clouds)).target) * loss)
+    ) == pytest.approx((1 + 0.6) / 2)
     released = parts._replace(label_weights="batch_mean")
-    assert float(jnp.mean(weights(released, clouds) * loss)) == pytest.approx(2 * 0.6)
-    np.testing.assert_array_equal(weights(parts, clouds._replace(weight=None)), [1, 1])
+    weighed = weigh_labels(released, Batch(clouds, clouds)).target
+    assert float(jnp.mean(weights(weighed) * loss)) == pytest.approx(2 * 0.6)
+    np.testing.assert_array_equal(weights(clouds._replace(weight=None)), [1, 1])
 
 
 def test_the_encoder_gradient_goes_through_the_rule_and_heads_keep_their_own():
@@ -334,9 +337,12 @@ def test_the_sum_is_the_gradient_of_the_total_loss_and_another_rule_leaves_the_h
         points, everyone = Pair(augmented.source.points, None), jnp.ones(BATCH, bool)
         stats = state.variables["batch_stats"]
         loss, (_, stats) = class_loss(parts, keys[1], params, stats, points, augmented)
+        whole = prepare_batch(
+            parts, keys[4], state=state, stored=batch, augmented=augmented, keep=Pair(everyone, everyone)
+        )
         losses, _ = pretext_losses(
-            parts, keys[4], params, batch_stats=stats, state=state, stored=batch, augmented=augmented,
-            keep=Pair(everyone, everyone),
+            parts, whole.keys, params, batch_stats=stats, state=state, rows=whole.rows,
+            divisors=whole.divisors,
         )  # fmt: skip
         return loss + sum(losses)
 

@@ -32,6 +32,8 @@ from smdsb_jax.run.evaluation import (
     labels_and_outputs,
     predict_split,
 )
+from smdsb_jax.run.first_nan import nan_step
+from smdsb_jax.run.memory import free_bytes, needed_bytes, refuse_too_much
 from smdsb_jax.run.records import SILENT, Reporter, open_reporter
 from smdsb_jax.run.signals import stop_on_signal
 from smdsb_jax.run.workdir import last_checkpoint, load_variables, refuse_other_trajectory, write_config
@@ -101,9 +103,10 @@ def train_and_evaluate(
         one, are moved to `set_aside/`.
 
     Raises:
-      ValueError: a wrong configuration or statistic, data that cannot be read, or a workdir of another run,
-        of other data, or one that another process is writing to.
-      FloatingPointError: a loss or an update is not finite; names step and term. Checkpoints before it stay.
+      ValueError: a wrong configuration or statistic, data that cannot be read, a step that does not fit into
+        memory, or a workdir of another run, of other data, or one that another process is writing to.
+      FloatingPointError: a loss or an update is not finite; names step and term, with `config.debug_nans` the
+        operation that makes the first NaN. Checkpoints before it stay.
     """
     config = resolve(config)
     workdir = Path(workdir).expanduser().resolve()
@@ -225,9 +228,11 @@ def run_stage(
     the metrics of steps before the first one that belong into the next record.
     """
     config, steps = run.config, run.config[f"stage{stage}"].steps
-    step_function = jax.jit(
-        functools.partial(train_step, parts), donate_argnums=0, out_shardings=run.replicated
+    step_of_stage = functools.partial(train_step, parts)
+    compiled = jax.jit(
+        step_of_stage, donate_argnums=() if config.debug_nans else 0, out_shardings=run.replicated
     )
+    step_function = nan_step(compiled, step_of_stage, stage) if config.debug_nans else compiled
     watched = None if run.watch is None else run.watch.begin(parts)
     scorer, oracle = build_scorer(config, parts, run.target.train), None
     if config.selection.bound == "oracle_gain" and scorer is not None:
@@ -254,6 +259,10 @@ def run_stage(
             oracle = scorer.oracle(oracle, state)
             found = scorer.scores(oracle, state, batch)
             scores = hosts.place(jax.tree.map(lambda of: of[share], found), run.sharded)
+        if step == first + 1:  # this compiles; the call of the step finds the program
+            parted = config.accumulate if parts.pretext.joint is None else None
+            need = needed_bytes(compiled.lower(state, batch, scores).compile())
+            refuse_too_much(need, free_bytes(), domain_batch_size(config), jax.device_count(), parted)
         if watched is not None and run.watch is not None and step % run.watch.every == 0:
             seen = watched(state, batch, scores)  # of the gradients that this step follows
             run.reporter.scalars(stage, offset + step, {f"watch/{name}": v for name, v in seen.items()})

@@ -16,7 +16,7 @@ from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.combine import SPLITS, Combine, Merged
 from smdsb_jax.network import passes_of, run
 from smdsb_jax.pretext import PRETEXT, Losses, Pretext, View, prepare
-from smdsb_jax.pretext_pass import pretext_losses
+from smdsb_jax.pretext_pass import prepare_batch, pretext_losses
 from smdsb_jax.state import Batch, Clouds, Pair
 from smdsb_jax.train_step import train_step
 from tests.tiers import cases
@@ -247,11 +247,18 @@ def test_per_sample_losses_average_to_the_steps_loss_with_the_given_weights():
     batch = Batch(clouds(1), clouds(2, label=False))
     keep = Pair(*(jnp.ones(BATCH, bool),) * 2)
     augmented = Batch(*(c._replace(points=c.points[:, :POINTS]) for c in batch))
-    given = {"stored": batch, "augmented": augmented, "keep": keep, "state": state}
-    given["batch_stats"] = state.variables["batch_stats"]
-    (total,), record = jax.jit(
-        lambda: pretext_losses(parts, jax.random.key(5), state.variables["params"], **given)
-    )()
+
+    @jax.jit
+    def of_batch():
+        rows, divisors, loss_keys = prepare_batch(
+            parts, jax.random.key(5), state=state, stored=batch, augmented=augmented, keep=keep
+        )
+        params, batch_stats = state.variables["params"], state.variables["batch_stats"]
+        return pretext_losses(
+            parts, loss_keys, params, batch_stats=batch_stats, state=state, rows=rows, divisors=divisors
+        )
+
+    (total,), record = of_batch()
 
     @jax.jit
     def one_by_one():

@@ -1,7 +1,14 @@
 from types import SimpleNamespace
 
-from smdsb_jax.run import memory
-from smdsb_jax.run.memory import host_bytes, memory_budget
+import jax
+import jax.numpy as jnp
+import pytest
+
+from smdsb_jax.run import loop, memory
+from smdsb_jax.run.loop import train_and_evaluate
+from smdsb_jax.run.memory import Need, host_bytes, memory_budget, needed_bytes, refuse_too_much
+from tests.shared import step_without_network
+from tests.tiny_run import tiny_config
 
 
 def test_the_budget_is_a_share_of_what_is_free(monkeypatch):
@@ -19,3 +26,62 @@ def test_the_hosts_memory_is_known_with_and_without_meminfo(tmp_path):
     assert host_bytes(path) == 64 * 1024
     path.write_text("MemTotal:       100 kB\n")
     assert host_bytes(path) == host_bytes(tmp_path / "none") > 2**28
+
+
+@pytest.mark.parametrize(
+    "line, folder, names",
+    [
+        ("0::/jobs/7", "jobs", ("memory.max", "memory.current")),  # version 2: its parent's limit
+        ("4:memory:/jobs/7", "memory/jobs/7", ("memory.limit_in_bytes", "memory.usage_in_bytes")),
+    ],
+)
+def test_a_control_groups_limit_counts_less_what_it_uses_but_for_its_cache(line, folder, names, tmp_path):
+    meminfo, own, groups = (tmp_path / name for name in ("meminfo", "own", "groups"))
+    meminfo.write_text("MemAvailable:      64 kB\n")
+    own.write_text(f"3:cpu:/other\n{line}\n")
+    (groups / folder).mkdir(parents=True)
+    (groups / "memory.max").write_text("max\n")  # none
+    (groups / "memory.current").write_text("7\n")
+    for name, value in zip((*names, "memory.stat"), ("40000", "30000", "inactive_file 5000\n"), strict=True):
+        (groups / folder / name).write_text(value)
+    assert host_bytes(meminfo, own, groups) == 15000
+    assert host_bytes(meminfo, tmp_path / "none", groups) == 64 * 1024
+
+
+def test_a_programs_need_is_what_its_compiler_tells(monkeypatch):
+    program = jax.jit(lambda x, y: (x + 1, (x @ y).sum()), donate_argnums=0)
+    kind = jax.ShapeDtypeStruct((64, 64), jnp.float32)
+    compiled = program.lower(kind, kind).compile()
+    need = needed_bytes(compiled)
+    square = 64 * 64 * 4
+    assert need.given == 2 * square and square <= need.added < 2 * square  # x + 1 takes x's place
+    monkeypatch.setattr(type(compiled), "memory_analysis", lambda self: None)
+    assert needed_bytes(compiled) is None
+
+
+def test_too_large_a_step_is_refused_with_what_fits():
+    need = Need(2**30, 8 * 2**30)
+    refuse_too_much(need, 8 * 2**30, 32, 1, 1)
+    for silent in ((None, 1), (need, None)):
+        refuse_too_much(*silent, 32, 1, 1)
+    with pytest.raises(ValueError) as refused:
+        refuse_too_much(need, 3 * 2**30, 32, 4, 1)
+    assert str(refused.value) == (
+        "A step of 32 clouds of each domain needs 9.00 GiB, and there are 4.00 GiB: about 12 clouds of each "
+        "domain fit (config.batch_size), or all of them in parts with --config.accumulate=4."
+    )
+    with pytest.raises(ValueError, match=r"fit \(config.batch_size\)\.$"):  # joint losses have no parts
+        refuse_too_much(need, 3 * 2**30, 32, 4, None)
+    with pytest.raises(ValueError, match="accumulate=8"):  # of 2 parts already
+        refuse_too_much(need, 3 * 2**30, 32, 1, 2)
+    with pytest.raises(ValueError, match=": take fewer points, or a smaller encoder"):
+        refuse_too_much(need, 2**20, 32, 4, 1)
+
+
+def test_a_run_whose_step_does_not_fit_is_refused_before_it_trains(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "train_step", step_without_network)
+    monkeypatch.setattr(loop, "needed_bytes", lambda program: Need(0, 2**62))
+    with pytest.raises(ValueError, match=r"A step of 8 clouds of each domain needs \d+.00 GiB"):
+        train_and_evaluate(tiny_config(stages=(1,)), tmp_path)
+    assert not list((tmp_path / "checkpoints").iterdir())
+    assert not (tmp_path / "metrics.jsonl").read_text()
