@@ -10,9 +10,10 @@ import jax
 from ml_collections import ConfigDict
 
 from smdsb_jax.combine import SPLITS
+from smdsb_jax.datasets.readers.base import MOST_BYTES
 from smdsb_jax.defaults import SECTIONS, choose, default_config, make
 from smdsb_jax.optimizer import SCHEDULES
-from smdsb_jax.registry import check_range, check_type, refuse_foreign, suggest
+from smdsb_jax.registry import check_range, check_type, printable, refuse_foreign, shown, suggest
 from smdsb_jax.scores import SELECT_BY
 from smdsb_jax.selection import BOUNDS, DENOMINATORS, EXECUTIONS, POOL_STEPS, SCOPES, SIDES
 from smdsb_jax.statistics import Statistic, find_statistic
@@ -111,11 +112,11 @@ def _typed(name: str, value: str, default: Any) -> Any:
 
 
 def flatten(config: Config) -> dict[str, Any]:
-    """`{"selection.keep_ratio": 0.7, …}`."""
+    """`{"selection.keep_ratio": 0.7, …}`; of a section that holds nothing `{}`."""
     flat: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, ConfigDict | dict):
-            flat |= {f"{name}.{inner}": v for inner, v in flatten(value).items()}
+            flat |= {f"{name}.{inner}": v for inner, v in flatten(value).items()} if value else {name: {}}
         else:
             flat[name] = value
     return flat
@@ -130,9 +131,10 @@ def resolve(config: Config) -> Config:
     """
     expected, problems = _structure(config)
     problems = problems or _types(config, expected)
-    problems = problems or [*_values(config), *_combinations(config), *_entries(config)]
+    problems = problems or _values(config)
+    problems = problems or [*_combinations(config), *_entries(config)]
     if problems:
-        raise ValueError("\n".join(problems))
+        raise ValueError("\n".join(map(printable, problems)))
     config = ConfigDict(config.to_dict())
     for section, name in ((config.data, "root"), (config.data, "cache"), (config, "init_from")):
         if name in section:
@@ -172,7 +174,8 @@ def _structure(config: Config) -> tuple[Config, list[str]]:
     """The defaults of the chosen entries; each section must have their fields, no others."""
     expected: Config = default_config()
     problems = [
-        f"config.{name} = {config[name]!r}: it is a section; give fields, as config.{name}.{next(iter(of))}."
+        f"config.{name} = {shown(config[name])}: it is a section; give fields, as "
+        f"config.{name}.{next(iter(of))}."
         for name, of in expected.items()
         if isinstance(of, ConfigDict) and not isinstance(config.get(name, of), ConfigDict)
     ]
@@ -195,8 +198,10 @@ def _structure(config: Config) -> tuple[Config, list[str]]:
                 "smdsb_jax.choose."
             )
     own_only = {k: v for k, v in flatten(expected).items() if k.split(".")[0] not in SECTIONS}
-    empty = {k for k in config if k not in expected and not flatten({k: config[k]})}  # an unknown section
-    given = empty | {k for k in flatten(config) if k.split(".")[0] not in SECTIONS}
+    given = {k for k in flatten(config) if k.split(".")[0] not in SECTIONS}
+    for k in [k for k in own_only if isinstance(_value(config, k), ConfigDict)]:  # a section in its place
+        problems.append(f"config.{k} = {shown(_value(config, k).to_dict())}: it is a field, not a section.")
+        given = {k} | {each for each in given if not each.startswith(f"{k}.")}
     problems += [
         f"config.{k} is missing. Start from smdsb_jax.default_config()." for k in own_only.keys() - given
     ]
@@ -210,14 +215,22 @@ def _structure(config: Config) -> tuple[Config, list[str]]:
 def _types(config: Config, expected: Config) -> list[str]:
     given, problems = flatten(config), []
     for field, default in flatten(expected).items():
-        problems += _error_of(check_type, field, given[field], default)
+        value = given[field] if field in given else _value(config, field)  # else a section in its place
+        problems += _error_of(check_type, field, value, default)
     return problems
+
+
+def _value(config: Config, field: str) -> Any:
+    """What stands under a dotted name, if there is something."""
+    for name in field.split("."):
+        config = config.get(name) if isinstance(config, ConfigDict) else None
+    return config
 
 
 def _values(config: Config) -> list[str]:
     flat = flatten(config)
     problems = [
-        f"config.{field} = {flat[field]!r}: one of {', '.join(repr(c) for c in choices)}."
+        f"config.{field} = {shown(flat[field])}: one of {', '.join(repr(c) for c in choices)}."
         for field, choices in CHOICES.items()
         if flat[field] not in choices
     ]
@@ -343,6 +356,17 @@ def _combinations(config: Config) -> list[str]:
             domain_batch_size(config) % devices != 0,
             f"config.batch_size: {domain_batch_size(config)} clouds per domain cannot be divided over "
             f"{devices} devices. Give a multiple of {devices} per domain.",
+        ),
+        *(
+            (
+                clouds * config.data.points * 12 > MOST_BYTES,  # float32 coordinates alone
+                f"config.{field} = {config[field]}: so many clouds of config.data.points = "
+                f"{config.data.points} take more than {MOST_BYTES >> 30} GiB. Give fewer of either.",
+            )
+            for field, clouds in (
+                ("batch_size", domain_batch_size(config)),
+                ("eval_batch_size", config.eval_batch_size),
+            )
         ),
         (
             config.classification.mixup == "pcm" and config.saliency.mode == "shared",

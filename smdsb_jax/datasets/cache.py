@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from smdsb_jax.datasets.domain import Ragged
+from smdsb_jax.datasets.readers.base import check_file
 from smdsb_jax.files import whole_file
 
 VERSION = 1  # of the file's keys and of what was done to the points
@@ -90,6 +91,7 @@ def read(path: Path, remedy: str) -> Cached:
       ValueError: truncated or corrupt, or written by another version; with the file's name and `remedy`.
     """
     try:
+        check_file(path)
         # opened here: numpy leaves its own open if the archive is bad
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             version = int(file["version"])

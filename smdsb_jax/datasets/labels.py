@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from smdsb_jax.datasets.domain import SPLITS, Domain
+from smdsb_jax.datasets.readers.base import check_file
 from smdsb_jax.files import whole_file
 
 
@@ -26,6 +27,7 @@ def with_labels(domain: Domain, path: str) -> Domain:
     """
     where = f"config.data.source_labels = {path!r}"
     try:
+        check_file(Path(path).expanduser())
         with np.load(Path(path).expanduser(), allow_pickle=False) as saved:
             labels = {split: saved[split] for split in SPLITS}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from smdsb_jax.datasets.readers import READERS, Mesh, Reader
 from smdsb_jax.datasets.readers.arrays import read_npy as read_npy_array
-from smdsb_jax.datasets.readers.base import MissingPackage, Unreadable
+from smdsb_jax.datasets.readers.base import MissingPackage, Unreadable, check_file
 from smdsb_jax.datasets.readers.hdf5 import read_dataset
 from smdsb_jax.datasets.readers.mesh import sample
 
@@ -74,8 +74,11 @@ def _drawn(mesh: Mesh, count: int, seed: int, path: Path) -> Float[np.ndarray, "
 def _content(path: Path, read: Reader, remedy: str) -> np.ndarray | Mesh:
     """What a reader gives, or its error in one line with the file's name, ending in `remedy`."""
     try:
+        check_file(path)
         with path.open("rb") as file:
             is_empty = not file.read(1)
+    except Unreadable as error:
+        raise ValueError(f"{path}: {error}. {remedy}") from None
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         cause = "no such file" if missing else (error.strerror or "cannot be opened").lower()
@@ -237,6 +240,7 @@ def read_h5_labels(path: Path, classes: int, remedy: str) -> Int[np.ndarray, " n
 
 def _dataset(path: Path, name: str, remedy: str) -> np.ndarray:
     try:
+        check_file(path)
         with h5py.File(path, "r") as file:
             return read_dataset(file, name)
     except Unreadable as error:

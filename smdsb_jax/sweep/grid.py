@@ -15,6 +15,8 @@ from smdsb_jax.sweep.published import Published
 
 NAMELESS = tuple(field for field in FREE_FIELDS if field != "stages")  # not in a run's folder name
 
+MOST_SEEDS = 1000  # each is a training of every cell
+
 
 class Grid(NamedTuple):
     """A table: its rows, in every direction, with every encoder, for every seed."""
@@ -74,8 +76,10 @@ def grid_runs(grid: Grid, workdir: Path, root: Path) -> list[Run]:
     Raises:
       ValueError: the configuration file is missing, the grid has no rows or seeds, or two rows are the same.
     """
-    if not grid.rows or not grid.directions or grid.seeds < 1:
-        raise ValueError(f"{grid.title}: a table needs rows, directions and at least one seed.")
+    if not grid.rows or not grid.directions or not 1 <= grid.seeds <= MOST_SEEDS:
+        raise ValueError(
+            f"{grid.title}: a table needs rows, directions and 1 to {MOST_SEEDS} seeds (--seeds)."
+        )
     file = find_file(grid.config, root, "configuration file")
     stages = [f"stages={tuple(grid.stages)}"] if grid.stages else []
     runs = []
@@ -160,7 +164,7 @@ def _read(word: str, text: str, old: Any) -> Any:
         return text.lower() == "true"
     try:
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # what literal_eval may raise
         value = None
     kind = (int, float) if type(old) is float else type(old)
     if not isinstance(value, kind) or isinstance(value, bool) != isinstance(old, bool):
