@@ -132,9 +132,10 @@ def resolve(config: Config) -> Config:
     expected, problems = _structure(config)
     problems = problems or _types(config, expected)
     problems = problems or _values(config)
-    problems = problems or [*_combinations(config), *_entries(config)]
+    problems = problems or _combinations(config) or _entries(config)
     if problems:
-        raise ValueError("\n".join(map(printable, problems)))
+        told = {problem.split(" ")[0].rstrip(":,"): problem for problem in reversed(problems)}
+        raise ValueError("\n".join(map(printable, reversed(told.values()))))  # of each field one
     config = ConfigDict(config.to_dict())
     for section, name in ((config.data, "root"), (config.data, "cache"), (config, "init_from")):
         if name in section:
@@ -199,12 +200,17 @@ def _structure(config: Config) -> tuple[Config, list[str]]:
             )
     own_only = {k: v for k, v in flatten(expected).items() if k.split(".")[0] not in SECTIONS}
     given = {k for k in flatten(config) if k.split(".")[0] not in SECTIONS}
+    given -= {k for k in given if isinstance(_value(expected, k), ConfigDict)}  # one without its fields
     for k in [k for k in own_only if isinstance(_value(config, k), ConfigDict)]:  # a section in its place
         problems.append(f"config.{k} = {shown(_value(config, k).to_dict())}: it is a field, not a section.")
         given = {k} | {each for each in given if not each.startswith(f"{k}.")}
-    problems += [
-        f"config.{k} is missing. Start from smdsb_jax.default_config()." for k in own_only.keys() - given
-    ]
+    given = {k if k.split(".")[0] in expected else k.split(".")[0] for k in given}
+    missing = [k for k in own_only if k not in given]
+    for section in dict.fromkeys(k.rpartition(".")[0] for k in missing):
+        lacks = [k for k in missing if k.rpartition(".")[0] == section]
+        several = f"config{section and '.'}{section}: {', '.join(lacks)} are"
+        which = several if lacks[1:] else f"config.{lacks[0]} is"
+        problems.append(f"{which} missing. Start from smdsb_jax.default_config().")
     problems += [
         f"config.{k} is not known.{suggest(k, own_only if '.' in k else expected)}"
         for k in given - own_only.keys()
@@ -247,8 +253,8 @@ def _entries(config: Config) -> list[str]:
     problems += _error_of(_check_encoder, config)
     if config.selection.statistic != "none":
         problems += _error_of(find_statistic, config.selection.statistic)
-    for name in config.validators.names:
-        problems += _error_of(find_validator, name)
+    of_validators = (_error_of(find_validator, name) for name in config.validators.names)
+    problems += next(filter(None, of_validators), [])
     return problems or _combinations_of_entries(config)
 
 

@@ -92,9 +92,7 @@ def _content(path: Path, read: Reader, remedy: str) -> np.ndarray | Mesh:
     except Unreadable as error:
         raise ValueError(f"{path}: {error}. {remedy}") from error
     except Exception as error:  # damaged bytes make the libraries raise almost anything
-        said = (str(error).splitlines() or [""])[0].strip(" .:")[:120]
-        cause = f"truncated or not a {path.suffix.lower()} file ({type(error).__name__}: {said})"
-        raise ValueError(f"{path}: {cause}. {remedy}") from error
+        raise ValueError(f"{path}: {_damaged(error, f'a {path.suffix.lower()}')}. {remedy}") from error
 
 
 def read_npy(path: Path, remedy: str) -> Float[np.ndarray, "p 3"]:
@@ -247,8 +245,14 @@ def _dataset(path: Path, name: str, remedy: str) -> np.ndarray:
         raise ValueError(f"{path}: {error}. {remedy}") from None
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file. {remedy}") from None
-    except (OSError, RuntimeError) as error:
-        raise ValueError(f"{path}: truncated or not an h5 file ({error}). {remedy}") from error
+    except Exception as error:  # as `_content`
+        raise ValueError(f"{path}: {_damaged(error, 'an h5')}. {remedy}") from error
+
+
+def _damaged(error: Exception, kind: str) -> str:
+    """Whatever a library says of damaged bytes, in one line."""
+    said = (str(error).splitlines() or [""])[0].strip(" .:")[:120]
+    return f"truncated or not {kind} file ({type(error).__name__}: {said})"
 
 
 def looks_transposed(shape: tuple[int, ...]) -> bool:
