@@ -13,7 +13,7 @@ from smdsb_jax.combine import SPLITS
 from smdsb_jax.datasets.readers.base import MOST_BYTES
 from smdsb_jax.defaults import SECTIONS, choose, default_config, make
 from smdsb_jax.optimizer import SCHEDULES
-from smdsb_jax.registry import check_range, check_type, printable, refuse_foreign, shown, suggest
+from smdsb_jax.registry import check_range, check_type, one_line, refuse_foreign, shown, suggest
 from smdsb_jax.scores import SELECT_BY
 from smdsb_jax.selection import BOUNDS, DENOMINATORS, EXECUTIONS, POOL_STEPS, SCOPES, SIDES
 from smdsb_jax.statistics import Statistic, find_statistic
@@ -135,7 +135,7 @@ def resolve(config: Config) -> Config:
     problems = problems or _combinations(config) or _entries(config)
     if problems:
         told = {problem.split(" ")[0].rstrip(":,"): problem for problem in reversed(problems)}
-        raise ValueError("\n".join(map(printable, reversed(told.values()))))  # of each field one
+        raise ValueError("\n".join(map(one_line, reversed(told.values()))))  # of each field one
     config = ConfigDict(config.to_dict())
     for section, name in ((config.data, "root"), (config.data, "cache"), (config, "init_from")):
         if name in section:
@@ -185,6 +185,7 @@ def _structure(config: Config) -> tuple[Config, list[str]]:
     for section in SECTIONS:
         name = config.get(section, {}).get("name", "")
         try:
+            check_type(f"{section}.name", name, "")
             choose(expected, section, name)
         except ValueError as error:
             problems.append(str(error))

@@ -12,7 +12,7 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from smdsb_jax.registry import CONTROL, printable, shown, suggest
+from smdsb_jax.registry import CONTROL, one_line, printable, shown, suggest
 
 
 def run_command(
@@ -49,10 +49,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 
 def stop(message: str) -> Any:
     """Print the message to the standard error, a line for each of its own, and exit with 2."""
-    lines = (printable(line) for line in message.split("\n"))
-    print(
-        *(line if len(line) <= LONGEST else f"{line[:LONGEST]}…" for line in lines), sep="\n", file=sys.stderr
-    )
+    print(*map(one_line, message.split("\n")), sep="\n", file=sys.stderr)
     raise SystemExit(2)
 
 
@@ -119,7 +116,6 @@ def define_run_flags() -> RunFlags:
     )
 
 
-LONGEST = 1800  # letters of a line of an error
 EXHAUSTED = "RESOURCE_EXHAUSTED"  # jax's word for memory that is not there
 
 

@@ -16,6 +16,7 @@ KINDS = {bool: "true or false", int: "a whole number", float: "a finite number",
 LARGEST = {int: 2**31 - 1, float: 3.4e38}  # of int32 and float32, in which a step computes
 MOST = 2**20  # of anything that is counted: more fits into no memory
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # ends lines, or is no UTF-8
+LONGEST = 1800  # letters of an error
 SHOWN, LISTED = 100, 80  # letters of a wrong value in an error, and known names
 
 
@@ -66,8 +67,6 @@ def lookup(catalogue: Mapping[str, T], name: str, field: str, own: Kind | None =
       ValueError: no such entry; the message lists the known names and the nearest one. Or what was imported
         is of another kind; it was not called.
     """
-    if not isinstance(name, str):
-        raise ValueError(f"{field} = {shown(name)}: give text, a name.{suggest('', catalogue)}")
     if own is not None and ":" in name:
         found = _import(name, field)
         if not own.fits(found):
@@ -117,6 +116,12 @@ def refuse_foreign(config: Mapping[str, Any], allow: Collection[str], where: str
 def printable(text: str) -> str:
     """The text on one line: control characters, and bytes that were no UTF-8, as Python writes them."""
     return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def one_line(message: str) -> str:
+    """As `printable`; of a long one, as of a tuple of thousands, beginning and end, where the remedy is."""
+    text = printable(message)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 400]} … {text[-397:]}"
 
 
 def shown(value: Any) -> str:

@@ -628,6 +628,9 @@ def command_lines(draw: Any) -> Case:
         "/out",
         "/cloud.npy",
         "sees no GPU",
+        "is no flag",
+        "is no flag",
+        "unrecognized",
         value.lstrip("-"),
     )
     if how == "field" and script in ("train.py", "sweep.py"):
@@ -644,6 +647,7 @@ def give(script: str, word: str, place: Path) -> None:
     for name in {*own} - {*known}:  # overrides of a configuration
         delattr(own, name)
     words = [text.replace("{}", str(place)) for text in (*IN_THE_WAY[script], word)]
+    words += ["--dry_run"] * (script == "sweep.py")  # the last counts
     out, error = (
         io.TextIOWrapper(io.BytesIO(), "utf-8", errors=errors) for errors in ("strict", "backslashreplace")
     )

@@ -370,9 +370,9 @@ def test_labels_of_points_have_the_default_validators_and_refuse_those_of_clouds
     [
         (
             lambda c: c["task"].update(name=len),
-            "config.task.name = <built-in function len>: give text, a name",
+            "config.task.name = <built-in function len>: give text.",
         ),
-        (lambda c: c["encoder"].update(name=5), "config.encoder.name = 5: give text, a name"),
+        (lambda c: c["encoder"].update(name=5), "config.encoder.name = 5: give text."),
         (lambda c: c["data"].update(source={}), "config.data.source = {}: give text"),
         (lambda c: c["data"].update(source={"a": 1}), "give text."),
         (lambda c: c.update(seed={"a": 1}), "config.seed = {'a': 1}: it is a field, not a section."),
@@ -382,7 +382,7 @@ def test_labels_of_points_have_the_default_validators_and_refuse_those_of_clouds
         (lambda c: c.update({"a\nb": 1}), r"config.a\nb is not known."),
         (
             lambda c: c.update(optimizer={}),
-            "config.optimizer: optimizer.name, optimizer.learning_rate, optimi",
+            "config.optimizer: optimizer.learning_rate, optimizer.name, optimizer",
         ),
         (lambda c: c["stage1"].pop("steps"), "config.stage1.steps is missing."),
         (lambda c: c["data"].update(root="a\nb"), r"config.data.root = 'a\nb': give text without control"),

@@ -102,7 +102,7 @@ def read(path: Path, remedy: str) -> Cached:
             required = [name for name in Ragged._fields if name not in Ragged._field_defaults]
             ragged = Ragged(**{name: file[name] for name in [*required, *optional]})
             classes = (
-                tuple(map(str, file["classes"].tolist())) if "classes" in file else ()
+                tuple(file["classes"].reshape(-1).astype(np.str_).tolist()) if "classes" in file else ()
             )  # the first had none
             rows = [line.split("\t", 2) for line in lines]
             sources = {name: (int(size), int(seconds)) for size, seconds, name in rows}

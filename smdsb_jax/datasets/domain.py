@@ -214,9 +214,14 @@ def assemble(
     domains, `build.load_domains` says.
 
     Raises:
-      ValueError: a class without training objects, though others have some, by name. (Of parts of objects
+      ValueError: a label beyond the classes; a class without training objects, though others have some, by name. (Of parts of objects
         `absent_classes` is for the summary.)
     """
+    if ragged.label.max() >= len(classes):
+        raise ValueError(
+            f"Domain {name!r}: label {ragged.label.max()} is none of its {len(classes)} classes. If it has a "
+            "cache, write that again with launch/prepare_data.py."
+        )
     edges = np.searchsorted(ragged.split, range(len(SPLITS) + 1))
     stacked, label = stack(ragged, points), stack_labels(ragged, points)
     train, val, test = (Split(stacked[a:b], label[a:b]) for a, b in itertools.pairwise(edges))
