@@ -83,7 +83,12 @@ def test_what_is_bad_is_told(tmp_path, monkeypatch):
     assert outcome(raising(ValueError("a.npy: is empty."))) == "slow"
 
 
-@pytest.mark.parametrize("said, outcome", [("a: b", "refused"), ("a\nb", "several lines"), ("a\x1b", "several lines"),
-                                           ("a" * 5000, "endless"), ("", "several lines"), ("b", "unnamed")])  # fmt: skip
+@pytest.mark.parametrize(
+    "said, outcome",
+    [
+        ("a: b", "refused"), ("a\nb", "several lines"), ("a\x1b", "several lines"), ("", "several lines"),
+        ("a" * 5000, "endless"), ("b", "unnamed"),
+    ],
+)  # fmt: skip
 def test_a_good_error_is_one_line_that_names(said, outcome):
     assert told_well(said, ("a",)) == outcome

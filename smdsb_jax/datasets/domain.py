@@ -214,8 +214,8 @@ def assemble(
     domains, `build.load_domains` says.
 
     Raises:
-      ValueError: a label beyond the classes; a class without training objects, though others have some, by name. (Of parts of objects
-        `absent_classes` is for the summary.)
+      ValueError: a label beyond the classes; a class without training objects, though others have some, by
+        name. (Of parts of objects `absent_classes` is for the summary.)
     """
     if ragged.label.max() >= len(classes):
         raise ValueError(

@@ -13,6 +13,7 @@ from smdsb_jax.datasets.readers.arrays import read_npy as read_npy_array
 from smdsb_jax.datasets.readers.base import MissingPackage, Unreadable, check_file
 from smdsb_jax.datasets.readers.hdf5 import read_dataset
 from smdsb_jax.datasets.readers.mesh import sample
+from smdsb_jax.registry import printable
 
 MESH_POINTS = 2048  # drawn on the surface of a mesh
 REMEDY = "Export it again, or save its points as a numeric array (points, 3) with numpy.save."
@@ -78,7 +79,7 @@ def _content(path: Path, read: Reader, remedy: str) -> np.ndarray | Mesh:
         with path.open("rb") as file:
             is_empty = not file.read(1)
     except Unreadable as error:
-        raise ValueError(f"{path}: {error}. {remedy}") from None
+        raise ValueError(f"{path}: {printable(str(error))}. {remedy}") from None
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         cause = "no such file" if missing else (error.strerror or "cannot be opened").lower()
@@ -90,7 +91,7 @@ def _content(path: Path, read: Reader, remedy: str) -> np.ndarray | Mesh:
     except MissingPackage as error:  # it says itself what to do
         raise ValueError(f"{path}: {error}") from None
     except Unreadable as error:
-        raise ValueError(f"{path}: {error}. {remedy}") from error
+        raise ValueError(f"{path}: {printable(str(error))}. {remedy}") from error
     except Exception as error:  # damaged bytes make the libraries raise almost anything
         raise ValueError(f"{path}: {_damaged(error, f'a {path.suffix.lower()}')}. {remedy}") from error
 
@@ -242,7 +243,7 @@ def _dataset(path: Path, name: str, remedy: str) -> np.ndarray:
         with h5py.File(path, "r") as file:
             return read_dataset(file, name)
     except Unreadable as error:
-        raise ValueError(f"{path}: {error}. {remedy}") from None
+        raise ValueError(f"{path}: {printable(str(error))}. {remedy}") from None
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file. {remedy}") from None
     except Exception as error:  # as `_content`
@@ -251,7 +252,7 @@ def _dataset(path: Path, name: str, remedy: str) -> np.ndarray:
 
 def _damaged(error: Exception, kind: str) -> str:
     """Whatever a library says of damaged bytes, in one line."""
-    said = (str(error).splitlines() or [""])[0].strip(" .:")[:120]
+    said = printable((str(error).splitlines() or [""])[0].strip(" .:")[:120])
     return f"truncated or not {kind} file ({type(error).__name__}: {said})"
 
 

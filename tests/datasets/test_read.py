@@ -408,6 +408,13 @@ def test_a_pipe_and_a_device_are_no_files(tmp_path):
             read()
 
 
+def test_what_a_file_says_is_told_on_one_line(tmp_path):
+    head = "ply\nformat ascii 1.0\nelement vertex 1\nproperty float \x1b\nend_header\n"
+    (tmp_path / "a.ply").write_text(f"{head}1\n")
+    with pytest.raises(ValueError, match=r"a\.ply: its vertices have \\x1b, not x, y and z"):
+        read_clouds(tmp_path / "a.ply")
+
+
 def test_an_h5_whose_object_is_damaged_is_refused_by_name(tmp_path):
     path = write_h5(tmp_path / "train_1.h5", CLOUDS, LABEL)
     with h5py.File(path) as file:
