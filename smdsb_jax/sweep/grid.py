@@ -74,11 +74,17 @@ def grid_runs(grid: Grid, workdir: Path, root: Path) -> list[Run]:
     """The runs of a grid, seed by seed, so that an interrupted sweep has something of every cell.
 
     Raises:
-      ValueError: the configuration file is missing, the grid has no rows or seeds, or two rows are the same.
+      ValueError: the configuration file is missing, the grid has no rows or seeds, or too many, it sets the
+        seed as a field, or two rows are the same.
     """
     if not grid.rows or not grid.directions or not 1 <= grid.seeds <= MOST_SEEDS:
         raise ValueError(
             f"{grid.title}: a table needs rows, directions and 1 to {MOST_SEEDS} seeds (--seeds)."
+        )
+    seeded = [word for word in grid.fields if word.partition("=")[0] == "seed"]
+    if seeded:
+        raise ValueError(
+            f"field {seeded[0]!r}: a table's runs have the seeds 0, 1, …; give their number, --seeds."
         )
     file = find_file(grid.config, root, "configuration file")
     stages = [f"stages={tuple(grid.stages)}"] if grid.stages else []

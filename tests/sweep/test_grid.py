@@ -119,3 +119,9 @@ def test_a_number_of_seeds_that_no_one_runs_is_refused_at_once(seeds, tmp_path):
 def test_text_that_python_cannot_read_is_a_wrong_value(text):
     with pytest.raises(ValueError, match="give a int"):
         set_field(ConfigDict({"seed": 0}), f"seed={text}")
+
+
+def test_a_seed_for_all_runs_is_refused_and_not_passed_over(tmp_path):
+    grid = Grid("t", "configs/embedded.py", {"a": []}, ["c2s"], fields=("seed=7",))
+    with pytest.raises(ValueError, match="field 'seed=7': a table's runs have the seeds 0, 1, …; give"):
+        grid_runs(grid, tmp_path, ROOT)
