@@ -24,11 +24,13 @@ from smdsb_jax.datasets.domain import Domain, Progress, assemble
 from smdsb_jax.datasets.layouts import LAYOUT, find
 from smdsb_jax.datasets.read import MESH_POINTS
 from smdsb_jax.datasets.summary import describe
+from smdsb_jax.flags import Parser
+from smdsb_jax.registry import printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; 0 when all is right (published data: as published, or allowed not to be), else 1."""
-    parser = argparse.ArgumentParser(description="Check a data set and write its caches.")
+    parser = Parser(description="Check a data set and write its caches.")
     parser.add_argument(
         "--data", required=True, help="folder of the domains: --config.data.root of a training"
     )
@@ -45,14 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     flags = parser.parse_args(arguments)
     if flags.mesh_points < 1 or flags.seed < 0:
-        parser.error("--mesh_points and --seed are whole numbers, from 1 and from 0.")
+        parser.error("--mesh_points and --seed are whole numbers, from 1 and from 0")
     flags.data, flags.cache = (
         str(Path(path).expanduser()) if path else "" for path in (flags.data, flags.cache)
     )
     try:
         return prepare(flags)
     except ValueError as error:
-        sys.exit(str(error))
+        sys.exit(printable(str(error)))
 
 
 def prepare(flags: argparse.Namespace) -> int:
@@ -131,7 +133,7 @@ def read_each(names: Sequence[str], read: Callable[[str], Domain]) -> list[str]:
         try:
             domains[name] = read(name)
         except (ValueError, OSError) as error:
-            print(error, file=sys.stderr)
+            print(printable(str(error)), file=sys.stderr)
     if domains:
         print(describe(domains))
     return [name for name in names if name not in domains]
@@ -159,7 +161,7 @@ def read_pointda(flags: argparse.Namespace, domain: str) -> bool:
             pointda.write_cache(data, domain, flags.cache, bar) if write else pointda.read(data, domain, bar)
         )
     except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         return False
     sizes = ", ".join(f"{n} x {p} points" for p, n in sorted(Counter(ragged.count.tolist()).items()))
     path = caches.path_of(data, domain, flags.cache)

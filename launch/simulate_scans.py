@@ -25,14 +25,15 @@ from smdsb_jax.datasets.domain import normalize
 from smdsb_jax.datasets.layouts import LAYOUT, Source, find
 from smdsb_jax.datasets.read import read_clouds
 from smdsb_jax.datasets.scan import simulate_scan
-from smdsb_jax.registry import suggest
+from smdsb_jax.flags import Parser
+from smdsb_jax.registry import printable, suggest
 
 CLEAN, SCANNED = "clean", "scanned"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; 0 when all is written."""
-    parser = argparse.ArgumentParser(description="Simulate scans of clean clouds or meshes.")
+    parser = Parser(description="Simulate scans of clean clouds or meshes.")
     parser.add_argument("--data", required=True, help="folder of one domain, with class folders")
     parser.add_argument("--out", required=True, help="folder to make, for --config.data.root of a training")
     parser.add_argument(
@@ -44,11 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of all draws (%(default)s)")
     flags = parser.parse_args(arguments)
     if min(flags.points, flags.scan_points, flags.mesh_points) < 4 or flags.seed < 0:
-        parser.error("--points, --scan_points and --mesh_points are whole numbers from 4, --seed from 0.")
+        parser.error("--points, --scan_points and --mesh_points are whole numbers from 4, --seed from 0")
     try:
         return simulate(flags)
     except ValueError as error:
-        sys.exit(str(error))
+        sys.exit(printable(str(error)))
 
 
 def simulate(flags: argparse.Namespace) -> int:

@@ -10,9 +10,10 @@ import jax
 from ml_collections import ConfigDict
 
 from smdsb_jax.combine import SPLITS
+from smdsb_jax.datasets.readers.base import MOST_BYTES
 from smdsb_jax.defaults import SECTIONS, choose, default_config, make
 from smdsb_jax.optimizer import SCHEDULES
-from smdsb_jax.registry import check_range, check_type, refuse_foreign, suggest
+from smdsb_jax.registry import check_range, check_type, one_line, refuse_foreign, shown, suggest
 from smdsb_jax.scores import SELECT_BY
 from smdsb_jax.selection import BOUNDS, DENOMINATORS, EXECUTIONS, POOL_STEPS, SCOPES, SIDES, kept_count
 from smdsb_jax.statistics import Statistic, find_statistic
@@ -113,11 +114,11 @@ def _typed(name: str, value: str, default: Any) -> Any:
 
 
 def flatten(config: Config) -> dict[str, Any]:
-    """`{"selection.keep_ratio": 0.7, …}`."""
+    """`{"selection.keep_ratio": 0.7, …}`; of a section that holds nothing `{}`."""
     flat: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, ConfigDict | dict):
-            flat |= {f"{name}.{inner}": v for inner, v in flatten(value).items()}
+            flat |= {f"{name}.{inner}": v for inner, v in flatten(value).items()} if value else {name: {}}
         else:
             flat[name] = value
     return flat
@@ -132,9 +133,11 @@ def resolve(config: Config) -> Config:
     """
     expected, problems = _structure(config)
     problems = problems or _types(config, expected)
-    problems = problems or [*_values(config), *_combinations(config), *_entries(config)]
+    problems = problems or _values(config)
+    problems = problems or _combinations(config) or _entries(config)
     if problems:
-        raise ValueError("\n".join(problems))
+        told = {problem.split(" ")[0].rstrip(":,"): problem for problem in reversed(problems)}
+        raise ValueError("\n".join(map(one_line, reversed(told.values()))))  # of each field one
     config = ConfigDict(config.to_dict())
     for section, name in ((config.data, "root"), (config.data, "cache"), (config, "init_from")):
         if name in section:
@@ -174,7 +177,8 @@ def _structure(config: Config) -> tuple[Config, list[str]]:
     """The defaults of the chosen entries; each section must have their fields, no others."""
     expected: Config = default_config()
     problems = [
-        f"config.{name} = {config[name]!r}: it is a section; give fields, as config.{name}.{next(iter(of))}."
+        f"config.{name} = {shown(config[name])}: it is a section; give fields, as "
+        f"config.{name}.{next(iter(of))}."
         for name, of in expected.items()
         if isinstance(of, ConfigDict) and not isinstance(config.get(name, of), ConfigDict)
     ]
@@ -183,6 +187,7 @@ def _structure(config: Config) -> tuple[Config, list[str]]:
     for section in SECTIONS:
         name = config.get(section, {}).get("name", "")
         try:
+            check_type(f"{section}.name", name, "")
             choose(expected, section, name)
         except ValueError as error:
             problems.append(str(error))
@@ -197,11 +202,18 @@ def _structure(config: Config) -> tuple[Config, list[str]]:
                 "smdsb_jax.choose."
             )
     own_only = {k: v for k, v in flatten(expected).items() if k.split(".")[0] not in SECTIONS}
-    empty = {k for k in config if k not in expected and not flatten({k: config[k]})}  # an unknown section
-    given = empty | {k for k in flatten(config) if k.split(".")[0] not in SECTIONS}
-    problems += [
-        f"config.{k} is missing. Start from smdsb_jax.default_config()." for k in own_only.keys() - given
-    ]
+    given = {k for k in flatten(config) if k.split(".")[0] not in SECTIONS}
+    given -= {k for k in given if isinstance(_value(expected, k), ConfigDict)}  # one without its fields
+    for k in [k for k in own_only if isinstance(_value(config, k), ConfigDict)]:  # a section in its place
+        problems.append(f"config.{k} = {shown(_value(config, k).to_dict())}: it is a field, not a section.")
+        given = {k} | {each for each in given if not each.startswith(f"{k}.")}
+    given = {k if k.split(".")[0] in expected else k.split(".")[0] for k in given}
+    missing = [k for k in own_only if k not in given]
+    for section in dict.fromkeys(k.rpartition(".")[0] for k in missing):
+        lacks = [k for k in missing if k.rpartition(".")[0] == section]
+        several = f"config{section and '.'}{section}: {', '.join(lacks)} are"
+        which = several if lacks[1:] else f"config.{lacks[0]} is"
+        problems.append(f"{which} missing. Start from smdsb_jax.default_config().")
     problems += [
         f"config.{k} is not known.{suggest(k, own_only if '.' in k else expected)}"
         for k in given - own_only.keys()
@@ -212,14 +224,22 @@ def _structure(config: Config) -> tuple[Config, list[str]]:
 def _types(config: Config, expected: Config) -> list[str]:
     given, problems = flatten(config), []
     for field, default in flatten(expected).items():
-        problems += _error_of(check_type, field, given[field], default)
+        value = given[field] if field in given else _value(config, field)  # else a section in its place
+        problems += _error_of(check_type, field, value, default)
     return problems
+
+
+def _value(config: Config, field: str) -> Any:
+    """What stands under a dotted name, if there is something."""
+    for name in field.split("."):
+        config = config.get(name) if isinstance(config, ConfigDict) else None
+    return config
 
 
 def _values(config: Config) -> list[str]:
     flat = flatten(config)
     problems = [
-        f"config.{field} = {flat[field]!r}: one of {', '.join(repr(c) for c in choices)}."
+        f"config.{field} = {shown(flat[field])}: one of {', '.join(repr(c) for c in choices)}."
         for field, choices in CHOICES.items()
         if flat[field] not in choices
     ]
@@ -236,8 +256,8 @@ def _entries(config: Config) -> list[str]:
     problems += _error_of(_check_encoder, config)
     if config.selection.statistic != "none":
         problems += _error_of(find_statistic, config.selection.statistic)
-    for name in config.validators.names:
-        problems += _error_of(find_validator, name)
+    of_validators = (_error_of(find_validator, name) for name in config.validators.names)
+    problems += next(filter(None, of_validators), [])
     return problems or _combinations_of_entries(config)
 
 
@@ -367,6 +387,17 @@ def _combinations(config: Config) -> list[str]:
             domain_batch_size(config) % devices != 0,
             f"config.batch_size: {domain_batch_size(config)} clouds per domain cannot be divided over "
             f"{devices} devices. Give a multiple of {devices} per domain.",
+        ),
+        *(
+            (
+                clouds * config.data.points * 12 > MOST_BYTES,  # float32 coordinates alone
+                f"config.{field} = {config[field]}: so many clouds of config.data.points = "
+                f"{config.data.points} take more than {MOST_BYTES >> 30} GiB. Give fewer of either.",
+            )
+            for field, clouds in (
+                ("batch_size", domain_batch_size(config)),
+                ("eval_batch_size", config.eval_batch_size),
+            )
         ),
         (
             config.classification.mixup == "pcm" and config.saliency.mode == "shared",

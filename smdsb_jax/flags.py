@@ -1,17 +1,18 @@
 """Command lines: errors of the configuration in one line instead of a traceback."""
 
+import argparse
 import importlib.util
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from smdsb_jax.registry import suggest
+from smdsb_jax.registry import CONTROL, one_line, printable, shown, suggest
 
 
 def run_command(
@@ -34,6 +35,9 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     `~` is the home folder behind `=` too, as in `--workdir=~/runs/c2s`, where shells leave it as it is.
     """
     argv = [_at_home(word) for word in argv]
+    odd = [word for word in argv if word.startswith("-") and CONTROL.search(word)]
+    if odd:
+        return stop(f"{shown(odd[0])}: give text without control characters, in UTF-8.")
     try:
         _refuse_unknown_fields(argv)
         return flags.FLAGS(list(argv))
@@ -44,9 +48,18 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 
 
 def stop(message: str) -> Any:
-    """Print the message to the standard error and exit with 2."""
-    print(message, file=sys.stderr)
+    """Print the message to the standard error, a line for each of its own, and exit with 2."""
+    print(*map(one_line, message.split("\n")), sep="\n", file=sys.stderr)
     raise SystemExit(2)
+
+
+class Parser(argparse.ArgumentParser):
+    """That of the commands without a configuration: an error is one line here too."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say it and how to learn more."""
+        stop(f"{printable(message)}. --help lists the flags.")
+        raise AssertionError
 
 
 def user_errors(
@@ -66,6 +79,11 @@ def user_errors(
             if flags.FLAGS.debug:
                 raise
             return stop(str(error))
+        except (MemoryError, jax.errors.JaxRuntimeError) as error:
+            if flags.FLAGS.debug or not (isinstance(error, MemoryError) or EXHAUSTED in str(error)):
+                raise
+            said = (str(error).splitlines() or [""])[0].rstrip(".")
+            return stop(f"Out of memory ({said}). Take fewer clouds at a time, or fewer points of each.")
 
     return run
 
@@ -96,6 +114,9 @@ def define_run_flags() -> RunFlags:
             "Code of your own that the run may import, as my_module:MyEncoder. May be repeated.",
         ),
     )
+
+
+EXHAUSTED = "RESOURCE_EXHAUSTED"  # jax's word for memory that is not there
 
 
 flags.DEFINE_boolean("debug", False, "Show the traceback of an error.")

@@ -6,7 +6,7 @@ Code is imported because a user names it, never because a file does: `refuse_for
 import difflib
 import importlib
 import inspect
-import math
+import re
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -15,6 +15,9 @@ T = TypeVar("T")
 KINDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "text"}
 LARGEST = {int: 2**31 - 1, float: 3.4e38}  # of int32 and float32, in which a step computes
 MOST = 2**20  # of anything that is counted: more fits into no memory
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # ends lines, or is no UTF-8
+LONGEST = 1800  # letters of an error
+SHOWN, LISTED = 100, 80  # letters of a wrong value in an error, and known names
 
 
 class Kind(NamedTuple):
@@ -67,10 +70,10 @@ def lookup(catalogue: Mapping[str, T], name: str, field: str, own: Kind | None =
     if own is not None and ":" in name:
         found = _import(name, field)
         if not own.fits(found):
-            raise ValueError(f"{field} = {name!r} is a {type(found).__name__}; it must be {own.words}.")
+            raise ValueError(f"{field} = {shown(name)} is a {type(found).__name__}; it must be {own.words}.")
         return found
     if name not in catalogue:
-        raise ValueError(f"{field} = {name!r} is not known.{suggest(name, catalogue)}")
+        raise ValueError(f"{field} = {shown(name)} is not known.{suggest(name, catalogue)}")
     return catalogue[name]
 
 
@@ -110,11 +113,30 @@ def refuse_foreign(config: Mapping[str, Any], allow: Collection[str], where: str
         )
 
 
+def printable(text: str) -> str:
+    """The text on one line: control characters, and bytes that were no UTF-8, as Python writes them."""
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def one_line(message: str) -> str:
+    """As `printable`; of a long one, as of a tuple of thousands, beginning and end, where the remedy is."""
+    text = printable(message)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 400]} … {text[-397:]}"
+
+
+def shown(value: Any) -> str:
+    """A value for an error: on one line, and no more of it than tells which it is."""
+    text = printable(repr(value))
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """` Did you mean …? Known: …`, for the end of an error message."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
-    return (f" Did you mean {close[0]!r}?" if close else "") + f" Known: {', '.join(names)}."
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    known = printable(", ".join(names[:LISTED]))
+    return (f" Did you mean {shown(close[0])}?" if close else "") + f" Known: {known}{more}."
 
 
 def options(entry: Callable[..., Any]) -> dict[str, Any]:
@@ -141,8 +163,11 @@ def check_type(field: str, value: Any, default: Any) -> None:
     values = value if several else (value,)
     if not isinstance(values, tuple | list) or not all(_is(v, kind) for v in values):
         raise ValueError(
-            f"config.{field} = {value!r}: give {'a tuple, each member ' if several else ''}{KINDS[kind]}."
+            f"config.{field} = {shown(value)}: give "
+            f"{'a tuple, each member ' if several else ''}{KINDS[kind]}."
         )
+    if kind is str and any(CONTROL.search(text) for text in values):
+        raise ValueError(f"config.{field} = {shown(value)}: give text without control characters, in UTF-8.")
     for number in values if kind in (int, float) else ():
         check_range(field, number, -LARGEST[kind], LARGEST[kind])
 
@@ -154,7 +179,7 @@ def check_range(field: str, value: int | float, low: int | float, high: int | fl
       ValueError: names the field of the configuration, as `pretext.radius`.
     """
     if not low <= value <= high:
-        raise ValueError(f"config.{field} = {value}: between {low} and {high}.")
+        raise ValueError(f"config.{field} = {shown(value)}: between {low} and {high}.")
 
 
 def check_counts(field: str, value: int | tuple[int, ...], least: int = 1) -> None:
@@ -167,14 +192,16 @@ def check_counts(field: str, value: int | tuple[int, ...], least: int = 1) -> No
     counts = value if isinstance(value, tuple | list) else (value,)
     if not counts or any(not least <= count <= MOST for count in counts):
         wanted = "one or more numbers of" if several else "give"
-        raise ValueError(f"config.{field} = {value!r}: {wanted} at least {least} and at most {MOST}.")
+        raise ValueError(f"config.{field} = {shown(value)}: {wanted} at least {least} and at most {MOST}.")
 
 
 def _is(value: Any, kind: type) -> bool:
     if isinstance(value, bool) or kind is bool:  # to Python, True is an int
         return isinstance(value, bool) and kind is bool
     return (
-        isinstance(value, int | float) and math.isfinite(value) if kind is float else isinstance(value, kind)
+        isinstance(value, int | float) and bool(abs(value) < float("inf"))
+        if kind is float
+        else isinstance(value, kind)
     )
 
 
@@ -182,8 +209,8 @@ def _import(name: str, field: str) -> Any:
     module_name, _, attribute = name.partition(":")
     try:
         return getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:  # the latter: no name of a module
         raise ValueError(
-            f"{field} = {name!r} cannot be imported ({error}). Give package.module:name, with the "
+            f"{field} = {shown(name)} cannot be imported ({error}). Give package.module:name, with the "
             "module's folder on PYTHONPATH."
         ) from error

@@ -114,6 +114,8 @@ def _run_and_exit():
         status = 0
     except SystemExit as stopped:
         status = stopped.code if isinstance(stopped.code, int) else int(stopped.code is not None)
+        if isinstance(stopped.code, str):
+            print(stopped.code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
     finally:

@@ -376,3 +376,50 @@ def test_labels_of_points_have_the_default_validators_and_refuse_those_of_clouds
     message = "config.validators.names: 'class_ami' needs one label per cloud"
     with pytest.raises(ValueError, match=message):
         resolve(tiny_segmentation(validators__names=("snd", "class_ami")))
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (
+            lambda c: c["task"].update(name=len),
+            "config.task.name = <built-in function len>: give text.",
+        ),
+        (lambda c: c["encoder"].update(name=5), "config.encoder.name = 5: give text."),
+        (lambda c: c["data"].update(source={}), "config.data.source = {}: give text"),
+        (lambda c: c["data"].update(source={"a": 1}), "give text."),
+        (lambda c: c.update(seed={"a": 1}), "config.seed = {'a': 1}: it is a field, not a section."),
+        (lambda c: c["optimizer"].update(more={}), "config.optimizer.more is not known."),
+        (lambda c: c.update(more={}), "config.more is not known."),
+        (lambda c: c.update(more={"a": 1, "b": {"c": 2}}), "config.more is not known."),
+        (lambda c: c.update({"a\nb": 1}), r"config.a\nb is not known."),
+        (
+            lambda c: c.update(optimizer={}),
+            "config.optimizer: optimizer.learning_rate, optimizer.name, optimizer",
+        ),
+        (lambda c: c["stage1"].pop("steps"), "config.stage1.steps is missing."),
+        (lambda c: c["data"].update(root="a\nb"), r"config.data.root = 'a\nb': give text without control"),
+        (
+            lambda c: c["data"].update(root="\udc80"),
+            r"config.data.root = '\udc80': give text without control",
+        ),
+        (lambda c: c["encoder"].update(layers=(1.5,) * 5000), "…: give a tuple, each member a whole number."),
+        (lambda c: c["saliency"].update(alpha=10**400), "config.saliency.alpha = 1000"),
+        (lambda c: c["selection"].update(statistic=":x"), "config.selection.statistic = ':x' cannot be imp"),
+        (lambda c: c["selection"].update(statistic=".x:y"), "config.selection.statistic = '.x:y' cannot be"),
+        (lambda c: c.update(batch_size=0), "config.batch_size = 0: between"),
+        (lambda c: c.update(batch_size=5), "config.batch_size = 5 is the total over both domains"),
+        (lambda c: c.update(eval_batch_size=2**20), "config.eval_batch_size = 1048576: so many clouds of"),
+        (
+            lambda c: c["validators"].update(names=("x", "x")),
+            "config.validators.names = ('x', 'x'): each needs",
+        ),
+    ],
+)
+def test_one_mistake_is_one_line_however_odd(change, said):
+    config = default_config().to_dict()
+    change(config)
+    with pytest.raises(ValueError) as error:
+        resolve(ConfigDict(config))
+    assert said in str(error.value) and len(str(error.value).splitlines()) == 1, str(error.value)
+    assert len(str(error.value)) < 1500

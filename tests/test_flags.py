@@ -1,12 +1,15 @@
+import re
 import sys
 from pathlib import Path
 from unittest import mock
 
+import jax
 import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from smdsb_jax.flags import cache_compilation, load_config, parse_flags, stop, user_errors
+from smdsb_jax.flags import Parser, cache_compilation, load_config, parse_flags, stop, user_errors
+from smdsb_jax.registry import LONGEST
 
 # how ml-collections loads the file
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -154,3 +157,41 @@ def test_compiled_programs_are_kept_where_the_environment_says(monkeypatch, tmp_
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     cache_compilation()
     assert updated["jax_compilation_cache_dir"] == str(tmp_path / "home" / ".cache" / "smdsb_jax")
+
+
+@pytest.mark.parametrize("word", ["--config=a\nb", "--x=\x1b[2J", "-\udc80"])
+def test_flags_with_control_characters_are_refused(values, capsys, word):
+    assert "give text without control characters" in told(capsys, word)
+
+
+def test_an_error_is_shortened_and_on_its_lines(capsys):
+    with pytest.raises(SystemExit):
+        stop("x" * 5000 + "\na\x1bb")
+    first, second = capsys.readouterr().err.splitlines()
+    assert len(first) == LONGEST and "xx … xx" in first and second == r"a\x1bb"
+
+
+def test_errors_of_argparse_are_one_line(capsys):
+    parser = Parser()
+    parser.add_argument("--points", type=int)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--points=many"])
+    assert (
+        capsys.readouterr().err == "argument --points: invalid int value: 'many'. --help lists the flags.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError("of 9 GiB"), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: of 9 GiB\nmore")]
+)
+def test_memory_that_is_not_there_is_told_in_one_line(values, capsys, error):
+    values(["train.py"])
+
+    def fails(_):
+        raise error
+
+    with pytest.raises(SystemExit):
+        user_errors(fails)(["train.py"])
+    assert re.fullmatch(r"Out of memory \(.*of 9 GiB\)\. Take fewer .*\n", capsys.readouterr().err)
+    with pytest.raises(jax.errors.JaxRuntimeError):
+        user_errors(lambda _: (_ for _ in ()).throw(jax.errors.JaxRuntimeError("INTERNAL")))(["train.py"])

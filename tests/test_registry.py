@@ -13,7 +13,9 @@ from smdsb_jax.registry import (
     function_returning,
     lookup,
     options,
+    printable,
     refuse_foreign,
+    shown,
     subclass_of,
     suggest,
 )
@@ -199,3 +201,10 @@ def test_a_range_holds_its_ends_and_not_nan():
     for value in (-1e-9, 1.1, float("inf"), float("nan")):
         with pytest.raises(ValueError, match=rf"config\.x\.y = {value}: between 0 and 1\."):
             check_range("x.y", value, 0, 1)
+
+
+def test_text_and_values_on_one_line():
+    assert printable("a\nb\x1b[2J\udc80ä\u2028") == r"a\nb\x1b[2J\udc80ä\u2028"
+    assert shown(ConfigDict({"a": {"b": 1}})).count("\n") == 0
+    assert shown("x" * 99) == f"'{'x' * 99}…" and shown((1, 2)) == "(1, 2)"
+    assert suggest("n1", [f"n{i}" for i in range(1000)]).endswith(" and 920 more.")

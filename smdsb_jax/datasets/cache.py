@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from smdsb_jax.datasets.domain import Ragged
+from smdsb_jax.datasets.domain import SPLITS, UNLABELLED, Ragged
+from smdsb_jax.datasets.readers.base import check_file
 from smdsb_jax.files import whole_file
 
 VERSION = 1  # of the file's keys and of what was done to the points
@@ -90,6 +91,7 @@ def read(path: Path, remedy: str) -> Cached:
       ValueError: truncated or corrupt, or written by another version; with the file's name and `remedy`.
     """
     try:
+        check_file(path)
         # opened here: numpy leaves its own open if the archive is bad
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             version = int(file["version"])
@@ -99,13 +101,38 @@ def read(path: Path, remedy: str) -> Cached:
             optional = [name for name in Ragged._field_defaults if name in file]
             required = [name for name in Ragged._fields if name not in Ragged._field_defaults]
             ragged = Ragged(**{name: file[name] for name in [*required, *optional]})
-            classes = tuple(file["classes"].tolist()) if "classes" in file else ()  # the first had none
+            classes = (
+                tuple(file["classes"].reshape(-1).astype(np.str_).tolist()) if "classes" in file else ()
+            )  # the first had none
+            rows = [line.split("\t", 2) for line in lines]
+            sources = {name: (int(size), int(seconds)) for size, seconds, name in rows}
     except _OtherVersion:
         raise
     except Exception as error:  # a damaged archive makes zipfile and numpy raise almost anything
         raise ValueError(f"{path}: truncated or not a cache of this library. {remedy}") from error
-    rows = [line.split("\t", 2) for line in lines]
-    return Cached(ragged, {name: (int(size), int(seconds)) for size, seconds, name in rows}, classes)
+    if not _fits(ragged, classes):
+        raise ValueError(f"{path}: its arrays do not belong together. {remedy}")
+    return Cached(ragged, sources, classes)
+
+
+def _fits(ragged: Ragged, classes: tuple[str, ...]) -> bool:
+    """Whether arrays of any shapes and numbers are what `Ragged` says."""
+    points, count, label, split, extent, name = ragged
+    return bool(
+        (points.ndim == 2 and points.shape[1] == 3 and points.dtype.kind == "f" and np.isfinite(points).all())
+        and (count.ndim == 1 and count.dtype.kind in "iu" and len(count) and count.min() > 0)
+        and (count.astype(np.int64).sum() == len(points))
+        and (label.dtype.kind in "iu" and label.shape in (count.shape, points.shape[:1]))
+        and (label.min() >= UNLABELLED and (not classes or label.max() < len(classes)))
+        and (
+            split.dtype.kind in "iu"
+            and split.shape == count.shape
+            and (np.diff(split.astype(int)) >= 0).all()
+        )
+        and (split[0] >= 0 and split[-1] < len(SPLITS))
+        and (extent is None or (extent.shape == (len(count), 3) and extent.dtype.kind == "f"))
+        and (name is None or (name.shape == count.shape and name.dtype.kind == "U"))
+    )
 
 
 class _OtherVersion(ValueError):

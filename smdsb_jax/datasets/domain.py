@@ -9,6 +9,9 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
+from smdsb_jax.registry import printable
+from smdsb_jax.run.memory import host_bytes
+
 SPLITS = ("train", "val", "test")  # their codes are 0, 1, 2
 UNLABELLED = -1  # the label of what nobody has labelled
 Progress = Callable[[Iterable[Path]], Iterable[Path]]  # for example tqdm.tqdm
@@ -129,6 +132,15 @@ def _stacked(
     of_points: Shaped[np.ndarray, "total *of_each"], count: Int[np.ndarray, " n"], points: int
 ) -> Shaped[np.ndarray, "n stored *of_each"]:
     stored = max(points, int(count.max()))
+    size, free = (
+        len(count) * stored * of_points.itemsize * (of_points.size // max(len(of_points), 1)),
+        host_bytes(),
+    )
+    if size > free:
+        raise ValueError(
+            f"{len(count):,} clouds of {stored:,} points each take {size / 2**30:.0f} GiB, and "
+            f"{free / 2**30:.0f} GiB of memory are free. Lower config.data.points, or thin out large clouds."
+        )
     if (count == stored).all():
         return of_points.reshape(-1, stored, *of_points.shape[1:])
     return np.stack([to_count(cloud, stored) for cloud in np.split(of_points, np.cumsum(count)[:-1])])
@@ -157,7 +169,7 @@ def read_all(
         try:
             found.append(read(path))
         except ValueError as error:
-            bad.append(str(error))
+            bad.append(printable(str(error)))
     if bad:
         more = f" ({len(bad) - 1} more bad files in {where}.)" if len(bad) > 1 else ""
         raise ValueError(bad[0] + more)
@@ -202,9 +214,14 @@ def assemble(
     domains, `build.load_domains` says.
 
     Raises:
-      ValueError: a class without training objects, though others have some, by name. (Of parts of objects
-        `absent_classes` is for the summary.)
+      ValueError: a label beyond the classes; a class without training objects, though others have some, by
+        name. (Of parts of objects `absent_classes` is for the summary.)
     """
+    if ragged.label.max() >= len(classes):
+        raise ValueError(
+            f"Domain {name!r}: label {ragged.label.max()} is none of its {len(classes)} classes. If it has a "
+            "cache, write that again with launch/prepare_data.py."
+        )
     edges = np.searchsorted(ragged.split, range(len(SPLITS) + 1))
     stacked, label = stack(ragged, points), stack_labels(ragged, points)
     train, val, test = (Split(stacked[a:b], label[a:b]) for a, b in itertools.pairwise(edges))

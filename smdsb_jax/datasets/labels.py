@@ -1,6 +1,5 @@
 """Labels of a domain's clouds in a file of their own, in place of those that the data have."""
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from smdsb_jax.datasets.domain import SPLITS, Domain
+from smdsb_jax.datasets.readers.base import check_file
 from smdsb_jax.files import whole_file
+from smdsb_jax.registry import printable
 
 
 def write_labels(path: Path, labels: Mapping[str, np.ndarray]) -> None:
@@ -26,10 +27,12 @@ def with_labels(domain: Domain, path: str) -> Domain:
     """
     where = f"config.data.source_labels = {path!r}"
     try:
+        check_file(Path(path).expanduser())
         with np.load(Path(path).expanduser(), allow_pickle=False) as saved:
             labels = {split: saved[split] for split in SPLITS}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{where} cannot be read ({error}). Give an npz of {', '.join(SPLITS)}.") from error
+    except Exception as error:  # a damaged archive makes zipfile and numpy raise almost anything
+        said = printable(str(error)) or type(error).__name__
+        raise ValueError(f"{where} cannot be read ({said}). Give an npz of {', '.join(SPLITS)}.") from error
     for split in SPLITS:
         found, wanted = labels[split], getattr(domain, split).label
         if found.shape != wanted.shape or found.dtype.kind not in "iu":

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from smdsb_jax.datasets.domain import SPLITS
 from smdsb_jax.datasets.read import find_clouds
+from smdsb_jax.registry import CONTROL, printable
 
 LAYOUT = "{train,test}/<class>/* (and val/<class>/*, if you divide the train split yourself)"
 UNLABELLED_FOLDER = "unlabelled"  # among the class folders: clouds whose class nobody knows
@@ -47,14 +48,24 @@ def find(folder: Path) -> Listing | None:
 
     Raises:
       ValueError: a class that the train split lacks, clouds beside class folders, a file of names or of
-        splits that cannot be understood.
+        splits that cannot be understood, a name that is no text of one line.
     """
+    _plain(str(folder))
     if not folder.is_dir():
         return None
     for looks_like, listing in LAYOUTS.values():
         if looks_like(folder):
-            return listing(folder)
+            found = listing(folder)
+            _plain(*found.classes, *(str(source.path) for source in found.sources))
+            return found
     return None
+
+
+def _plain(*names: str) -> None:
+    """Refuse names that would break tables and records."""
+    for name in names:
+        if CONTROL.search(name):
+            raise ValueError(f"{printable(name)}: a name with control characters, or no UTF-8. Rename it.")
 
 
 def _by_split(folder: Path) -> Listing:
@@ -122,7 +133,7 @@ def _synsets(folder: Path) -> Listing:
     except (UnicodeDecodeError, IndexError):
         raise ValueError(f"{folder / SYNSETS}: give a class and its folder in each line.") from None
     classes = tuple(sorted(folder_of))
-    lists = sorted((folder / "train_test_split").glob("*_file_list.json"))
+    lists = sorted(p for p in (folder / "train_test_split").glob("*_file_list.json") if p.is_file())
     split_of = {name: _split_in_name(path) for path in lists for name in _listed(path)}
     sources: list[Source] = []
     skipped: Counter[str] = Counter()
@@ -155,7 +166,11 @@ def _named(folder: Path, sources: list[Source], skipped: Counter[str], has_val: 
     names = folder / CLASS_NAMES
     if not names.is_file():
         return Listing(sources, (), skipped, has_val=has_val)
-    classes = tuple(line.strip() for line in names.read_text(encoding="utf-8").splitlines() if line.strip())
+    try:
+        lines = names.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{names}: is no text in UTF-8. Write the classes again, a line each.") from None
+    classes = tuple(line.strip() for line in lines if line.strip())
     repeated = [name for name, times in Counter(classes).items() if times > 1]
     if repeated:
         raise ValueError(f"{names}: {repeated[0]} has two lines. Give each label its class.")
@@ -186,4 +201,6 @@ def _h5(folder: Path) -> list[Path]:
 
 def _subfolders(folder: Path) -> list[str]:
     visible = (p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else ()
-    return sorted(p.name for p in visible if p.is_dir())
+    names = sorted(p.name for p in visible if p.is_dir())
+    _plain(*names)
+    return names

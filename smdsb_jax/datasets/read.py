@@ -10,9 +10,10 @@ from jaxtyping import Float, Int
 
 from smdsb_jax.datasets.readers import READERS, Mesh, Reader
 from smdsb_jax.datasets.readers.arrays import read_npy as read_npy_array
-from smdsb_jax.datasets.readers.base import MissingPackage, Unreadable
+from smdsb_jax.datasets.readers.base import MissingPackage, Unreadable, check_file
 from smdsb_jax.datasets.readers.hdf5 import read_dataset
 from smdsb_jax.datasets.readers.mesh import sample
+from smdsb_jax.registry import printable
 
 MESH_POINTS = 2048  # drawn on the surface of a mesh
 REMEDY = "Export it again, or save its points as a numeric array (points, 3) with numpy.save."
@@ -74,8 +75,11 @@ def _drawn(mesh: Mesh, count: int, seed: int, path: Path) -> Float[np.ndarray, "
 def _content(path: Path, read: Reader, remedy: str) -> np.ndarray | Mesh:
     """What a reader gives, or its error in one line with the file's name, ending in `remedy`."""
     try:
+        check_file(path)
         with path.open("rb") as file:
             is_empty = not file.read(1)
+    except Unreadable as error:
+        raise ValueError(f"{path}: {printable(str(error))}. {remedy}") from None
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         cause = "no such file" if missing else (error.strerror or "cannot be opened").lower()
@@ -87,11 +91,9 @@ def _content(path: Path, read: Reader, remedy: str) -> np.ndarray | Mesh:
     except MissingPackage as error:  # it says itself what to do
         raise ValueError(f"{path}: {error}") from None
     except Unreadable as error:
-        raise ValueError(f"{path}: {error}. {remedy}") from error
+        raise ValueError(f"{path}: {printable(str(error))}. {remedy}") from error
     except Exception as error:  # damaged bytes make the libraries raise almost anything
-        said = (str(error).splitlines() or [""])[0].strip(" .:")[:120]
-        cause = f"truncated or not a {path.suffix.lower()} file ({type(error).__name__}: {said})"
-        raise ValueError(f"{path}: {cause}. {remedy}") from error
+        raise ValueError(f"{path}: {_damaged(error, f'a {path.suffix.lower()}')}. {remedy}") from error
 
 
 def read_npy(path: Path, remedy: str) -> Float[np.ndarray, "p 3"]:
@@ -237,14 +239,21 @@ def read_h5_labels(path: Path, classes: int, remedy: str) -> Int[np.ndarray, " n
 
 def _dataset(path: Path, name: str, remedy: str) -> np.ndarray:
     try:
+        check_file(path)
         with h5py.File(path, "r") as file:
             return read_dataset(file, name)
     except Unreadable as error:
-        raise ValueError(f"{path}: {error}. {remedy}") from None
+        raise ValueError(f"{path}: {printable(str(error))}. {remedy}") from None
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file. {remedy}") from None
-    except (OSError, RuntimeError) as error:
-        raise ValueError(f"{path}: truncated or not an h5 file ({error}). {remedy}") from error
+    except Exception as error:  # as `_content`
+        raise ValueError(f"{path}: {_damaged(error, 'an h5')}. {remedy}") from error
+
+
+def _damaged(error: Exception, kind: str) -> str:
+    """Whatever a library says of damaged bytes, in one line."""
+    said = printable((str(error).splitlines() or [""])[0].strip(" .:")[:120])
+    return f"truncated or not {kind} file ({type(error).__name__}: {said})"
 
 
 def looks_transposed(shape: tuple[int, ...]) -> bool:

@@ -15,6 +15,8 @@ from smdsb_jax.sweep.published import Published
 
 NAMELESS = tuple(field for field in FREE_FIELDS if field != "stages")  # not in a run's folder name
 
+MOST_SEEDS = 1000  # each is a training of every cell
+
 
 class Grid(NamedTuple):
     """A table: its rows, in every direction, with every encoder, for every seed."""
@@ -72,10 +74,18 @@ def grid_runs(grid: Grid, workdir: Path, root: Path) -> list[Run]:
     """The runs of a grid, seed by seed, so that an interrupted sweep has something of every cell.
 
     Raises:
-      ValueError: the configuration file is missing, the grid has no rows or seeds, or two rows are the same.
+      ValueError: the configuration file is missing, the grid has no rows or seeds, or too many, it sets the
+        seed as a field, or two rows are the same.
     """
-    if not grid.rows or not grid.directions or grid.seeds < 1:
-        raise ValueError(f"{grid.title}: a table needs rows, directions and at least one seed.")
+    if not grid.rows or not grid.directions or not 1 <= grid.seeds <= MOST_SEEDS:
+        raise ValueError(
+            f"{grid.title}: a table needs rows, directions and 1 to {MOST_SEEDS} seeds (--seeds)."
+        )
+    seeded = [word for word in grid.fields if word.partition("=")[0] == "seed"]
+    if seeded:
+        raise ValueError(
+            f"field {seeded[0]!r}: a table's runs have the seeds 0, 1, …; give their number, --seeds."
+        )
     file = find_file(grid.config, root, "configuration file")
     stages = [f"stages={tuple(grid.stages)}"] if grid.stages else []
     runs = []
@@ -160,7 +170,7 @@ def _read(word: str, text: str, old: Any) -> Any:
         return text.lower() == "true"
     try:
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # what literal_eval may raise
         value = None
     kind = (int, float) if type(old) is float else type(old)
     if not isinstance(value, kind) or isinstance(value, bool) != isinstance(old, bool):

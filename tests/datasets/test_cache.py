@@ -21,9 +21,9 @@ SOURCES = {"d/chair/train/a b.npy": (128, 1_700_000_000), "d/chair/train/c.npy":
 
 def test_round_trip_to_the_bit(tmp_path, ragged):
     path = tmp_path / "new" / "folder" / "d.npz"
-    cache.write(path, ragged, SOURCES, ("chair", "wärm"))
+    cache.write(path, ragged, SOURCES, ("chair", "wärm", "z"))
     back, sources, classes = cache.read(path, "")
-    assert sources == SOURCES and classes == ("chair", "wärm")
+    assert sources == SOURCES and classes == ("chair", "wärm", "z")
     for name in ragged._fields:
         mine, its = getattr(back, name), getattr(ragged, name)
         assert mine.dtype == its.dtype
@@ -116,3 +116,22 @@ def test_manifest_of_a_relative_root(tmp_path, monkeypatch):
     roots = [Path("."), Path("sub/.."), tmp_path, Path(f"{tmp_path}/")]
     for root in roots:
         assert list(cache.manifest(root, [root / "sub" / "a"])) == ["sub/a"]
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("points", np.zeros((21, 2))), ("points", np.full((21, 3), np.nan)), ("points", np.array("a")),
+        ("count", np.array([5, 9, 8])), ("count", np.array([-5, 19, 7])), ("label", np.zeros(2, int)),
+        ("label", np.full(3, 9)), ("label", np.full(3, -2)), ("split", np.array([0, 2, 1])),
+        ("split", np.array([0, 1, 3])), ("split", np.zeros((0, 3, 2))), ("extent", np.zeros(3)),
+        ("name", np.zeros(3)),
+    ],
+)  # fmt: skip
+def test_arrays_that_do_not_belong_together_are_refused(tmp_path, ragged, name, value):
+    path = tmp_path / "d.npz"
+    cache.write(path, ragged, SOURCES, ("a", "b", "c"))
+    with np.load(path) as file:
+        np.savez(path, **{**file, name: value})
+    with pytest.raises(ValueError, match=r"d\.npz: its arrays do not belong together\. Do this\."):
+        cache.read(path, "Do this.")

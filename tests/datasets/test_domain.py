@@ -231,3 +231,15 @@ def test_where_no_class_is_absent_none_is_said_to_be():
     assert absent_classes(domain) == []
     unlabelled = domain._replace(train=domain.train._replace(label=np.full(2, -1, np.int32)))
     assert absent_classes(unlabelled) == []
+
+
+def test_clouds_that_no_memory_holds_are_refused_before_they_are_made():
+    ragged = Ragged(np.zeros((6, 3), np.float32), np.array([2, 4]), np.zeros(2, int), np.zeros(2, int))
+    with pytest.raises(ValueError, match="2 clouds of 1,099,511,627,776 points each take 24576 GiB"):
+        stack(ragged, 2**40)
+
+
+def test_a_label_beyond_the_classes_is_refused():
+    ragged = Ragged(np.zeros((4, 3), np.float32), np.array([2, 2]), np.array([0, 2]), np.zeros(2, int))
+    with pytest.raises(ValueError, match="Domain 'd': label 2 is none of its 2 classes"):
+        assemble("d", ("a", "b"), ragged, 2)

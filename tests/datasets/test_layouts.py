@@ -113,3 +113,25 @@ def test_other_folders_are_none(tmp_path):
     assert find(tmp_path / "nowhere") is None and find(tmp_path) is None
     touch(tmp_path, "a.npy", "pictures/b.npy")
     assert find(tmp_path) is None
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "\udc80"])
+def test_names_that_would_break_tables_are_refused(name, tmp_path):
+    for place in ("train/chair", f"train/{name}"):
+        (tmp_path / place).mkdir(parents=True)
+    with pytest.raises(ValueError, match="a name with control characters, or no UTF-8. Rename it.") as error:
+        find(tmp_path)
+    assert len(str(error.value).splitlines()) == 1
+    (tmp_path / f"train/{name}").rmdir()
+    (tmp_path / f"train/chair/{name}.npy").touch()
+    with pytest.raises(ValueError, match="a name with control characters"):
+        find(tmp_path)
+    with pytest.raises(ValueError, match="a name with control characters"):
+        find(tmp_path / name)
+
+
+def test_class_names_that_are_no_text_are_refused(tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "classes.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"classes\.txt: is no text in UTF-8"):
+        find(tmp_path)

@@ -1,4 +1,5 @@
 import io
+import os
 import pickle
 import sys
 import warnings
@@ -392,3 +393,34 @@ def test_folders_are_searched_with_theirs_but_for_hidden_ones_and_none_twice(tmp
     assert others == {".md": 2, "README": 1}
     with pytest.raises(OSError):
         find_all_clouds(tmp_path / "absent")
+
+
+def test_a_pipe_and_a_device_are_no_files(tmp_path):
+    os.mkfifo(tmp_path / "a.npy")
+    (tmp_path / "b.obj").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "c.h5")
+    for read in (
+        lambda: read_clouds(tmp_path / "a.npy"),
+        lambda: read_clouds(tmp_path / "b.obj"),
+        lambda: read_h5(tmp_path / "c.h5", 2, "Do this."),
+    ):
+        with pytest.raises(ValueError, match=r"[abc]\.\w+: is a pipe or a device, not a file\. "):
+            read()
+
+
+def test_what_a_file_says_is_told_on_one_line(tmp_path):
+    head = "ply\nformat ascii 1.0\nelement vertex 1\nproperty float \x1b\nend_header\n"
+    (tmp_path / "a.ply").write_text(f"{head}1\n")
+    with pytest.raises(ValueError, match=r"a\.ply: its vertices have \\x1b, not x, y and z"):
+        read_clouds(tmp_path / "a.ply")
+
+
+def test_an_h5_whose_object_is_damaged_is_refused_by_name(tmp_path):
+    path = write_h5(tmp_path / "train_1.h5", CLOUDS, LABEL)
+    with h5py.File(path) as file:
+        place = h5py.h5o.get_info(file["label"].id).addr
+    content = bytearray(path.read_bytes())
+    content[place] = 255  # the version of the object's header
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"train_1\.h5: truncated or not an h5 file \(KeyError: .*Do this\."):
+        read_h5(path, 10, "Do this.")

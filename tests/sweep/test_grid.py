@@ -1,6 +1,17 @@
 import pytest
+from ml_collections import ConfigDict
 
-from smdsb_jax.sweep.grid import grid_runs, last_of_each, load_grid, rows_by_encoder, run_config
+from smdsb_jax.sweep.grid import (
+    MOST_SEEDS,
+    Grid,
+    grid_runs,
+    last_of_each,
+    load_grid,
+    rows_by_encoder,
+    run_config,
+    set_field,
+)
+from tests.commands import ROOT
 from tests.sweep.tiny_sweep import tiny_grid, write_files
 from tests.tiny_run import tiny_config
 
@@ -95,3 +106,22 @@ def test_tables_are_found_from_any_folder_and_others_are_refused(folder, monkeyp
         load_grid("absent.py:x", folder)
     with pytest.raises(ValueError, match="no function get_grid"):
         load_grid("tiny.py", folder)
+
+
+@pytest.mark.parametrize("seeds", [0, MOST_SEEDS + 1, 10**18])
+def test_a_number_of_seeds_that_no_one_runs_is_refused_at_once(seeds, tmp_path):
+    grid = Grid("t", "configs/embedded.py", {"a": []}, ["c2s"], seeds=seeds)
+    with pytest.raises(ValueError, match=r"1 to 1000 seeds \(--seeds\)"):
+        grid_runs(grid, tmp_path, ROOT)
+
+
+@pytest.mark.parametrize("text", ["-" * 20000 + "1", "(" * 2000, "{[]: 1}"])
+def test_text_that_python_cannot_read_is_a_wrong_value(text):
+    with pytest.raises(ValueError, match="give a int"):
+        set_field(ConfigDict({"seed": 0}), f"seed={text}")
+
+
+def test_a_seed_for_all_runs_is_refused_and_not_passed_over(tmp_path):
+    grid = Grid("t", "configs/embedded.py", {"a": []}, ["c2s"], fields=("seed=7",))
+    with pytest.raises(ValueError, match="field 'seed=7': a table's runs have the seeds 0, 1, …; give"):
+        grid_runs(grid, tmp_path, ROOT)

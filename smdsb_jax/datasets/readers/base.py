@@ -1,6 +1,7 @@
 """What readers share: how they fail, what they take at most, packages that may be missing."""
 
 import importlib
+from pathlib import Path
 from typing import Any
 
 MOST_BYTES = 2**32  # of one array: a header of a few bytes may declare more than any memory holds
@@ -12,6 +13,16 @@ class Unreadable(ValueError):
 
 class MissingPackage(Unreadable):
     """A package that reads the format is not installed."""
+
+
+def check_file(path: Path) -> None:
+    """Refuse a pipe, on which reading would wait, and a device, which may never end; a folder says it itself.
+
+    Raises:
+      Unreadable: it is one.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise Unreadable("is a pipe or a device, not a file")
 
 
 def check_size(shape: tuple[int, ...], size: int) -> None:
