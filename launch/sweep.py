@@ -16,6 +16,7 @@ from smdsb_jax.files import only_writer
 from smdsb_jax.flags import run_command, stop
 from smdsb_jax.run.signals import stop_on_signal
 from smdsb_jax.sweep.cluster import CLUSTERS, open_cluster
+from smdsb_jax.sweep.dask_cluster import open_dask
 from smdsb_jax.sweep.grid import grid_runs, load_grid
 from smdsb_jax.sweep.loop import Outcome, Start, here, sweep
 from smdsb_jax.sweep.plan import check_data, make_plan, plan_text
@@ -29,8 +30,11 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs and of the ta
 SEEDS = flags.DEFINE_integer("seeds", None, "Runs of each cell; none: as the table says.", 1)
 DIRECTIONS = flags.DEFINE_list("directions", None, "Only these, as m2s,s2r.")
 FIELD = flags.DEFINE_multi_string("field", [], "For every run, as data.root=PointDA_data. May be repeated.")
-PARALLEL = flags.DEFINE_integer("parallel", None, "Runs at a time; none: 1, with Slurm all.", 1)
-CLUSTER = flags.DEFINE_enum("cluster", None, CLUSTERS, "Jobs through submitit; none: one after the other.")
+PARALLEL = flags.DEFINE_integer("parallel", None, "Runs at a time; none: 1, on Slurm and Dask all.", 1)
+CLUSTER = flags.DEFINE_enum(
+    "cluster", None, (*CLUSTERS, "dask"), "Jobs through submitit, or of --dask; none: one after the other."
+)
+DASK = flags.DEFINE_string("dask", None, "Address of a Dask scheduler, as tcp://host:8786.")
 SLURM = flags.DEFINE_list("slurm", [], "Options of sbatch, as partition=gpu,gres=gpu:1,time=1440 (minutes).")
 RANK_BY = flags.DEFINE_string(
     "rank_by",
@@ -55,7 +59,9 @@ def main(_: list[str]) -> int:
     plan = make_plan(grid_runs(grid, workdir, ROOT))
     if RANK_BY.value:
         check_rank_by(RANK_BY.value, plan)
-    parallel = PARALLEL.value or (len(plan) if CLUSTER.value == "slurm" else 1)
+    if (CLUSTER.value == "dask") != bool(DASK.value):
+        return stop("--cluster=dask and --dask=tcp://host:8786 belong together.")
+    parallel = PARALLEL.value or (len(plan) if CLUSTER.value in ("slurm", "dask") else 1)
     print(f"{grid.title}\n{plan_text(plan, parallel)}", flush=True)
     if DRY_RUN.value:
         return 0
@@ -63,7 +69,9 @@ def main(_: list[str]) -> int:
     remedy = "Wait for its end, or take another --workdir."
     with only_writer(workdir, remedy), stop_on_signal() as stopping:
         start = here(TRAIN, parallel, stopping)
-        if CLUSTER.value:
+        if DASK.value:
+            start = Start(*open_dask(DASK.value, TRAIN))
+        elif CLUSTER.value:
             start = Start(*open_cluster(CLUSTER.value, SLURM.value, workdir, ROOT, TRAIN))
         outcome = sweep(grid, plan, workdir, start, parallel, stopping)
         if RANK_BY.value == REVERSE and not outcome.stopped:
