@@ -115,7 +115,7 @@ def told_well(said: str, names: Sequence[str]) -> str:
         return "several lines"
     if len(said) > LETTERS:
         return "endless"
-    return "refused" if any(name and name in said for name in names) else "unnamed"
+    return "refused" if any(name and name[:100] in said for name in names) else "unnamed"
 
 
 def campaign(
