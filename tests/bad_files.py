@@ -281,7 +281,13 @@ def files(draw: Any) -> Case:
 
 def of_file(what: str, name: str, check: Callable[[Path], None], put: Callable[[Path], Any]) -> Case:
     """A case of one file, which `put` writes and `check` reads."""
-    return Case("file", what, (name,), lambda place: check(place / name), lambda place: put(place / name))
+    return Case(
+        "file",
+        what,
+        (name, "Domain 'cache'"),
+        lambda place: check(place / name),
+        lambda place: put(place / name),
+    )
 
 
 NAMES = st.one_of(

@@ -11,6 +11,7 @@ new entry is covered at once.
 
 import argparse
 import contextlib
+import logging.handlers
 import os
 import re
 import shutil
@@ -80,6 +81,8 @@ def judge(case: Case, place: Path) -> tuple[str, str]:
     def give_up(*_: object) -> None:
         raise Hung
 
+    logged = logging.handlers.BufferingHandler(1000)
+    logging.getLogger().addHandler(logged)
     earlier = signal.signal(signal.SIGALRM, give_up)
     signal.alarm(HANGS)
     try:
@@ -98,8 +101,11 @@ def judge(case: Case, place: Path) -> tuple[str, str]:
         outcome, said = "another error", f"{type(error).__name__}: {error}"
     finally:
         signal.alarm(0)
+        logging.getLogger().removeHandler(logged)
         signal.signal(signal.SIGALRM, earlier)
     taken = peak_bytes() - held
+    if logged.buffer:
+        return "logged", logged.buffer[0].getMessage()
     if seen(place) != before:
         return "written", f"{set(seen(place)) ^ set(before)}"
     if taken > BYTES:

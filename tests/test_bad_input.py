@@ -1,5 +1,6 @@
 """A hundred of the cases of tests/bad_input.py, and some through the commands' own processes."""
 
+import logging
 import time
 
 import pytest
@@ -75,6 +76,7 @@ def test_what_is_bad_is_told(tmp_path, monkeypatch):
     assert outcome(raising(ValueError("a.npy: is empty."))) == "refused"
     assert outcome(raising(OSError("is empty."))) == "unnamed"
     assert outcome(raising(KeyError("a.npy"))) == "another error"
+    assert outcome(lambda folder: logging.warning("x")) == "logged"
     assert outcome(lambda folder: (folder / "x").write_text("1")) == "written"
     assert outcome(lambda folder: bytearray(b"1" * bad_input.BYTES * 2)) == "memory"
     monkeypatch.setattr(bad_input, "HANGS", 1)

@@ -101,9 +101,10 @@ def read(path: Path, remedy: str) -> Cached:
             optional = [name for name in Ragged._field_defaults if name in file]
             required = [name for name in Ragged._fields if name not in Ragged._field_defaults]
             ragged = Ragged(**{name: file[name] for name in [*required, *optional]})
-            classes = (
-                tuple(file["classes"].reshape(-1).astype(np.str_).tolist()) if "classes" in file else ()
-            )  # the first had none
+            named = file["classes"] if "classes" in file else np.array([], np.str_)  # the first had none
+            if named.ndim != 1 or named.dtype.kind != "U":
+                raise ValueError("its classes are no names")
+            classes = tuple(named.tolist())
             rows = [line.split("\t", 2) for line in lines]
             sources = {name: (int(size), int(seconds)) for size, seconds, name in rows}
     except _OtherVersion:

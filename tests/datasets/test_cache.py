@@ -135,3 +135,13 @@ def test_arrays_that_do_not_belong_together_are_refused(tmp_path, ragged, name, 
         np.savez(path, **{**file, name: value})
     with pytest.raises(ValueError, match=r"d\.npz: its arrays do not belong together\. Do this\."):
         cache.read(path, "Do this.")
+
+
+@pytest.mark.parametrize("classes", [np.array("a"), np.zeros(3), np.array([["a", "b", "c"]])])
+def test_classes_that_are_no_names_are_refused(tmp_path, ragged, classes):
+    path = tmp_path / "d.npz"
+    cache.write(path, ragged, SOURCES)
+    with np.load(path) as file:
+        np.savez(path, **{**file, "classes": classes})
+    with pytest.raises(ValueError, match=r"d\.npz: truncated or not a cache"):
+        cache.read(path, "")

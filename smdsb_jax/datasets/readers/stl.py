@@ -4,6 +4,7 @@ https://www.fabbers.com/tech/STL_Format
 """
 
 import io
+import logging
 import warnings
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def read_stl(path: Path) -> Mesh:
         load_stl_binary,
     )  # here: importing it takes a second
 
+    logging.getLogger("trimesh").setLevel(logging.CRITICAL)  # it logs the traceback of normals it cannot read
     content = path.read_bytes()
     try:
         found = load_stl_binary(io.BytesIO(content))

@@ -62,3 +62,10 @@ def test_a_word_among_the_numbers_is_an_error(tmp_path):
     (tmp_path / "a.stl").write_bytes(text_of(TRIANGLES).replace(b"2.5", b"abc"))
     with pytest.raises((ValueError, DeprecationWarning)):
         read_stl(tmp_path / "a.stl")
+
+
+def test_a_normal_that_is_no_number_matters_to_no_one_and_nothing_is_logged(tmp_path, caplog):
+    path = tmp_path / "a.stl"
+    path.write_bytes(text_of(TRIANGLES).replace(b"normal 0", b"normal x"))
+    np.testing.assert_array_equal(read_stl(path).vertices.reshape(-1, 3, 3), TRIANGLES)
+    assert not caplog.records
