@@ -1,6 +1,7 @@
 """T-Nets: small networks that see a cloud and return a matrix to multiply its points by."""
 
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -77,7 +78,8 @@ class EdgeTNet(nn.Module):
             point, neighbors = given
             near = jax.vmap(lambda cloud, rows: cloud[rows])(x, neighbors)
             edges = first.apply(own[0], point[:, None], train=False, near=near[:, None])
-            return second.apply(own[1], edges, train=False)[:, 0]
+            pooled: Any = second.apply(own[1], edges, train=False)
+            return pooled[:, 0]
 
         neighbors = jax.vmap(functools.partial(knn, k=self.k))(x)
         rows = jnp.swapaxes(x, 0, 1), jnp.swapaxes(neighbors, 0, 1)

@@ -111,7 +111,7 @@ def joined(seconds: int) -> Iterator[None]:
     jax.distributed.shutdown()
 
 
-def _is_of_another(error: jax.errors.JaxRuntimeError) -> bool:
+def _is_of_another(error: BaseException) -> bool:
     words = r"gloo|nccl|peer|coordination|heartbeat|barrier"
     return re.search(words, str(error), re.IGNORECASE) is not None
 
