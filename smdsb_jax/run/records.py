@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, SupportsFloat
@@ -54,7 +55,13 @@ def open_reporter(
       resumed_from: Stage and global step of the restored checkpoint: records beyond it are dropped.
         (0, 0), a fresh run, drops all.
     """
-    from tensorboardX import SummaryWriter  # here: it imports PyTorch where that is installed
+    # Here: it imports PyTorch where that is installed. Not `SummaryWriter`: its thread dies of a full disk,
+    # and what waits for that thread waits forever.
+    from tensorboardX.event_file_writer import EventsWriter
+    from tensorboardX.proto import event_pb2
+    from tensorboardX.summary import scalar
+
+    protos: Any = event_pb2  # made at run time: their types are not known before
 
     workdir = Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -62,23 +69,33 @@ def open_reporter(
     _drop_after(path, resumed_from)
     with contextlib.ExitStack() as stack:
         records = stack.enter_context(path.open("a", encoding="utf-8", buffering=1))  # a line, one write
-        board = SummaryWriter(
-            str(workdir / "tensorboard"),
-            purge_step=resumed_from[1] + 1 if any(resumed_from) else 0,
-            filename_suffix=".{}.{}".format(*resumed_from),  # two starts in one second are two files
-            flush_secs=10,
-        )
-        stack.callback(board.close)
+        folder = workdir / "tensorboard"
+        folder.mkdir(exist_ok=True)
+        # two starts in one second are two files
+        board = EventsWriter(str(folder / "events"), ".{}.{}".format(*resumed_from))
+
+        def close_board() -> None:
+            with contextlib.suppress(OSError):  # each record has been flushed, or was told
+                board.close()
+
+        stack.callback(close_board)
+        # what earlier files have from there on is void
+        begin = resumed_from[1] + 1 if any(resumed_from) else 0
+        start = protos.SessionLog(status=protos.SessionLog.START)
+        board.write_event(protos.Event(wall_time=time.time(), step=begin, session_log=start))
 
         def scalars(stage: int, step: int, values: Values) -> None:
             numbers = {name: float(value) for name, value in values.items()}
             finite = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
             try:
                 records.write(json.dumps({"stage": stage, "step": step, **finite}) + "\n")
+                for name, value in numbers.items():
+                    board.write_event(
+                        protos.Event(wall_time=time.time(), step=step, summary=scalar(name, value))
+                    )
+                board.flush()
             except OSError as error:  # of a stream it does not name the file
                 raise OSError(error.errno, error.strerror, str(path)) from error
-            for name, value in numbers.items():
-                board.add_scalar(name, value, step)
 
         progress, say, close = _open_progress()
         stack.callback(close)

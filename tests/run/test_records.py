@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 
 from smdsb_jax.run.records import open_reporter, read_records
@@ -166,3 +167,16 @@ def test_a_terminal_without_a_size_shows_plain_lines(tmp_path, monkeypatch):
     with open_reporter(tmp_path) as reporter:
         reporter.progress(1, 1, 4, {})
     assert stream.getvalue() == "stage 1  step 1/4 (25 %)  ? steps/s  ? left\n"
+
+
+def test_a_full_disk_under_tensorboard_is_told_at_the_record_and_nothing_waits(tmp_path, monkeypatch):
+    write = EventsWriter.flush
+
+    def full(writer):
+        monkeypatch.setattr(EventsWriter, "flush", write)  # there is room again when it is closed
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*metrics\.jsonl'"):
+        with open_reporter(tmp_path) as reporter:
+            monkeypatch.setattr(EventsWriter, "flush", full)
+            reporter.scalars(1, 1, {"loss/class": 1.0})
