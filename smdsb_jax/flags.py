@@ -4,6 +4,7 @@ import argparse
 import importlib.util
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -24,6 +25,7 @@ def run_command(
     lines for each thread that writes to a full disk.
     """
     logging.set_verbosity(logging.FATAL)
+    hide_what_follows_a_failed_write()
     if compiles:
         cache_compilation()
     app.run(user_errors(main, takes_words), flags_parser=parse_flags)
@@ -114,6 +116,22 @@ def define_run_flags() -> RunFlags:
             "Code of your own that the run may import, as my_module:MyEncoder. May be repeated.",
         ),
     )
+
+
+def hide_what_follows_a_failed_write() -> None:
+    """Where one part of a checkpoint cannot be written, Orbax raises that, which the run tells in one line.
+
+    It then closes the loop that awaited the other parts, and tensorstore's threads, which bring their results
+    to it, print a traceback for each: several hundred lines.
+    """
+    warnings.filterwarnings("ignore", "coroutine '.*' was never awaited", RuntimeWarning)
+    show = sys.unraisablehook
+
+    def show_others(told: Any) -> None:
+        if not (isinstance(told.exc_value, RuntimeError) and str(told.exc_value) == "Event loop is closed"):
+            show(told)
+
+    sys.unraisablehook = show_others
 
 
 EXHAUSTED = "RESOURCE_EXHAUSTED"  # jax's word for memory that is not there

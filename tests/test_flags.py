@@ -1,5 +1,6 @@
 import re
 import sys
+import warnings
 from pathlib import Path
 from unittest import mock
 
@@ -8,7 +9,15 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from smdsb_jax.flags import Parser, cache_compilation, load_config, parse_flags, stop, user_errors
+from smdsb_jax.flags import (
+    Parser,
+    cache_compilation,
+    hide_what_follows_a_failed_write,
+    load_config,
+    parse_flags,
+    stop,
+    user_errors,
+)
 from smdsb_jax.registry import LONGEST
 
 # how ml-collections loads the file
@@ -195,3 +204,24 @@ def test_memory_that_is_not_there_is_told_in_one_line(values, capsys, error):
     assert re.fullmatch(r"Out of memory \(.*of 9 GiB\)\. Take fewer .*\n", capsys.readouterr().err)
     with pytest.raises(jax.errors.JaxRuntimeError):
         user_errors(lambda _: (_ for _ in ()).throw(jax.errors.JaxRuntimeError("INTERNAL")))(["train.py"])
+
+
+def test_what_a_librarys_threads_say_after_a_failed_write_is_hidden_and_nothing_else(monkeypatch):
+    class Late:
+        def __init__(self, error):
+            self.error = error
+
+        def __del__(self):
+            raise self.error
+
+    shown = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: shown.append(str(told.exc_value)))
+    with warnings.catch_warnings():
+        hide_what_follows_a_failed_write()
+    for error in (
+        RuntimeError("Event loop is closed"),
+        RuntimeError("another"),
+        OSError("Event loop is closed"),
+    ):
+        Late(error)  # gone at once
+    assert shown == ["another", "Event loop is closed"]

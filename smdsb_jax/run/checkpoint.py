@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+import traceback
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -107,7 +108,9 @@ def _written(folder: Path) -> Iterator[None]:
         yield
     except Exception as error:
         code = re.search(r"os_error_code='(\d+)'", str(error))  # tensorstore has it in words alone
-        own = isinstance(error, OSError) and str(error.filename).startswith(str(folder))
+        own = isinstance(error, OSError) and (
+            _raised_by_orbax(error) if error.filename is None else str(error.filename).startswith(str(folder))
+        )
         number = int(code[1]) if code else getattr(error, "errno", None) if own else None
         if number is None:
             raise
@@ -115,6 +118,12 @@ def _written(folder: Path) -> Iterator[None]:
             f"{folder}: a checkpoint cannot be written ({os.strerror(number)}). Mend that; the same command "
             "then resumes from the last whole one."
         ) from error
+
+
+def _raised_by_orbax(error: BaseException) -> bool:
+    """A stream's error names no file: is it of a checkpoint, or of what the run prints elsewhere?"""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(str(frame.f_globals.get("__name__")).startswith("orbax.") for frame in frames)
 
 
 def _rank(stage: int, score: str, metrics: Mapping[str, Any]) -> tuple:
@@ -415,11 +424,11 @@ def _folders(checkpoints: Path) -> list[Path]:
     return sorted((path for path in found if path.name.isdigit()), key=lambda path: int(path.name))
 
 
-def set_aside(workdir: Path, from_step: int) -> list[Path]:
+def set_aside(workdir: Path, from_step: int) -> dict[Path, Path]:
     """Move the checkpoints after `from_step` to `set_aside/`, so that the run goes on from that one.
 
     Returns:
-      Where they are now; none is deleted.
+      Where they were → where they are now; none is deleted.
 
     Raises:
       ValueError: there is no such checkpoint.
@@ -429,7 +438,7 @@ def set_aside(workdir: Path, from_step: int) -> list[Path]:
     if folder not in known:
         there = ", ".join(path.name for path in known) or "none"
         raise ValueError(f"--from_step={from_step}: {folder} does not exist. There are: {there}.")
-    moved = []
+    moved = {}
     for path in known[known.index(folder) + 1 :]:
         aside = workdir / "set_aside" / path.name
         number = 1
@@ -437,8 +446,17 @@ def set_aside(workdir: Path, from_step: int) -> list[Path]:
             number += 1
             aside = aside.with_name(f"{path.name}.{number}")
         aside.parent.mkdir(exist_ok=True)
-        moved.append(path.rename(aside))
+        moved[path] = path.rename(aside)
     return moved
+
+
+def put_back(moved: Mapping[Path, Path]) -> None:
+    """Undo `set_aside`, whose result this takes."""
+    for path, aside in moved.items():
+        aside.rename(path)
+    for folder in {aside.parent for aside in moved.values()}:
+        with contextlib.suppress(OSError):  # it holds others
+            folder.rmdir()
 
 
 def _differences(saved: Mapping[str, Any], wanted: Mapping[str, Tree]) -> list[str]:

@@ -33,7 +33,7 @@ from smdsb_jax.run.evaluation import (
     predict_split,
 )
 from smdsb_jax.run.first_nan import nan_step
-from smdsb_jax.run.memory import free_bytes, needed_bytes, refuse_too_much
+from smdsb_jax.run.memory import describe_need, free_bytes, needed_bytes, refuse_too_much
 from smdsb_jax.run.records import SILENT, Reporter, open_reporter
 from smdsb_jax.run.signals import stop_on_signal
 from smdsb_jax.run.workdir import last_checkpoint, load_variables, refuse_other_trajectory, write_config
@@ -120,15 +120,16 @@ def train_and_evaluate(
             print(f"Warning: {name}: {few} of a step: each is seen more than once in it.", flush=True)
     data = fingerprint(*domains)
     classes = domains[0].classes
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack, contextlib.ExitStack() as refused:
+        moved = {}
         if hosts.is_first():
             stack.enter_context(only_writer(workdir, "Wait for its end, or take another --workdir."))
-            for moved in checkpoint.set_aside(workdir, from_step) if from_step is not None else ():
-                print(f"Moved to {moved}.", flush=True)
+            moved = checkpoint.set_aside(workdir, from_step) if from_step is not None else {}
+            refused.callback(checkpoint.put_back, moved)
         hosts.wait("the folder is ready")
         if not workdir.is_dir():  # made by the first process
             raise ValueError(f"{workdir} is not on every host. {SAME['another last checkpoint']}")
-        last = last_checkpoint(workdir)
+        last, finished = last_checkpoint(workdir), False
         found = (flatten(config), data, last and last.total_step)
         hosts.refuse_differences(SAME, dict(zip(SAME, found, strict=True)))
         if last is None:
@@ -136,10 +137,13 @@ def train_and_evaluate(
         else:
             finished = last.stage == config.stages[-1] and last.step == config[f"stage{last.stage}"].steps
             refuse_other_trajectory(last, config, classes, workdir, finished, data)
-            if finished:
-                done = f"stage {last.stage} has all its {last.step} steps"
-                print(f"{workdir} is finished: {done}. Nothing was changed.", flush=True)
-                return Result(workdir, True, None)
+        refused.pop_all()
+        for aside in moved.values():
+            print(f"Moved to {aside}.", flush=True)
+        if last is not None and finished:
+            done = f"stage {last.stage} has all its {last.step} steps"
+            print(f"{workdir} is finished: {done}. Nothing was changed.", flush=True)
+            return Result(workdir, True, None)
         return _train(config, workdir, domains, data, last, watch)
 
 
@@ -262,7 +266,9 @@ def run_stage(
         if step == first + 1:  # this compiles; the call of the step finds the program
             parted = config.accumulate if parts.pretext.joint is None else None
             need = needed_bytes(compiled.lower(state, batch, scores).compile())
-            refuse_too_much(need, free_bytes(), domain_batch_size(config), jax.device_count(), parted)
+            free = free_bytes()
+            refuse_too_much(need, free, domain_batch_size(config), jax.device_count(), parted)
+            run.reporter.say(f"stage {stage}: {describe_need(need, free)}")
         if watched is not None and run.watch is not None and step % run.watch.every == 0:
             seen = watched(state, batch, scores)  # of the gradients that this step follows
             run.reporter.scalars(stage, offset + step, {f"watch/{name}": v for name, v in seen.items()})

@@ -83,6 +83,14 @@ def refuse_too_much(
     )
 
 
+def describe_need(need: Need | None, free: int | None) -> str:
+    """What a step needs of a device, in words; what is free, with the step's arguments there already."""
+    if need is None:
+        return "this compiler does not tell what memory a step needs."
+    there = "" if free is None else f" of the {(need.given + free) / 2**30:.3g} GiB that there are"
+    return f"a step needs {(need.given + need.added) / 2**30:.2g} GiB{there}."
+
+
 def host_bytes(
     meminfo: Path = Path("/proc/meminfo"),
     own: Path = Path("/proc/self/cgroup"),

@@ -291,7 +291,14 @@ def test_a_full_disk_is_one_line_with_the_folder_and_other_errors_are_what_they_
             with open_checkpoints(tmp_path):
                 raise error
         assert "\n" not in str(e.value)
-    for error in (ValueError("another"), OSError(28, "No space left on device", f"{tmp_path}/metrics.jsonl")):
+    orbax = {"__name__": "orbax.checkpoint._src.path.async_path"}  # its streams' errors name no file
+    exec('def write():\n    raise OSError(28, "No space left on device")', orbax)
+    with pytest.raises(OSError, match=rf"{tmp_path}/checkpoints: a checkpoint cannot be .*No space left"):
+        with open_checkpoints(tmp_path):
+            orbax["write"]()
+    printed = OSError(28, "No space left on device")  # of the standard output
+    lost = OSError(28, "No space left on device", f"{tmp_path}/metrics.jsonl")
+    for error in (ValueError("another"), lost, printed):
         with pytest.raises(type(error)) as e:
             with open_checkpoints(tmp_path):
                 raise error
@@ -311,7 +318,9 @@ def test_later_checkpoints_are_set_aside_and_none_is_lost(tmp_path):
         checkpoint.set_aside(tmp_path, 7)
     (tmp_path / "set_aside" / "11").mkdir(parents=True)  # of a time before
     aside = tmp_path / "set_aside"
-    assert checkpoint.set_aside(tmp_path, 9) == [aside / "10", aside / "11.2"]
+    whole = tmp_path / "checkpoints"
+    moved = checkpoint.set_aside(tmp_path, 9)
+    assert moved == {whole / "10": aside / "10", whole / "11": aside / "11.2"}
     assert (aside / "11.2" / damaged.name).read_text() == "{"
     with open_checkpoints(tmp_path) as checkpointer:
         assert checkpoint.info(checkpointer).total_step == 9

@@ -228,6 +228,7 @@ def test_from_an_earlier_step_it_is_the_same_run_again(tmp_path, monkeypatch, ca
     monkeypatch.setattr(loop, "load_domains", lambda config: turned(load_domains(config)))
     with pytest.raises(ValueError, match="falsify.*\n  source train: other clouds, or another order of them"):
         train_and_evaluate(other, workdir, from_step=9)
+    assert {path.name for path in (workdir / "checkpoints").iterdir()} >= {"9", "12"}  # back again
 
 
 def turned(domains):

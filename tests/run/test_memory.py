@@ -6,7 +6,7 @@ import pytest
 
 from smdsb_jax.run import loop, memory
 from smdsb_jax.run.loop import train_and_evaluate
-from smdsb_jax.run.memory import Need, host_bytes, memory_budget, needed_bytes, refuse_too_much
+from smdsb_jax.run.memory import Need, describe_need, host_bytes, memory_budget, needed_bytes, refuse_too_much
 from tests.shared import step_without_network
 from tests.tiny_run import tiny_config
 
@@ -57,6 +57,13 @@ def test_a_programs_need_is_what_its_compiler_tells(monkeypatch):
     assert need.given == 2 * square and square <= need.added < 2 * square  # x + 1 takes x's place
     monkeypatch.setattr(type(compiled), "memory_analysis", lambda self: None)
     assert needed_bytes(compiled) is None
+
+
+def test_what_a_step_needs_is_told_with_what_there_is():
+    need = Need(given=2**29, added=2**30)
+    assert describe_need(need, 3 * 2**30) == "a step needs 1.5 GiB of the 3.5 GiB that there are."
+    assert describe_need(need, None) == "a step needs 1.5 GiB."
+    assert "does not tell" in describe_need(None, 2**30)
 
 
 def test_too_large_a_step_is_refused_with_what_fits():
