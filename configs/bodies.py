@@ -8,9 +8,9 @@ configs/embedded.py; methods those of configs/segmentation.py.
 
 from ml_collections import ConfigDict
 
-from configs import embedded, methods, segmentation
 from smdsb_jax import choose, default_config
 from smdsb_jax.config import parse_arg
+from smdsb_jax.configs import embedded, methods, segmentation
 from smdsb_jax.registry import lookup
 
 DIRECTIONS = {"m2s": ("makehuman", "scan"), "s2m": ("scan", "makehuman")}

@@ -11,9 +11,9 @@ pseudo_labels= for other parts than the method's. Any field: --config.FIELD.
 
 from ml_collections import ConfigDict
 
-from configs import methods
 from smdsb_jax import choose, default_config
 from smdsb_jax.config import parse_arg
+from smdsb_jax.configs import methods
 from smdsb_jax.registry import lookup
 
 DOMAINS = {"c": "catalog", "b": "blend", "s": "scan"}

@@ -12,9 +12,9 @@ parts than the method's. Any field: --config.FIELD.
 
 from ml_collections import ConfigDict
 
-from configs import embedded, methods, pointda
 from smdsb_jax import choose, default_config
 from smdsb_jax.config import parse_arg
+from smdsb_jax.configs import embedded, methods, pointda
 from smdsb_jax.registry import lookup
 
 

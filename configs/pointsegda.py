@@ -14,9 +14,9 @@ pretext=, combine=, pseudo_labels= for other parts than the method's. Any field:
 
 from ml_collections import ConfigDict
 
-from configs import methods, segmentation
 from smdsb_jax import choose, default_config
 from smdsb_jax.config import parse_arg
+from smdsb_jax.configs import methods, segmentation
 from smdsb_jax.datasets.pointsegda_counts import PUBLISHED
 from smdsb_jax.registry import lookup
 

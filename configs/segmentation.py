@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 from ml_collections import ConfigDict
 
-from configs import methods
 from smdsb_jax import choose
+from smdsb_jax.configs import methods
 
 # MLSP's, by the target; ours for other data is FAUST's
 COUNT_RADII = {"adobe": 0.0872, "faust": 0.091, "mit": 0.124, "scape": 0.115}

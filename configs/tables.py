@@ -16,10 +16,11 @@ file's argument, then fields.
 
 from collections.abc import Callable, Sequence
 
-from configs import bodies, embedded, pointda, pointsegda
-from configs.methods import METHODS
+from smdsb_jax.configs.methods import METHODS
+
 from smdsb_jax.combine import COMBINE
 from smdsb_jax.config import parse_arg
+from smdsb_jax.configs import bodies, embedded, pointda, pointsegda
 from smdsb_jax.registry import lookup
 from smdsb_jax.sweep.grid import Grid
 from smdsb_jax.sweep.published import published

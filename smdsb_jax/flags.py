@@ -1,6 +1,7 @@
 """Command lines: errors of the configuration in one line instead of a traceback."""
 
 import argparse
+import functools
 import importlib.util
 import os
 import sys
@@ -13,40 +14,86 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
+import smdsb_jax.configs
 from smdsb_jax.registry import CONTROL, one_line, printable, shown, suggest
 
 
 def run_command(
-    main: Callable[[list[str]], int | None], takes_words: bool = False, compiles: bool = True
+    main: Callable[[list[str]], int | None],
+    argv: Sequence[str] | None = None,
+    about: str | None = None,
+    takes_words: bool = False,
+    compiles: bool = True,
 ) -> None:
     """A command's process: flags, errors in one line, and compiled programs kept for the next start.
 
     What absl logs is shown from critical on: libraries log each error that they then raise, Orbax a hundred
     lines for each thread that writes to a full disk.
+
+    Args:
+      main: the program and the words behind its flags → exit status.
+      argv: the program and all its words; those of the process if not given.
+      about: what the help says before the flags; the docstring of the script if not given.
+      takes_words: what follows the flags is for `main`, as the names of files.
+      compiles: its programs are kept.
+
+    Raises:
+      SystemExit: always.
     """
     logging.set_verbosity(logging.FATAL)
     hide_what_follows_a_failed_write()
     if compiles:
         cache_compilation()
-    app.run(user_errors(main, takes_words), flags_parser=parse_flags)
+    argv = sys.argv if argv is None else argv
+    about = (sys.modules["__main__"].__doc__ or "") if about is None else about
+    parse = functools.partial(parse_flags, about=about)
+    app.run(user_errors(main, takes_words), argv=list(argv), flags_parser=parse)
 
 
-def parse_flags(argv: Sequence[str]) -> list[str]:
+def parse_flags(argv: Sequence[str], about: str = "") -> list[str]:
     """For `app.run(main, flags_parser=parse_flags)`: absl, but a wrong config says what is right.
 
-    `~` is the home folder behind `=` too, as in `--workdir=~/runs/c2s`, where shells leave it as it is.
+    `~` is the home folder behind `=` too, as in `--workdir=~/runs/c2s`, where shells leave it as it is. A
+    `--config` of one word is a file of this package: `embedded:c2s`.
     """
+    if {"--help", "-h", "-help", "--helpshort", "--helpfull"} & set(argv[1:]):
+        print(help_text(argv[0], about))
+        raise SystemExit(0)
     argv = [_at_home(word) for word in argv]
     odd = [word for word in argv if word.startswith("-") and CONTROL.search(word)]
     if odd:
         return stop(f"{shown(odd[0])}: give text without control characters, in UTF-8.")
     try:
+        argv = _with_config_file(argv)
         _refuse_unknown_fields(argv)
         return flags.FLAGS(list(argv))
     except flags.Error as error:
         return stop(f"{error}. --help lists the flags.")
     except (AttributeError, KeyError, TypeError, ValueError, OSError, ImportError) as error:
         return stop(str(error))
+
+
+def help_text(program: str, about: str) -> str:
+    """What a command does and its flags, those of this package, as argparse lays them out."""
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        program, "%(prog)s [flags]", about, formatter_class=layout, add_help=False
+    )
+    own = parser.add_argument_group("flags")
+    for module, of_module in sorted(flags.FLAGS.flags_by_module_dict().items()):
+        for flag in of_module if module.partition(".")[0] not in LIBRARIES else ():
+            simple = flag.default in (None, [], "") or isinstance(flag.default, bool)
+            default = "" if simple else f" ({flag.default_as_str.strip(chr(39))})"
+            words = (flag.help or "").replace("%", "%%") + default.replace("%", "%%")
+            kind = {"action": "store_true"} if flag.boolean else {"metavar": "..."}
+            own.add_argument(f"--{flag.name}", help=words, **kind)
+    if "config" in flags.FLAGS:
+        own.add_argument("--config.FIELD", metavar="...", help="Any field of the configuration.")
+    return parser.format_help().rstrip()
+
+
+# whose flags no help shows; what a script defines is of the module __main__
+LIBRARIES = ("absl", "ml_collections", "jax", "orbax", "etils", "flax", "tensorstore")
 
 
 def stop(message: str) -> Any:
@@ -78,16 +125,20 @@ def user_errors(
         try:
             return main(argv)
         except (ValueError, FloatingPointError, OSError) as error:
-            if flags.FLAGS.debug:
+            if _debug():
                 raise
             return stop(str(error))
         except (MemoryError, jax.errors.JaxRuntimeError) as error:
-            if flags.FLAGS.debug or not (isinstance(error, MemoryError) or EXHAUSTED in str(error)):
+            if _debug() or not (isinstance(error, MemoryError) or EXHAUSTED in str(error)):
                 raise
             said = (str(error).splitlines() or [""])[0].rstrip(".")
             return stop(f"Out of memory ({said}). Take fewer clouds at a time, or fewer points of each.")
 
     return run
+
+
+def _debug() -> bool:
+    return flags.FLAGS.is_parsed() and flags.FLAGS.debug  # a command may have argparse's flags instead
 
 
 class RunFlags(NamedTuple):
@@ -134,6 +185,7 @@ def hide_what_follows_a_failed_write() -> None:
     sys.unraisablehook = show_others
 
 
+CONFIGS = Path(smdsb_jax.configs.__path__[-1])  # beside launch/ in a clone, within the installed package
 EXHAUSTED = "RESOURCE_EXHAUSTED"  # jax's word for memory that is not there
 
 
@@ -143,6 +195,24 @@ flags.DEFINE_boolean("debug", False, "Show the traceback of an error.")
 def _at_home(word: str) -> str:
     name, equals, value = word.partition("=")
     return f"{name}={os.path.expanduser(value)}" if equals and name.startswith("--") else word
+
+
+def _with_config_file(argv: Sequence[str]) -> list[str]:
+    """`--config embedded:c2s` as `--config …/configs/embedded.py:c2s`."""
+    found = list(argv)
+    for i, word in enumerate(found):
+        if word == "--config" and i + 1 < len(found):
+            found[i + 1] = named_file(found[i + 1])
+        elif word.startswith("--config="):
+            found[i] = "--config=" + named_file(word.removeprefix("--config="))
+    return found
+
+
+def named_file(name: str) -> str:
+    """A file of configs/ by its name alone, with its argument: `tables:table1`; others as they are."""
+    path, colon, argument = name.partition(":")
+    file = CONFIGS / f"{path}.py"
+    return f"{file}{colon}{argument}" if path.isidentifier() and file.is_file() else name
 
 
 def _refuse_unknown_fields(argv: Sequence[str]) -> None:
@@ -176,8 +246,9 @@ def load_config(name: str) -> ConfigDict:
     """
     path = name.partition(":")[0]
     if not Path(path).is_file():
+        known = sorted(file.stem for file in CONFIGS.glob("[!_]*.py"))
         raise ValueError(
-            f"--config {path}: no such file. configs/ has some; add an argument as in {path}:c2s."
+            f"--config {path}: no such file. There are {', '.join(known)}; as in --config embedded:c2s."
         )
     return call_of_file(name, "get_config", "--config")
 

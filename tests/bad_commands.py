@@ -14,12 +14,12 @@ from absl import flags
 from hypothesis import strategies as st
 from ml_collections import config_flags
 
-from configs import tables
 from smdsb_jax.config import flatten, resolve
+from smdsb_jax.configs import tables
 from smdsb_jax.flags import parse_flags, user_errors
 from tests.bad_configurations import base
 from tests.bad_values import SIMPLE, Case
-from tests.commands import LAUNCH
+from tests.processes import LAUNCH
 
 IN_THE_WAY = {  # what a command would do, were the rest of its words right
     "train.py": ["--config=configs/embedded.py:c2s,budget=study,encoder=pointnet", "--workdir={}/run"],

@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
-from configs import bodies, embedded, folder, methods, pointda, pointsegda, segmentation
 from smdsb_jax.build import build_parts, load_domains
 from smdsb_jax.config import flatten, resolve
+from smdsb_jax.configs import bodies, embedded, folder, methods, pointda, pointsegda, segmentation
 from smdsb_jax.defaults import SECTIONS
 from smdsb_jax.run.check import check_parts
 from smdsb_jax.statistics import STATISTICS

@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.commands import QUICK, ROOT
+from tests.processes import QUICK, ROOT
 
 if __name__ == "__main__":  # before jax is imported
     os.environ.setdefault("JAX_PLATFORMS", "cpu")

@@ -8,7 +8,7 @@ import gc
 import os
 from pathlib import Path
 
-from tests.commands import QUICK
+from tests.processes import QUICK
 
 # Before jax is imported. `JAX_PLATFORMS=cuda,cpu make test` runs the same tests on a GPU.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -23,7 +23,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 import jax
 import pytest
 
-jax.devices()  # reads the flags; processes that tests start without tests/commands.py compile as a user's do
+jax.devices()  # reads the flags; processes that tests start without tests/processes.py compile as a user's do
 os.environ["XLA_FLAGS"] = os.environ["XLA_FLAGS"].removesuffix(QUICK)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tests.commands import LAUNCH, ROOT, run
+from tests.processes import LAUNCH, ROOT, run
 
 COUNTS = {"kills": 100, "terms": 20, "interrupts": 10, "files": 100, "disks": 10, "clocks": 10}
 BAD = ("traceback", "different", "lost")  # what is good: same, refused
@@ -138,10 +138,11 @@ def expected_of(command: Command, folder: Path) -> Expected:
 def judge(command: Command, done: subprocess.CompletedProcess, folder: Path, expected: Expected) -> str:
     """How the command ended after a fault."""
     said = done.stderr.strip()
-    if "Traceback" in done.stderr + done.stdout:
+    if "Traceback" in said + done.stdout or (done.returncode and len(said.splitlines()) != 1):
+        print(f"exit {done.returncode}: {done.stdout[-1000:]}\n{said[-1000:]}", flush=True)
         return "traceback"
     if done.returncode:
-        return "refused" if said and len(said.splitlines()) == 1 else "traceback"
+        return "refused"
     return "same" if expected_of(command, folder) == expected else "different"
 
 

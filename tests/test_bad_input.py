@@ -7,7 +7,7 @@ import pytest
 
 from tests import bad_input
 from tests.bad_input import GOOD, KINDS, Case, campaign, judge, told_well
-from tests.commands import run
+from tests.processes import run
 from tests.tiers import cases, exhaustive
 
 # how ml-collections loads the file, and what laspy and plyfile say of damaged bytes

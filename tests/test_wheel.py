@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.commands import QUICK
+from tests.processes import QUICK
 from tests.tiers import exhaustive
 
 ROOT = Path(__file__).parents[1]

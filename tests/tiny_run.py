@@ -1,7 +1,7 @@
 """Configurations small enough for a test: thin encoders on a few points."""
 
-from configs import bodies, methods
 from smdsb_jax import choose, default_config
+from smdsb_jax.configs import bodies, methods
 
 ENCODERS = {
     "pointnet": {"input_tnet": False, "feature_tnet": False, "layers": (8, 8), "embedding": 16},

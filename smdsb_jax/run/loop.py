@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -35,8 +34,9 @@ from smdsb_jax.run.evaluation import (
 from smdsb_jax.run.first_nan import nan_step
 from smdsb_jax.run.memory import describe_need, free_bytes, needed_bytes, refuse_too_much
 from smdsb_jax.run.records import SILENT, Reporter, open_reporter
-from smdsb_jax.run.signals import stop_on_signal
+from smdsb_jax.run.signals import Stop, stop_on_signal
 from smdsb_jax.run.workdir import last_checkpoint, load_variables, refuse_other_trajectory, write_config
+from smdsb_jax.run.workload import changed_lines, workload
 from smdsb_jax.sampling import sample_batch
 from smdsb_jax.scores import sentence, splits_of
 from smdsb_jax.selection import POOL_STEPS
@@ -50,6 +50,7 @@ class Result(NamedTuple):
     workdir: Path
     finished: bool  # False: stopped by a signal, and resumable
     state: TrainState | None  # of the last step; None where nothing was left to do
+    exit_status: int = 0  # of a process that a signal stopped: 130 (SIGINT) or 143 (SIGTERM)
 
 
 # the state that a step begins from, its mini-batch, and its scores if they are given → values by name
@@ -84,7 +85,7 @@ class Run(NamedTuple):
     rule: PseudoLabelRule
     checkpointer: Checkpointer
     reporter: Reporter
-    stop: threading.Event
+    stop: Stop
     watch: Watch | None = None
 
 
@@ -138,6 +139,7 @@ def train_and_evaluate(
             finished = last.stage == config.stages[-1] and last.step == config[f"stage{last.stage}"].steps
             refuse_other_trajectory(last, config, classes, workdir, finished, data)
         refused.pop_all()
+        print(*changed_lines(config), workload(config, jax.default_backend()), sep="\n", flush=True)
         for aside in moved.values():
             print(f"Moved to {aside}.", flush=True)
         if last is not None and finished:
@@ -184,7 +186,7 @@ def _train(
             build_labels(config),
             checkpointer,
             reporter,
-            stack.enter_context(stop_on_signal()),
+            stack.enter_context(stop_on_signal("Stopping after this step, and saving.")),
             watch,
         )
         return _run_stages(run, workdir, last, given)
@@ -212,7 +214,7 @@ def _run_stages(run: Run, workdir: Path, last: checkpoint.Info | None, given: Va
         done = stage == stages[-1] and int(state.step) == config[f"stage{stage}"].steps
         if hosts.any_process(run.stop.is_set()) and not done:
             say(f"Stopped at stage {stage}, step {int(state.step)}; saved. The same command resumes.")
-            return Result(workdir, False, state)
+            return Result(workdir, False, state, run.stop.exit_status)
         offset += int(state.step)
     return Result(workdir, True, state)
 

@@ -46,6 +46,8 @@ def open_reporter(
     the checkpoint of that step is saved, and no times do: then an interrupted and resumed run leaves
     the same `metrics.jsonl`, byte for byte, as an uninterrupted one.
 
+    Lines that do not go to a terminal begin with the time of day.
+
     `progress` is called after a step's result has arrived. The rate counts from the first call of a
     stage, so that compilation, which precedes it, is left out. On a terminal it keeps one bar per stage;
     elsewhere each call prints one line.
@@ -138,8 +140,9 @@ def _open_progress() -> tuple[Callable[..., None], Callable[[str], None], Callab
             bar.close()
 
     def say(line: str) -> None:
+        when = "" if stream.isatty() else time.strftime("%Y-%m-%d %H:%M:%S  ")
         with tqdm.external_write_mode(file=stream):
-            print(line, file=stream, flush=True)
+            print(when + line, file=stream, flush=True)
 
     def progress(stage: int, step: int, steps: int, values: Values) -> None:
         nonlocal bar, bar_stage

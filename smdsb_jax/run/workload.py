@@ -1,8 +1,28 @@
 """How much a training is, in words, before it starts."""
 
-from smdsb_jax.config import Config
+import json
+from typing import Any
+
+from smdsb_jax.config import Config, flatten
+from smdsb_jax.defaults import SECTIONS, choose, default_config
 
 LONG = 1e8  # points in all steps of a training, above which it is no matter of minutes on a few cores
+
+
+def changed_lines(config: Config) -> list[str]:
+    """The fields with other values than their defaults, as lines of YAML, spelled as on the command line.
+
+    Options of a chosen entry count where they differ from that entry's own defaults.
+    """
+    default: Any = default_config()
+    chosen: Any = config
+    names = {f"{section}.name": default[section].name for section in SECTIONS}
+    for section in SECTIONS:
+        choose(default, section, chosen[section].name)
+    usual = flatten(default) | names
+    changed = {name: value for name, value in flatten(config).items() if usual.get(name) != value}
+    lines = [f"  {name}: {json.dumps(value)}" for name, value in changed.items()]
+    return ["Fields that differ from their defaults:" if lines else "All fields have their defaults.", *lines]
 
 
 def workload(config: Config, backend: str) -> str:

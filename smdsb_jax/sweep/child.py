@@ -16,8 +16,8 @@ KILLED = {signal.SIGKILL: ", as the system does where memory runs out"}
 
 
 def train_command(run: Run, script: Path) -> list[str]:
-    """The command line of a run."""
-    words = [sys.executable, str(script), "--config", f"{run.file}:{run.argument}", "--workdir"]
+    """The command line of a run; `script` is smdsb_jax/__main__.py, or stands in for it."""
+    words = [sys.executable, str(script), "train", "--config", f"{run.file}:{run.argument}", "--workdir"]
     return [*words, str(run.workdir), *(f"--config.{field}" for field in run.fields)]
 
 

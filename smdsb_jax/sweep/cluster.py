@@ -64,8 +64,8 @@ def open_cluster(
       cluster: `local` (jobs are processes of this machine) or `slurm`.
       options: of sbatch without dashes, as `partition=gpu`; `time` in minutes.
       workdir: the sweep's folder.
-      root: the folder with smdsb_jax/ and configs/, also where the jobs run.
-      script: launch/train.py.
+      root: the folder with smdsb_jax/, also where the jobs run.
+      script: as in `train_command`.
 
     Raises:
       ValueError: submitit or the cluster is missing, or an option is wrong.

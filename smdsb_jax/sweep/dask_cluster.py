@@ -20,7 +20,7 @@ def open_dask(
 
     Args:
       address: of the scheduler, as tcp://host:8786.
-      script: launch/train.py, at the same place for all workers, as the sweep's folder and the data.
+      script: as in `train_command`, at the same place for all workers, as the sweep's folder and the data.
       seconds: to wait for the scheduler.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from smdsb_jax.config import FREE_FIELDS, Config, resolve
-from smdsb_jax.flags import call_of_file, load_config
+from smdsb_jax.flags import call_of_file, load_config, named_file
 from smdsb_jax.registry import suggest
 from smdsb_jax.sweep.differences import Pairs
 from smdsb_jax.sweep.published import Published
@@ -54,7 +54,7 @@ def load_grid(name: str, root: Path) -> Grid:
     Raises:
       ValueError: no such file, one without `get_grid`, or what that raises.
     """
-    path, _, argument = name.partition(":")
+    path, _, argument = named_file(name).partition(":")
     return call_of_file(f"{find_file(path, root, '--table')}:{argument}", "get_grid", "--table")
 
 

@@ -15,7 +15,7 @@ from benchmarks.conflict_contenders import CONTENDERS, serve
 from benchmarks.conflict_inputs import load, make_inputs, save
 from benchmarks.contenders import Setting
 from benchmarks.processes import Failed
-from tests.commands import QUICK
+from tests.processes import QUICK
 from tests.tiers import exhaustive
 
 TINY = Setting("dgcnn", batch=4, points=32)

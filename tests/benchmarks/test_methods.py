@@ -1,6 +1,7 @@
 """The step of every method, measured."""
 
 import pytest
+from smdsb_jax.configs.methods import METHODS
 
 from benchmarks import methods
 from benchmarks.contenders import Setting
@@ -13,7 +14,6 @@ from benchmarks.methods import (
     measure,
     methods_table,
 )
-from configs.methods import METHODS
 from tests.tiers import exhaustive
 
 SMALL = Setting("pointnet", batch=4, points=64)

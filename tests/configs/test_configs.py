@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import smdsb_jax
-from configs import embedded, folder, methods, pointda
 from smdsb_jax.build import build_parts, load_domains
+from smdsb_jax.configs import embedded, folder, methods, pointda
 from smdsb_jax.defaults import SECTIONS
 from smdsb_jax.encoders import ENCODERS
 from smdsb_jax.flags import load_config

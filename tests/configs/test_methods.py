@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from smdsb_jax.configs.methods import METHODS
 
-from configs import embedded, pointda
-from configs.methods import METHODS
 from smdsb_jax import resolve
 from smdsb_jax.build import build_parts, init_state
+from smdsb_jax.configs import embedded, pointda
 from smdsb_jax.optimizer import build_optimizer
 from smdsb_jax.pretext import PRETEXT
 from smdsb_jax.state import Batch, Clouds

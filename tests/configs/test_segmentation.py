@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from configs import bodies, embedded, pointsegda, segmentation
 from smdsb_jax import resolve
+from smdsb_jax.configs import bodies, embedded, pointsegda, segmentation
 from smdsb_jax.encoders import ENCODERS
 from smdsb_jax.flags import load_config
 

@@ -1,12 +1,12 @@
 import itertools
 
 import pytest
+from smdsb_jax.configs.methods import METHODS
+from smdsb_jax.configs.tables import TABLES, get_grid
 
-from configs import embedded
-from configs.methods import METHODS
-from configs.tables import TABLES, get_grid
 from smdsb_jax.combine import COMBINE
 from smdsb_jax.config import flatten
+from smdsb_jax.configs import embedded
 from smdsb_jax.sweep.grid import grid_runs, run_config
 from smdsb_jax.sweep.plan import make_plan
 from tests.sweep.tiny_sweep import ROOT

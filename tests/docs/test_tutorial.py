@@ -11,7 +11,7 @@ import pytest
 
 from smdsb_jax.analysis.oracle import REFERENCES
 from smdsb_jax.statistics import STATISTICS
-from tests.commands import run
+from tests.processes import run
 from tests.tiers import exhaustive
 
 ROOT = Path(__file__).parents[2]

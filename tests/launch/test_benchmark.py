@@ -2,7 +2,7 @@
 
 import json
 
-from tests.commands import LAUNCH, run
+from tests.processes import LAUNCH, run
 from tests.tiers import exhaustive
 
 WITHOUT_TORCH = (

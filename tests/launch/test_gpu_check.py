@@ -1,4 +1,4 @@
-from tests.commands import run
+from tests.processes import run
 
 
 def test_without_a_gpu_it_says_so_and_checks_nothing(tmp_path):

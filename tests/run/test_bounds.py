@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import methods
 from smdsb_jax import resolve
 from smdsb_jax.augment import augment_batch
 from smdsb_jax.build import build_parts, init_state
+from smdsb_jax.configs import methods
 from smdsb_jax.datasets.domain import UNLABELLED, Split
 from smdsb_jax.network import passes_of, predict
 from smdsb_jax.pretext import build_view, prepare

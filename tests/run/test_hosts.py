@@ -11,7 +11,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from smdsb_jax.run import hosts, loop
 from smdsb_jax.run.records import read_records
-from tests.commands import QUICK, ROOT, run
+from tests.processes import QUICK, ROOT, run
 from tests.shared import step_that_moves_all
 from tests.tiers import exhaustive
 from tests.tiny_run import tiny_config

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
+from smdsb_jax.configs.methods import METHODS
 
 import smdsb_jax
-from configs.methods import METHODS
 from smdsb_jax import choose, resolve
 from smdsb_jax.build import abstract_state, build_labels, build_parts, load_domains
 from smdsb_jax.datasets import embedded
@@ -25,7 +25,7 @@ from smdsb_jax.run import checkpoint, loop
 from smdsb_jax.run.evaluation import jit_eval_step, predict_split
 from smdsb_jax.run.loop import Run, start_stage, train_and_evaluate
 from smdsb_jax.run.records import Reporter, read_records
-from tests import commands
+from tests import processes
 from tests.shared import step_that_moves_all, step_without_network
 from tests.tiers import cases, exhaustive
 from tests.tiny_run import tiny_config, tiny_segmentation
@@ -131,11 +131,11 @@ def test_killed_in_each_stage_and_resumed_it_is_bitwise_the_same_run(tiny_run, t
     script.write_text(SCRIPT)
     # from checkpoint 3 on, 7 more are in stage 2
     for steps, after, stage in ((4, 3, 1), (7, 9, 2)):
-        killed = commands.run(script, workdir, steps, after, PYTHONPATH=str(commands.ROOT))
+        killed = processes.run(script, workdir, steps, after, PYTHONPATH=str(processes.ROOT))
         assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
         with checkpoint.open_checkpoints(workdir) as checkpointer:
             assert checkpoint.info(checkpointer).stage == stage
-    done = commands.run(script, workdir, PYTHONPATH=str(commands.ROOT))
+    done = processes.run(script, workdir, PYTHONPATH=str(processes.ROOT))
     assert done.returncode == 0, done.stderr[-2000:]
     assert "Resuming from stage 2, step 3" in done.stdout
     assert_same_run(tiny_run, workdir)

@@ -2,6 +2,7 @@ import io
 import json
 import math
 import os
+import re
 
 import jax.numpy as jnp
 import numpy as np
@@ -126,7 +127,9 @@ def test_plain_lines_show_stage_step_rate_and_time_left(tmp_path, capsys, monkey
         reporter.progress(2, 40, 50, {})
         now = 214.0
         reporter.progress(2, 41, 50, {})
-    assert capsys.readouterr().out.splitlines() == [
+    lines = capsys.readouterr().out.splitlines()
+    assert all(re.match(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d  ", line) for line in lines)
+    assert [line[21:] for line in lines] == [
         "stage 1  step 1/101 (1 %)  ? steps/s  ? left, loss/class 2",
         "stage 1  step 21/101 (21 %)   2.00 steps/s  00:40 left, loss/class 1.235",
         "evaluated",

@@ -12,7 +12,7 @@ from smdsb_jax.run import loop
 from smdsb_jax.run.loop import train_and_evaluate
 from smdsb_jax.run.records import read_records
 from smdsb_jax.scores import splits_of
-from tests.commands import run
+from tests.processes import run
 from tests.shared import step_without_network
 from tests.tiny_run import tiny_config
 

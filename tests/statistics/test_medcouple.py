@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests import commands
+from tests import processes
 from tests.statistics.made_samples import score_of_map, scores_of_maps, sparse_maps
 from tests.tiers import exhaustive
 
@@ -100,5 +100,5 @@ def test_the_median_is_its_own_tie_where_products_and_sums_round_once(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     fused = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-    done = commands.run(script, PYTHONPATH=str(commands.ROOT), XLA_FLAGS=fused)
+    done = processes.run(script, PYTHONPATH=str(processes.ROOT), XLA_FLAGS=fused)
     assert done.returncode == 0, done.stderr[-2000:]

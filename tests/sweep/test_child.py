@@ -19,10 +19,10 @@ def runs(tmp_path):
 def test_the_command_line_of_a_run(runs, tmp_path):
     _, script, *words = train_command(runs[0], tmp_path / "train.py")
     config = f"{tmp_path}/configs/tiny.py:c2b,row=a"
-    assert [script, *words[:4]] == [
-        str(tmp_path / "train.py"), "--config", config, "--workdir", str(runs[0].workdir),
+    assert [script, *words[:5]] == [
+        str(tmp_path / "train.py"), "train", "--config", config, "--workdir", str(runs[0].workdir),
     ]  # fmt: skip
-    assert words[4:] == ["--config.log_every=3", "--config.seed=0"]
+    assert words[5:] == ["--config.log_every=3", "--config.seed=0"]
 
 
 def test_a_failure_is_its_last_line_and_the_log_keeps_all(runs, tmp_path):

@@ -11,7 +11,7 @@ from smdsb_jax.sweep.grid import (
     run_config,
     set_field,
 )
-from tests.commands import ROOT
+from tests.processes import ROOT
 from tests.sweep.tiny_sweep import tiny_grid, write_files
 from tests.tiny_run import tiny_config
 

@@ -1,7 +1,6 @@
 """A table of tiny runs that all have one configuration, and what stands in for training them."""
 
 import re
-import shutil
 from pathlib import Path
 
 from smdsb_jax.sweep.grid import Grid
@@ -28,7 +27,15 @@ def get_grid(arg=""):
     printed = {"first": Published({"c2b": 50.0, "c2s": 70.0}, 66.0)}
     return Grid("Tiny", "configs/tiny.py", rows, ("c2b", "c2s"), seeds=2, published=printed)
 """
-# takes the place of launch/train.py: leaves a finished run, fails, or waits for a signal
+# launch/sweep.py, whose trainings the stand-in does
+SWEEP = """
+import pathlib, sys
+sys.path.insert(0, {root!r})
+from smdsb_jax.commands import run, sweep
+sweep.TRAIN = pathlib.Path(__file__).with_name("train.py")
+run("sweep", sys.argv)
+"""
+# takes the place of a training: leaves a finished run, fails, or waits for a signal
 STAND_IN = """
 import os, pathlib, shutil, signal, sys, time
 workdir = pathlib.Path(sys.argv[sys.argv.index("--workdir") + 1])
@@ -54,7 +61,7 @@ def write_files(folder, runs):
         (folder / name).mkdir(exist_ok=True)
     (folder / "configs" / "tiny.py").write_text(CONFIG.format(root=str(ROOT)))
     (folder / "table.py").write_text(TABLE)
-    shutil.copy(ROOT / "launch" / "sweep.py", folder / "launch")
+    (folder / "launch" / "sweep.py").write_text(SWEEP.format(root=str(ROOT)))
     (folder / "mode").write_text("")
     stand_in = STAND_IN.format(log=str(folder / "log"), mode=str(folder / "mode"), runs=list(map(str, runs)))
     (folder / "launch" / "train.py").write_text(stand_in)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from smdsb_jax.statistics import STATISTICS
-from tests.commands import run
+from tests.processes import run
 from tests.tiers import exhaustive
 
 SMALL = ("--samples=8", "--pool=8", "--figure=fig1")

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from smdsb_jax.report.summary import selected_rows
-from tests.commands import run
+from tests.processes import run
 from tests.untrained_run import save_untrained
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import run
 from tests.datasets.pointda_tree import write_tree
+from tests.processes import run
 
 # those of tests/tiny_run.py, whose programs are compiled already
 TINY = (
@@ -35,7 +35,9 @@ def test_the_main_job_shows_what_it_does_and_a_second_command_says_finished(tmp_
     first = train(tmp_path, defrec)
     assert first.returncode == 0, first.stderr[-2000:]
     said = first.stdout
-    assert "keep_ratio: 0.7" in said and "side: low" in said  # the resolved configuration
+    assert "  selection.side: \"low\"\n" in said and "keep_ratio" not in said  # what differs from defaults
+    assert said.index("catalog (source)") < said.index("selection.side")  # what is wrong with data, before
+    assert re.search(r"stage 1: a step needs [\d.]+ GiB of the [\d.]+ GiB that there are\.", said)
     assert re.search(r"stage 1  step 3/6 \(50 %\)  .*steps/s.*left.*class ", said)
     assert re.search(r"stage 2  step 6: accuracy [\d.]+ % on catalog \(source\) validation", said)
     assert "Pseudo-labels: 430 of 430 target clouds" in said

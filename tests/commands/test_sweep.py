@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests import commands
+from tests import processes
 from tests.sweep.tiny_sweep import ROOT, started, write_files
 from tests.tiers import cases, exhaustive
 
@@ -18,7 +18,7 @@ def folder(tmp_path, tiny_runs):
 
 def run(folder, *flags, table="table.py", **options):
     words = (folder / "launch" / "sweep.py", "--table", table, "--workdir=runs", *flags)
-    return commands.run(*words, cwd=folder, PYTHONPATH=str(ROOT), **options)
+    return processes.run(*words, cwd=folder, PYTHONPATH=str(ROOT), **options)
 
 
 def test_a_table_is_run_once_and_the_same_command_finds_it_done(folder):

@@ -13,7 +13,7 @@ from plyfile import PlyData
 
 import smdsb_jax
 from smdsb_jax.datasets import embedded
-from tests.commands import run
+from tests.processes import run
 
 
 @pytest.fixture
