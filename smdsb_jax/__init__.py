@@ -13,16 +13,25 @@ if TYPE_CHECKING:
     from smdsb_jax.config import resolve
     from smdsb_jax.defaults import choose, default_config
     from smdsb_jax.inference import load, predict, samples, score
+    from smdsb_jax.report.evaluation import evaluate
+    from smdsb_jax.report.summary import write_summary
     from smdsb_jax.run.loop import train_and_evaluate
 
 __version__ = "0.1.0"
-__all__ = ["choose", "default_config", "load", "predict", "resolve", "samples", "score", "train_and_evaluate"]
+__all__ = [
+    "choose", "default_config", "evaluate", "load", "predict", "resolve", "samples", "score",
+    "train_and_evaluate", "write_summary",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     """What the package offers, imported when it is first asked for: the command's help needs no jax."""
-    modules = {"resolve": "config", "choose": "defaults", "default_config": "defaults"}
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    default = "run.loop" if name == "train_and_evaluate" else "inference"
-    return getattr(importlib.import_module(f"{__name__}.{modules.get(name, default)}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_module_of.get(name, 'inference')}"), name)
+
+
+_module_of = {
+    "choose": "defaults", "default_config": "defaults", "evaluate": "report.evaluation", "resolve": "config",
+    "train_and_evaluate": "run.loop", "write_summary": "report.summary",
+}  # fmt: skip

@@ -83,9 +83,9 @@ def help_text(program: str, about: str) -> str:
     for module, of_module in sorted(flags.FLAGS.flags_by_module_dict().items()):
         for flag in of_module if module.partition(".")[0] not in LIBRARIES else ():
             simple = flag.default in (None, [], "") or isinstance(flag.default, bool)
-            default = "" if simple else f" ({flag.default_as_str.strip(chr(39))})"
+            default = "" if simple else f" ({str(flag.default_as_str).strip(chr(39))})"
             words = (flag.help or "").replace("%", "%%") + default.replace("%", "%%")
-            kind = {"action": "store_true"} if flag.boolean else {"metavar": "..."}
+            kind: Any = {"action": "store_true"} if flag.boolean else {"metavar": "..."}
             own.add_argument(f"--{flag.name}", help=words, **kind)
     if "config" in flags.FLAGS:
         own.add_argument("--config.FIELD", metavar="...", help="Any field of the configuration.")

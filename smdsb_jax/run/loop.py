@@ -38,7 +38,7 @@ from smdsb_jax.run.signals import Stop, stop_on_signal
 from smdsb_jax.run.workdir import last_checkpoint, load_variables, refuse_other_trajectory, write_config
 from smdsb_jax.run.workload import changed_lines, workload
 from smdsb_jax.sampling import sample_batch
-from smdsb_jax.scores import sentence, splits_of
+from smdsb_jax.scores import ROLES, sentence, splits_of
 from smdsb_jax.selection import POOL_STEPS
 from smdsb_jax.state import Batch, Pair, TrainState, Variables
 from smdsb_jax.train_step import train_step
@@ -51,6 +51,30 @@ class Result(NamedTuple):
     finished: bool  # False: stopped by a signal, and resumable
     state: TrainState | None  # of the last step; None where nothing was left to do
     exit_status: int = 0  # of a process that a signal stopped: 130 (SIGINT) or 143 (SIGTERM)
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The headline checkpoint's, in 0 … 1 by name: {"target_test/accuracy": 0.425, …}; empty: none yet.
+
+        Its stage is the latest, and `config.select_by` chose it.
+        """
+        with checkpoint.open_checkpoints(self.workdir) as checkpointer:
+            if not checkpointer.checkpoints:
+                return {}
+            select_by = checkpoint.info(checkpointer).config["select_by"]
+            metrics = checkpoint.info(checkpointer, checkpoint.select(checkpointer, select_by)).metrics
+            return {name: value for name, value in metrics.items() if name.partition("/")[0] in ROLES}
+
+    @property
+    def pictures(self) -> list[Path]:
+        """Those that `write_summary(workdir)` has drawn."""
+        return sorted(self.workdir.glob("*.png"))
+
+    def __repr__(self) -> str:
+        """As `Result(runs/c2s, finished: source_val/accuracy 78.5 %, target_test/accuracy 42.5 %)`."""
+        scores = ", ".join(f"{name} {100 * value:.1f} %" for name, value in self.scores.items())
+        state = "finished" if self.finished else "stopped"
+        return f"Result({self.workdir}, {state}{': ' if scores else ''}{scores})"
 
 
 # the state that a step begins from, its mini-batch, and its scores if they are given → values by name
