@@ -1,4 +1,5 @@
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from smdsb_jax import choose, resolve
@@ -27,16 +28,32 @@ def ours(sample):
     raise KeyError(f"nothing of {sample.logits.shape}")
 
 
+def branch(sample):
+    if sample.loss > 1:
+        return sample.loss
+    return -sample.loss
+
+
+def host(sample):
+    return jnp.asarray(np.median(sample.saliency))
+
+
 def matrix(sample):
     return jnp.outer(sample.saliency, sample.saliency)
 
 
 @pytest.mark.parametrize(
-    "name, said", [("ours", r"KeyError: 'nothing of \(7,\)'"), ("matrix", "return one fl")]
+    "name, said",
+    [
+        ("ours", r"at tests/run/test_check\.py:\d+ \(ours\)\. KeyError: 'nothing of \(7,\)'"),
+        ("matrix", r"sample\. .*return one fl"),  # of no line of its own
+        ("branch", r"test_check\.py:\d+ \(branch\)\. TracerBool.*jnp\.where\(a, b, c\) in place of `if`"),
+        ("host", r"test_check\.py:\d+ \(host\)\. TracerArray.*Take jax\.numpy in place of numpy"),
+    ],
 )
 def test_one_that_cannot_is_refused_before_a_file_is_made(name, said, tmp_path):
     config = tiny_config(selection__statistic=f"tests.run.test_check:{name}")
-    with pytest.raises(ValueError, match=f"test_check:{name}' cannot score a sample. .*{said}") as error:
+    with pytest.raises(ValueError, match=f"test_check:{name}' cannot score a.*{said}") as error:
         train_and_evaluate(config, tmp_path / "run")
     assert "\n" not in str(error.value) and not (tmp_path / "run").exists()
 
