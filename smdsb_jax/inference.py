@@ -215,7 +215,7 @@ def pretext_program(model: Model, domain: str) -> Callable[["Part", jax.Array], 
     place = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     if jax.tree.leaves(abstract_state(parts, place).pretext):
         raise ValueError(
-            f"The pretext task {task!r} remembers more than its network, which only launch/analyze.py "
+            f"The pretext task {task!r} remembers more than its network, which only smdsb analyze "
             "restores: score it there."
         )
     progress = jnp.asarray(model.step / parts.steps, jnp.float32)

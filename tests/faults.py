@@ -217,7 +217,10 @@ def damaged(
     if found != "refused":
         return found, what
     left, hit = checkpoints(folder), path.relative_to(folder / "run").parts[:2][-1]
-    if any(left.get(name) != files for name, files in whole.items() if name != hit):
+    good = {name: files for name, files in whole.items() if name != hit}
+    changed = any(left.get(name, files) != files for name, files in good.items())
+    # a run that has gone on, and found the damage at its end, keeps later ones in place of earlier ones
+    if changed or max(map(int, {*left} - {hit}), default=-1) < max(map(int, good), default=-1):
         return "lost", what
     earlier = [int(name) for name in whole if name != hit and (not hit.isdigit() or int(name) < int(hit))]
     if earlier and hit.isdigit():  # the remedy must work

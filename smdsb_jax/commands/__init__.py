@@ -1,4 +1,4 @@
-"""The command `smdsb` and its words: `smdsb train …` is `python launch/train.py …` of a clone."""
+"""The command `smdsb` and its words: `smdsb train …` is `smdsb train …` of a clone."""
 
 import importlib
 import os

@@ -37,7 +37,7 @@ def load(root: str, domain: str, cache: str, files: Sequence[Path]) -> Cached:
     """
     path = path_of(root, domain, cache)
     flags = f" --data {root}" + (f" --cache {path.parent}" if path.parent != Path(root, "cache") else "")
-    remedy = f"Write it again with launch/prepare_data.py{flags}, or delete it."
+    remedy = f"Write it again with smdsb prepare{flags}, or delete it."
     found = read(path, remedy)
     change = difference(found.sources, manifest(Path(root), files)) if files else ""
     if change:

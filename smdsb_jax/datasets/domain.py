@@ -220,7 +220,7 @@ def assemble(
     if ragged.label.max() >= len(classes):
         raise ValueError(
             f"Domain {name!r}: label {ragged.label.max()} is none of its {len(classes)} classes. If it has a "
-            "cache, write that again with launch/prepare_data.py."
+            "cache, write that again with smdsb prepare."
         )
     edges = np.searchsorted(ragged.split, range(len(SPLITS) + 1))
     stacked, label = stack(ragged, points), stack_labels(ragged, points)

@@ -46,7 +46,7 @@ def load(root: str, domain: str, *, points: int, y_up: str = "", cache: str = ""
 
     Each cloud is centered and scaled to the unit sphere. Classes are the sorted folder names of the train
     split. Without a val folder, a fifth of each class's training clouds validates (`validates`). If the
-    domain's cache is there (launch/prepare_data.py writes it), it is read instead.
+    domain's cache is there (smdsb prepare writes it), it is read instead.
     [The file format of PointDA-10: PointDAN, arXiv:1911.02744]
 
     A target needs no labels: `train/*`, or `train/unlabelled/*` beside class folders. Where train has no
@@ -80,7 +80,7 @@ def load(root: str, domain: str, *, points: int, y_up: str = "", cache: str = ""
         ragged, classes, skipped = read(root, domain, max(points, MESH_POINTS), bar)
         seconds = time.perf_counter() - started
         if seconds > SLOW:
-            hint = f"launch/prepare_data.py --data {root} writes a cache that is read at once"
+            hint = f"smdsb prepare --data {root} writes a cache that is read at once"
             print(f"{domain}: {seconds:.0f} s to read {len(ragged.count)} clouds; {hint}.", file=sys.stderr)
     if domain in turned:
         ragged = ragged._replace(points=y_to_z_up(ragged.points))

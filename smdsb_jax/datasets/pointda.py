@@ -38,7 +38,7 @@ def load(root: str, domain: str, *, points: int, plant_exception: bool = True, c
     """One domain of PointDA-10, every cloud with all its points (see `stack` for mixed sizes).
 
     Chain: centered on the mean, divided by the largest radius, float32, aligned (`y_to_z_up`); the rule of
-    `split_validation` divides the train split. If the domain's cache is there (launch/prepare_data.py
+    `split_validation` divides the train split. If the domain's cache is there (smdsb prepare
     writes it), it is read instead, with the same result to the bit; the raw files may then be gone.
 
     Args:
@@ -163,7 +163,7 @@ def split_of(path: Path) -> str:
 
 def remedy_for(root: str) -> str:
     """What to do about a bad file."""
-    return f"Re-extract the archive; launch/prepare_data.py --data {root} --verify checks all of it."
+    return f"Re-extract the archive; smdsb prepare --data {root} --verify checks all of it."
 
 
 def write_cache(root: str, domain: str, cache: str = "", progress: Progress = iter) -> Ragged:

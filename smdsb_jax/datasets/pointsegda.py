@@ -80,7 +80,7 @@ def read(
     """
     normalized = lookup(NORMALIZE, normalize, "config.data.normalize")
     files, folder = sources(root, domain), folder_of(root) / domain
-    remedy = f"Re-extract the archive; launch/prepare_data.py --data {root} --verify checks all of it."
+    remedy = f"Re-extract the archive; smdsb prepare --data {root} --verify checks all of it."
 
     def read_one(path: Path) -> tuple[Float[np.ndarray, "p 3"], Int[np.ndarray, " p"]]:
         cloud, label = read_labelled_npy(path, len(PARTS), remedy)

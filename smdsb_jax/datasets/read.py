@@ -124,7 +124,7 @@ def read_labelled_npy(
     if array.ndim != 2 or array.shape[1] < 4:
         raise ValueError(
             f"{path}: shape {array.shape}, not (points, 4 or more columns); the fourth is the label. Shapes "
-            f"without labels are for launch/predict.py. {remedy}"
+            f"without labels are for smdsb predict. {remedy}"
         )
     points, label = checked_cloud(array, str(path), remedy), array[:, 3]
     wrong = np.flatnonzero(~np.isin(label, np.arange(1, classes + 1)))

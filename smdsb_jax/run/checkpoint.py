@@ -414,7 +414,7 @@ def _unreadable(folder: Path, why: str) -> ValueError:
     if max(steps, default=0) > int(folder.name):
         then = "the run then resumes from the latest"
     elif before is not None:
-        then = f"the run then resumes from the one before it, as with train.py --from_step={before}"
+        then = f"the run then resumes from the one before it, as with smdsb train --from_step={before}"
     return ValueError(f"{folder}: cannot be read ({why}). Delete this folder; {then}.")
 
 

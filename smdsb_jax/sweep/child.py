@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -33,20 +34,24 @@ def train(run: Run, script: Path, stop: threading.Event | None = None) -> str:
     times = read_times(run.workdir)
     write_times(run.workdir, [*times, None])  # in case the end is not seen
     started = time.perf_counter()
-    with (run.workdir / LOG).open("a", encoding="utf-8") as log:
+    # Errors apart: a training whose sweep was killed may still be writing to the log.
+    with (run.workdir / LOG).open("a", encoding="utf-8") as log, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             train_command(run, script),
             stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},  # the error is then the last line
+            stderr=errors,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
             process_group=0,  # Ctrl-C reaches it once, from here
         )
         asked = _wait(process, stop)
+        errors.seek(0)
+        found = errors.read().decode(errors="replace")
+        log.write(found)
     write_times(run.workdir, [*times, time.perf_counter() - started])
     code = process.returncode
     if asked or not code:
         return ""
-    said = last_line(run.workdir / LOG, code)
+    said = last_line(found or (run.workdir / LOG).read_text(encoding="utf-8", errors="replace"), code)
     if code > 0:
         return said
     return f"killed by {signal.Signals(-code).name}{KILLED.get(signal.Signals(-code), '')}; last: {said}"
@@ -65,7 +70,7 @@ def _wait(process: subprocess.Popen, stop: threading.Event | None) -> bool:
                 process.send_signal(signal.SIGINT)  # a cluster may have sent it a SIGTERM
 
 
-def last_line(log: Path, code: int) -> str:
+def last_line(said: str, code: int) -> str:
     """What a failed process said last."""
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    lines = said.strip().splitlines()
     return lines[-1].strip() if lines else f"exit {code}"

@@ -213,9 +213,7 @@ def test_a_cache_gives_the_same_and_tells_what_has_changed(root, tmp_path):
             np.testing.assert_array_equal(a.points, b.points)
             np.testing.assert_array_equal(a.label, b.label)
     add(root, "test", "mug", 3)
-    with pytest.raises(
-        ValueError, match=r"lab\.npz is not of the files .*1 file added.*prepare_data\.py --data "
-    ):
+    with pytest.raises(ValueError, match=r"lab\.npz is not of the files .*1 file added.*prepare --data "):
         load(str(root), "lab", points=16)
     shutil.rmtree(root / "lab")  # to save space
     np.testing.assert_array_equal(load(str(root), "lab", points=16).val.points, before.val.points)

@@ -240,7 +240,7 @@ def change(folder):
 def test_a_stale_cache_is_refused_with_what_changed(small, act, said):
     write_cache(str(small), "modelnet")
     act(small / "modelnet" / "bed" / "train")
-    remedy = rf"Write it again with launch/prepare_data\.py --data {small}, or delete it\."
+    remedy = rf"Write it again with smdsb prepare --data {small}, or delete it\."
     with pytest.raises(
         ValueError, match=rf"cache/modelnet\.npz is not of the files in .*: {said}.*\. {remedy}"
     ):

@@ -116,7 +116,7 @@ def test_bad_files_are_named_with_the_remedy_and_counted(small):
     (folder / "001.npy").write_bytes((folder / "001.npy").read_bytes()[:500])
     (folder / "002.npy").write_bytes(pickle.dumps([1]))
     message = (
-        rf"^{folder}/001\.npy: truncated or corrupt\. Re-extract the archive; launch/prepare_data\.py "
+        rf"^{folder}/001\.npy: truncated or corrupt\. Re-extract the archive; smdsb prepare "
         rf"--data {small} --verify checks all of it\. \(1 more bad files in {small}/mit\.\)$"
     )
     with pytest.raises(ValueError, match=message):

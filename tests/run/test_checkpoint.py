@@ -311,7 +311,7 @@ def test_later_checkpoints_are_set_aside_and_none_is_lost(tmp_path):
             save(checkpointer, step)
     damaged = tmp_path / "checkpoints" / "11" / "_CHECKPOINT_METADATA"
     damaged.write_text("{")
-    with pytest.raises(ValueError, match=r"/11: cannot be read .* as with train.py --from_step=10\."):
+    with pytest.raises(ValueError, match=r"/11: cannot be read .* as with smdsb train --from_step=10\."):
         with open_checkpoints(tmp_path) as checkpointer:
             checkpoint.info(checkpointer)
     with pytest.raises(ValueError, match=r"7 does not exist\. There are: 9, 10, 11\."):

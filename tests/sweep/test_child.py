@@ -34,12 +34,20 @@ def test_a_failure_is_its_last_line_and_the_log_keeps_all(runs, tmp_path):
     assert len(read_times(runs[0].workdir)) == 2 and run_seconds(runs[0].workdir) > 0
 
 
+def test_a_failures_reason_is_its_own_where_another_process_writes_to_the_log(runs, tmp_path):
+    log, script = runs[0].workdir / "train.log", tmp_path / "refused.py"
+    script.write_text(
+        f"import sys\nsys.stderr.write('refused')\nopen({str(log)!r}, 'a').write('step 5')\nsys.exit(2)"
+    )
+    assert train(runs[0], script) == "refused"
+    assert log.read_text() == "step 5refused"
+
+
 def test_a_silent_failure_shows_its_exit(runs, tmp_path):
     script = tmp_path / "silent.py"
     script.write_text("raise SystemExit(3)")
     assert train(runs[0], script) == "exit 3"
-    (tmp_path / "log").write_text(" a \n b \n")
-    assert last_line(tmp_path / "log", 3) == "b"
+    assert last_line(" a \n b \n", 3) == "b"
 
 
 def test_a_killed_process_is_told_by_its_signal_and_its_last_line_is_no_reason(runs, tmp_path):

@@ -20,9 +20,7 @@ LABELS = {
     CEILING: "oracle, other oracle (noise ceiling)",
 }
 MEMORY = 8  # the smoothed curve remembers an eighth of a stage: 0.98 per record of 400
-REMEDY = (
-    "train it with python launch/train.py --watch=100, or with fewer steps than 100 where stages are short"
-)
+REMEDY = "train it with smdsb train --watch=100, or with fewer steps than 100 where stages are short"
 
 
 def exponential_mean(values: Float[np.ndarray, " records"], memory: float) -> Float[np.ndarray, " records"]:

@@ -80,7 +80,7 @@ def _sweeps(material: Material, field: str, table: str) -> dict[str, list[Reache
             ]
     if not found:
         raise ValueError(
-            f"no two of these runs differ in config.{field} alone. Make some with launch/sweep.py --table "
+            f"no two of these runs differ in config.{field} alone. Make some with smdsb sweep --table "
             f"configs/tables.py:{table} --workdir runs/{table}, and give --workdir 'runs/{table}/*'."
         )
     return found

@@ -45,4 +45,4 @@ def test_a_run_that_was_not_watched_says_how_to(tmp_path):
     said = []
     run = write_run(tmp_path / "run", [(1, 1, {"loss/class": 1.0})])
     assert figures.draw(["fig4"], Material([run]), tmp_path, said.append).paths == []
-    assert "no gradients were watched in" in said[0] and "launch/train.py --watch=100" in said[0]
+    assert "no gradients were watched in" in said[0] and "smdsb train --watch=100" in said[0]

@@ -80,5 +80,5 @@ def test_alpha_is_drawn_apart_from_runs_with_other_settings(tmp_path):
 
 @pytest.mark.parametrize("name, table", [("fig8", "alpha"), ("fig9", "keep_ratio"), ("fig10", "keep_ratio")])
 def test_a_missing_sweep_is_answered_with_its_command(tmp_path, name, table):
-    with pytest.raises(ValueError, match=f"launch/sweep.py --table configs/tables.py:{table} --workdir"):
+    with pytest.raises(ValueError, match=f"smdsb sweep --table configs/tables.py:{table} --workdir"):
         FIGURES[name].draw(Material([run_of(tmp_path / "one")]))
