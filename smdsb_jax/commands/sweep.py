@@ -18,6 +18,7 @@ from smdsb_jax.flags import CONFIGS, stop
 from smdsb_jax.run.signals import stop_on_signal
 from smdsb_jax.sweep.cluster import CLUSTERS, open_cluster
 from smdsb_jax.sweep.dask_cluster import open_dask
+from smdsb_jax.sweep.estimate import estimate
 from smdsb_jax.sweep.grid import grid_runs, load_grid
 from smdsb_jax.sweep.loop import Outcome, Start, here, sweep
 from smdsb_jax.sweep.plan import check_data, make_plan, plan_text
@@ -43,14 +44,17 @@ RANK_BY = flags.DEFINE_string(
     "Which row one would take without target labels: by a recorded validator, source_val or reverse (which "
     "trains once more for each run).",
 )
-DRY_RUN = flags.DEFINE_boolean("dry_run", False, "Print the plan alone.")
+DRY_RUN = flags.DEFINE_boolean(
+    "dry_run", False, "Print the plan alone, and how long it will take by steps that are measured now."
+)
 
 
 def main(_: list[str]) -> int:
     """Print the plan, run what is left, write the tables; 1 if a run failed, 130 or 143 if stopped."""
     if TABLE.value is None or WORKDIR.value is None:
         return stop("Give --table configs/tables.py:table1 and --workdir runs/table1 (or others).")
-    jax.config.update("jax_platforms", "cpu")  # the GPU is for the runs
+    if not DRY_RUN.value:
+        jax.config.update("jax_platforms", "cpu")  # the GPU is for the runs
     grid, workdir = load_grid(TABLE.value, CONFIGS.parent), Path(WORKDIR.value).resolve()
     grid = grid._replace(
         fields=(*grid.fields, *FIELD.value),
@@ -64,9 +68,10 @@ def main(_: list[str]) -> int:
         return stop("--cluster=dask and --dask=tcp://host:8786 belong together.")
     parallel = PARALLEL.value or (len(plan) if CLUSTER.value in ("slurm", "dask") else 1)
     print(f"{grid.title}\n{plan_text(plan, parallel)}", flush=True)
-    if DRY_RUN.value:
-        return 0
     check_data(plan)
+    if DRY_RUN.value:
+        print(estimate(plan))
+        return 0
     remedy = "Wait for its end, or take another --workdir."
     with only_writer(workdir, remedy), stop_on_signal("Stopping: what runs saves first.") as stopping:
         start = here(TRAIN, parallel, stopping)

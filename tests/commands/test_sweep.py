@@ -23,7 +23,11 @@ def run(folder, *flags, table="table.py", **options):
 
 def test_a_table_is_run_once_and_the_same_command_finds_it_done(folder):
     plan = run(folder, "--dry_run")
-    assert plan.returncode == 0 and "8 runs:" in plan.stdout and "unknown until" in plan.stdout
+    assert (
+        plan.returncode == 0
+        and "8 runs:" in plan.stdout
+        and "8 runs that are left, one at a time" in plan.stdout
+    )
     assert started(folder) == [] and not (folder / "runs").exists()
     done = run(folder, "--seeds=1")
     assert done.returncode == 0, done.stderr[-2000:]
