@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tests.processes import LAUNCH, ROOT, run
+from tests.processes import LAUNCH, QUICK, ROOT, run
 
 COUNTS = {"kills": 100, "terms": 20, "interrupts": 10, "files": 100, "disks": 10, "clocks": 10}
 BAD = ("traceback", "different", "lost")  # what is good: same, refused
@@ -262,7 +262,8 @@ def full_disk(command: Command, folder: Path, rng: random.Random, expected: Expe
         script, *words = map(str, command.words(folder))
         # not `run`, which leaves out the end of a process: Orbax' threads have their last word there
         line = [sys.executable, str(LAUNCH / script), *words]
-        first = subprocess.run(line, capture_output=True, text=True, cwd=ROOT)
+        env = {**os.environ, "XLA_FLAGS": os.environ["XLA_FLAGS"] + QUICK}  # the same programs as `run`'s
+        first = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env=env)
         return judge_both(command, first, lambda: remount("size=100m"), folder, expected)
 
 

@@ -21,16 +21,6 @@ from smdsb_jax.datasets.domain import Split
 installed, workdir = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
 assert pathlib.Path(smdsb_jax.__file__).is_relative_to(installed), smdsb_jax.__file__
 
-config = smdsb_jax.default_config()
-smdsb_jax.choose(config, "encoder", "pointnet")
-smdsb_jax.choose(config, "pretext", "none")
-config.data.name, config.data.source, config.data.target = "embedded", "catalog", "blend"
-config.encoder.update({"input_tnet": False, "feature_tnet": False, "layers": (8, 8), "embedding": 16})
-config.data.points = 64
-config.batch_size = 8
-config.stages, config.stage1.steps = (1,), 2  # what the wheel lacks would show in one stage; compiles once
-smdsb_jax.train_and_evaluate(config, workdir)
-
 domain = DATASETS["embedded"]("", "blend", points=64)
 clouds, label = domain.test.points[:3, :64], domain.test.label[:3]
 model = smdsb_jax.load(workdir)
@@ -63,17 +53,29 @@ def run(*command, cwd, **environment):
 def test_the_wheel_trains_and_scores_away_from_the_clone(tmp_path):
     source, wheels, installed = tmp_path / "source", tmp_path / "wheels", tmp_path / "installed"
     source.mkdir()  # a copy: building writes beside the sources
-    for name in ("pyproject.toml", "requirements.txt", "README.md"):
+    for name in ("pyproject.toml", "requirements.txt", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    shutil.copytree(ROOT / "smdsb_jax", source / "smdsb_jax", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("smdsb_jax", "configs"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     pip = ("-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input")
     run(*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", wheels, source, cwd=tmp_path)
     (wheel,) = wheels.glob("smdsb_jax-*.whl")
     run(*pip, "install", "--no-deps", "--no-index", "--target", installed, wheel, cwd=tmp_path)
-    assert sorted(p.name for p in installed.iterdir() if not p.name.endswith("-info")) == ["smdsb_jax"]
+    found = sorted(p.name for p in installed.iterdir() if not p.name.endswith("-info"))
+    assert found == ["bin", "smdsb_jax"] and (installed / "bin" / "smdsb").is_file()
+    licences = {p.name for p in installed.rglob("*") if p.name.startswith("LICENSE")}
+    assert licences == {"LICENSE", "LICENSES.md"}  # the code's, and the embedded data's
+    text = next(installed.glob("*-info/METADATA")).read_text()
+    assert "License-Expression: Apache-2.0" in text
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    out = run(
-        "-c", USE, installed, tmp_path / "run", cwd=elsewhere, PYTHONPATH=str(installed), XLA_FLAGS=QUICK
+    env = {"PYTHONPATH": str(installed), "XLA_FLAGS": QUICK, "MPLBACKEND": "Agg"}
+    thin = ("data.points=64", "batch_size=8", "stages=(1,)", "stage1.steps=2", "encoder.layers=(8,8)")
+    thin += ("encoder.embedding=16", "eval_every=10", "log_every=2", "pretext.min_share=0.09375")
+    words = ("--config", "embedded:c2b,budget=study", "--workdir", tmp_path / "run")
+    trained = run(
+        installed / "bin" / "smdsb", "train", *words, *(f"--config.{w}" for w in thin), cwd=elsewhere, **env
     )
+    assert "Scores in %, catalog → blend" in trained
+    out = run("-c", USE, installed, tmp_path / "run", cwd=elsewhere, **env)
     assert out.splitlines()[-1] == "scored True"

@@ -74,7 +74,9 @@ class Result(NamedTuple):
         """As `Result(runs/c2s, finished: source_val/accuracy 78.5 %, target_test/accuracy 42.5 %)`."""
         scores = ", ".join(f"{name} {100 * value:.1f} %" for name, value in self.scores.items())
         state = "finished" if self.finished else "stopped"
-        return f"Result({self.workdir}, {state}{': ' if scores else ''}{scores})"
+        here = Path.cwd()
+        folder = self.workdir.relative_to(here) if self.workdir.is_relative_to(here) else self.workdir
+        return f"Result({folder}, {state}{': ' if scores else ''}{scores})"
 
 
 # the state that a step begins from, its mini-batch, and its scores if they are given → values by name
