@@ -19,7 +19,7 @@ from smdsb_jax.configs import tables
 from smdsb_jax.flags import parse_flags, user_errors
 from tests.bad_configurations import base
 from tests.bad_values import SIMPLE, Case
-from tests.processes import LAUNCH
+from tests.processes import LAUNCH, ROOT
 
 IN_THE_WAY = {  # what a command would do, were the rest of its words right
     "train.py": ["--config=configs/embedded.py:c2s,budget=study,encoder=pointnet", "--workdir={}/run"],
@@ -49,7 +49,7 @@ WORDS = st.one_of(
 
 @functools.cache
 def command(script: str) -> tuple[flags.FlagValues, dict[str, Any], tuple[str, ...]]:
-    """The flags of a script of launch/, apart from those of all others; what it defines; their names."""
+    """The flags of a script's command, apart from those of all others; what it defines; their names."""
     own = flags.FlagValues()
     with contextlib.ExitStack() as stack:
         for module in (flags, config_flags):
@@ -59,7 +59,8 @@ def command(script: str) -> tuple[flags.FlagValues, dict[str, Any], tuple[str, .
                 define = functools.partial(getattr(module, name), flag_values=own)
                 stack.enter_context(mock.patch.object(module, name, define))
         flags.DEFINE_boolean("debug", False, "")
-        module = runpy.run_path(str(LAUNCH / script), run_name="launch")
+        own_file = ROOT / "smdsb_jax" / "commands" / script.replace("_data", "")
+        module = runpy.run_path(str(own_file if own_file.exists() else LAUNCH / script), run_name="launch")
         return own, module, tuple(own)
 
 
@@ -115,13 +116,16 @@ def give(script: str, word: str, place: Path) -> None:
         contextlib.redirect_stderr(error),
         mock.patch.object(flags, "FLAGS", own),
         mock.patch.object(sys, "argv", [script, *words]),
+        mock.patch.dict(module["main"].__globals__, {"estimate": lambda plan: ""}),  # it would measure
     ):
         own.unparse_flags()
         for name in own:
             own[name].unparse()
         code: Any = 0
         try:
-            if script in ARGPARSE:
+            if script == "prepare_data.py":
+                code = user_errors(module["main"], takes_words=True)([script, *words])
+            elif script in ARGPARSE:
                 code = module["main"](words)
             else:
                 rest = parse_flags([script, *words])
