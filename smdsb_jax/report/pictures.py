@@ -311,7 +311,7 @@ def log_ticks(low: float, high: float) -> Float[np.ndarray, " ticks"]:
         ticks = ticks[(ticks >= low * (1 - 1e-9)) & (ticks <= high * (1 + 1e-9))]
         if len(ticks) >= 3:
             return ticks
-    ticks = np.asarray(MaxNLocator(nbins=5).tick_values(low, high))
+    ticks = np.asarray(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]).tick_values(low, high))
     return ticks[(ticks >= low) & (ticks <= high) & (ticks > 0)]
 
 
