@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter
 
 from benchmarks.contenders import CONTENDERS, Setting
 from smdsb_jax.files import whole_file
 from smdsb_jax.markdown import markdown_table
-from smdsb_jax.report.pictures import COLORS, FAINT, INK, save
+from smdsb_jax.report.pictures import COLORS, FAINT, INK, log_scale, save
 
 Record = dict[str, Any]
 FRAMEWORK_COLORS = {"jax": COLORS[0], "torch": COLORS[1]}
@@ -189,11 +189,8 @@ def sweep_picture(records: Sequence[Record]) -> Figure:
                 of = [r for r in of_axis if r["contender"] == name and "alone" in r]
                 axes.plot([r[axis] for r in of], [value(r) for r in of], "o-", color=color, label=name)
             axes.set_xscale("log", base=2)
-            axes.set_yscale("log")
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axes.yaxis.set_minor_formatter(NullFormatter())
-            for side in (axes.xaxis, axes.yaxis):
-                side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            log_scale(axes)
             dress(axes, f"{label}, {fixed}", f"{axis}{' per domain' * (axis == 'batch')}", label)
             axes.grid(color=FAINT, linewidth=0.8)
     panels[0, 0].legend(frameon=False, fontsize=10, labelcolor=INK)

@@ -12,12 +12,13 @@ import numpy as np
 from tqdm import tqdm
 
 from smdsb_jax.analysis import examine, store
+from smdsb_jax.analysis.conclusions import conclude
 from smdsb_jax.analysis.conflict import count_ticks
 from smdsb_jax.analysis.examine import Drawn, Measured, Settings
-from smdsb_jax.analysis.examined import DOMAINS, Examined
+from smdsb_jax.analysis.examined import DOMAINS, SOURCE, Examined
 from smdsb_jax.analysis.figures import FIGURES, Material, draw, find_figure, write_table
 from smdsb_jax.analysis.groups import group_names
-from smdsb_jax.analysis.leaderboard import Row, leaderboard, overview, verdicts
+from smdsb_jax.analysis.leaderboard import LEAST_DRAWN, Row, leaderboard
 from smdsb_jax.analysis.ranks import spearman
 from smdsb_jax.analysis.report import write_report
 from smdsb_jax.analysis.subject import Located, Subject, find_checkpoints, has_pretext, open_subject
@@ -83,7 +84,8 @@ def analyze(
     """
     out = Path(out)
     chosen = {name: name for name in STATISTICS} if statistics is None else dict(statistics)
-    chosen |= {name: name for name in beside}
+    own = list(dict.fromkeys([*beside, *(name for name in chosen if name not in STATISTICS)]))
+    chosen = {name: chosen.get(name, name) for name in (*own, *chosen)}  # one's own come first
     per_cloud = [] if statistics is not None else [name for name in STATISTICS if STATISTICS[name].per_cloud]
     named = [statistic for statistic in chosen.values() if isinstance(statistic, str)]
     for statistic in named:
@@ -94,7 +96,7 @@ def analyze(
     found = [f for w in once.values() for f in find_checkpoints(w, every)]
     material = Material(list(once.values()), root=root, allow=allowed)
     if drawings and not any(drawing.examines for drawing in drawings):
-        return _conclude(out, found, [], material, [], settings, pictures, keep_ratio, say)
+        return _conclude(out, found, [], material, [], settings, pictures, keep_ratio, [], say)
     found = _with_pretext(found, allowed, say)
     (out / "examined").mkdir(parents=True, exist_ok=True)  # where it cannot be written, nothing is measured
     groups = group_names(found)
@@ -117,7 +119,7 @@ def analyze(
         store.save(_file(out, of), examined[-1], measured, about)
         checks += _checks(examined[-1], measured)
     material = material._replace(examined=examined)
-    return _conclude(out, found, groups, material, checks, settings, pictures, keep_ratio, say)
+    return _conclude(out, found, groups, material, checks, settings, pictures, keep_ratio, own, say)
 
 
 def _conclude(
@@ -129,6 +131,7 @@ def _conclude(
     settings: Settings,
     pictures: Sequence[str],
     keep_ratio: float,
+    own: Sequence[str],
     say: Callable[[str], Any],
 ) -> Analysis:
     """Leaderboard of what was examined, figures and report."""
@@ -142,16 +145,27 @@ def _conclude(
         write_table(out / "checks.csv", checks)
         written = ["leaderboard.csv", "checks.csv", "figures", "examined"]
     drawn = draw(pictures, material, out / "figures", say)
-    several = len({(e.group, e.stage) for e in examined}) > 2
-    summary = overview(rows) if several else verdicts(rows, keep_ratio)
+    enough = LEAST_DRAWN * max(
+        (int(np.bincount(e.batch[e.domain == SOURCE]).max()) for e in examined), default=0
+    )
+    conclusions = conclude(rows, own, keep_ratio, enough)
     of_all = list(dict.fromkeys(groups))
     title = of_all[0] if len(of_all) == 1 else "Which statistic predicts gradient conflict?"
     title = title if examined else "Figures"
     what = _what_was_run(found, settings)
     report = write_report(
-        out / "report.html", title, what, rows, examined, drawn.captions, checks, [*summary, *drawn.notes]
+        out / "report.html",
+        title,
+        what,
+        rows,
+        examined,
+        drawn.captions,
+        checks,
+        conclusions,
+        drawn.notes,
+        own,
     )
-    for line in summary:
+    for line in conclusions.text():
         say(line)
     say(f"Written: {report}; {', '.join(str(out / name) for name in written)}")
     return Analysis(list(examined), rows, checks, report)

@@ -1,14 +1,14 @@
 """The leaderboard: how well every statistic predicts every measure of agreement, with intervals."""
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from smdsb_jax.analysis import ranks
-from smdsb_jax.analysis.examined import DOMAINS, SOURCE, TARGET, Examined
+from smdsb_jax.analysis.examined import DOMAINS, Examined
 from smdsb_jax.analysis.oracle import REFERENCES
 from smdsb_jax.statistics import STATISTICS, find_statistic
 
@@ -29,14 +29,15 @@ def leaderboard(
 ) -> list[Row]:
     """A row for every group, stage, step, domain, statistic and measure.
 
-    `spearman`, `kendall` (τ_b) and `partial` (Spearman's given loss and confidence) are of score and
-    measure: a negative one says that low scores agree. `kept_low` and `kept_high` are the mean measure of
-    the `keep_ratio` of samples with the lowest or highest scores minus that of all, in standard deviations
-    of the measure. Each has the bounds of a 95 % interval, over samples (mini-batches where BatchNorm
-    couples them; NaN where those are fewer than 5) and, where a group has several seeds, over seeds, all of
-    which see the same samples drawn (`ranks.over_seeds`); checkpoints with other samples have theirs drawn
-    apart. Correlations are averaged, and their intervals made, as atanh. `spearman_best_low95` and
-    `spearman_best_high95` bound whichever of the k statistics is picked for its correlation with the
+    `rank` is the statistic's among all, by the size of `spearman`, from 1; None of the references and of
+    constant scores. `spearman`, `kendall` (τ_b) and `partial` (Spearman's given loss and confidence) are of
+    score and measure: a negative one says that low scores agree. `kept_low` and `kept_high` are the mean
+    measure of the `keep_ratio` of samples with the lowest or highest scores minus that of all, in standard
+    deviations of the measure. Each has the bounds of a 95 % interval, over samples (mini-batches where
+    BatchNorm couples them; NaN where those are fewer than 5) and, where a group has several seeds, over
+    seeds, all of which see the same samples drawn (`ranks.over_seeds`); checkpoints with other samples have
+    theirs drawn apart. Correlations are averaged, and their intervals made, as atanh. `spearman_best_low95`
+    and `spearman_best_high95` bound whichever of the k statistics is picked for its correlation with the
     measure: the level is 1 - 0.05 / k   [Bonferroni; k without the references]. `p_permutation` is of
     `spearman`, two-sided, against 9,999 exchanges of samples, within mini-batches where these couple them,
     and the same in all seeds of the same samples. It is at least 0.0002, and of that statistic, not of the
@@ -125,8 +126,10 @@ def _rows(
     for name, of_seeds in stacked.items():
         value, low, high = _with_bounds(of_seeds, name, drawn)
         columns |= {name: value, f"{name}_low95": low, f"{name}_high95": high}
-    candidates = np.isfinite(columns["spearman"])[[name not in REFERENCES for name in first.scores]]
-    level = 1 - 0.05 / np.maximum(candidates.sum(axis=0), 1)
+    compared = np.array([name not in REFERENCES for name in first.scores])[:, None]
+    size = np.where(compared, np.abs(columns["spearman"]), np.nan)
+    level = 1 - 0.05 / np.maximum(np.isfinite(size).sum(axis=0), 1)
+    rank = 1 + (size[None] > size[:, None]).sum(axis=1)  # nothing is above what has none
     _, low, high = _with_bounds(stacked["spearman"], "spearman", drawn, level)
     columns |= {"spearman_best_low95": low, "spearman_best_high95": high}
     columns["p_permutation"] = ranks.permutation_p(permuted)
@@ -135,6 +138,7 @@ def _rows(
     for i, statistic in enumerate(first.scores):
         for j, measure in enumerate(first.measures):
             row = key | {"statistic": statistic, "side": side_of(statistic), "measure": measure}
+            row["rank"] = int(rank[i, j]) if np.isfinite(size[i, j]) else None
             row |= {name: float(values[i, j]) for name, values in columns.items()}
             rows.append(row | {"seeds": len(tables), "same_sign": int(same[i, j]), "samples": samples})
     return rows
@@ -163,84 +167,3 @@ def side_of(statistic: str) -> str:
         with contextlib.suppress(ValueError):  # of an analysis of long ago, in a module that is gone
             return find_statistic(statistic).side
     return REFERENCES.get(statistic, "low")
-
-
-def overview(rows: Sequence[Mapping], leaders: int = 3) -> list[str]:
-    """Skewness, the leading statistics and the references over all groups, stages and both domains at once.
-
-    A line each, for gain and dot_o: the mean Spearman, and how many intervals lie below and above 0, of
-    which one in 40 does on each side by chance. The leading statistics are chosen here, so that theirs are
-    the wider intervals for the best.
-    """
-    lines = []
-    for measure in ("gain", "dot_o"):
-        of: dict[str, list[Mapping]] = {}
-        for r in rows:
-            if r["measure"] == measure and r["domain"] in (SOURCE, TARGET) and np.isfinite(r["spearman"]):
-                of.setdefault(str(r["statistic"]), []).append(r)
-        mean = {name: ranks.mean_correlation([r["spearman"] for r in own]) for name, own in of.items()}
-        ranked = sorted((name for name in of if name not in REFERENCES), key=lambda name: -abs(mean[name]))
-        for name in dict.fromkeys(n for n in ("skewness", *ranked[:leaders], *REFERENCES) if n in of):
-            asked = name == "skewness" or name in REFERENCES
-            column = "spearman" if asked else "spearman_best"
-            below = sum(r[f"{column}_high95"] < 0 for r in of[name])
-            above = sum(r[f"{column}_low95"] > 0 for r in of[name])
-            adjusted = "" if asked else f", adjusted for the choice among {len(ranked)},"
-            lines.append(
-                f"{measure}, {name}: mean Spearman {mean[name]:+.2f}; of {len(of[name])} intervals{adjusted} "
-                f"{below} below 0 (keep low), {above} above (keep high)"
-            )
-    return lines
-
-
-def verdicts(rows: Sequence[Mapping], keep_ratio: float = 0.7) -> list[str]:
-    """What it says of low against high skewness, and which statistic leads: a line per question.
-
-    The interval of the leader holds for the best of all statistics; a side is named where it excludes 0.
-    """
-    lines = []
-    keys = dict.fromkeys((r["group"], r["stage"], r["step"], r["domain"]) for r in rows)
-    for group, stage, step, domain in keys:
-        if domain not in (SOURCE, TARGET):
-            continue
-        for measure in ("gain", "dot_o"):
-            of = [
-                r for r in rows
-                if (r["group"], r["stage"], r["step"], r["domain"], r["measure"])
-                == (group, stage, step, domain, measure) and r["statistic"] not in REFERENCES
-            ]  # fmt: skip
-            where = f"{group}, stage {stage}, step {step}, {domain}, {measure}"
-            skew = next((r for r in of if r["statistic"] == "skewness"), None)
-            if skew is not None:
-                lines.append(f"{where}: skewness {_interval(skew)}: {_verdict(skew)}.")
-            known = [r for r in of if np.isfinite(r["spearman"])]
-            if known:
-                best = max(known, key=lambda r: abs(r["spearman"]))
-                line = f"{where}: of {len(known)} statistics {best['statistic']} leads, "
-                line += f"{_interval(best, 'spearman_best')}, adjusted for the choice among {len(known)}: "
-                lines.append(f"{line}{_verdict(best, 'spearman_best', keep_ratio)}.")
-    return lines
-
-
-def _interval(row: Mapping, bounds: str = "spearman") -> str:
-    value, low, high = row["spearman"], row[f"{bounds}_low95"], row[f"{bounds}_high95"]
-    if not np.isfinite(value):
-        return "Spearman undefined"
-    return (
-        f"Spearman {value:+.2f} [{low:+.2f}, {high:+.2f}]" if np.isfinite(low) else f"Spearman {value:+.2f}"
-    )
-
-
-def _verdict(row: Mapping, bounds: str = "spearman", keep_ratio: float | None = None) -> str:
-    """The side to keep, and with a ratio what that is worth; or why none is named."""
-    low, high = row[f"{bounds}_low95"], row[f"{bounds}_high95"]
-    if not np.isfinite(row["spearman"]):
-        return "its scores or the measure are constant"
-    if not np.isfinite(low):
-        return f"no interval, for it takes {LEAST_DRAWN} mini-batches: give more samples"
-    if not low * high > 0:
-        return "neither side, it cannot be told from 0"
-    side = "low" if high < 0 else "high"
-    if keep_ratio is None:
-        return f"keep {side}"
-    return f"keep {side}, of which {100 * keep_ratio:.0f} % are worth {row[f'kept_{side}']:+.2f} sd"

@@ -12,10 +12,13 @@ function format(value, decimals) {
   return (value !== 0 && Number(fixed) === 0 ? value.toPrecision(2) : fixed).replace("-", "−");
 }
 
+const counted = (number, noun) => `${number} ${noun}${String(number) === "1" ? "" : "s"}`;
+
 // ---- leaderboard
 const FILTERS = ["group", "stage", "domain", "measure"];
 const COLUMNS = {
   statistic: ["Statistic", "score of a sample"],
+  rank: ["Rank", "by the size of ρ among all statistics"],
   spearman: ["Spearman ρ", "rank correlation of score and measure"],
   p_permutation: ["p", "of ρ, against 9,999 exchanges of samples (of this row alone, not of the best)"],
   kendall: ["Kendall τ", "rank correlation by pairs"],
@@ -23,16 +26,22 @@ const COLUMNS = {
   kept_low: ["Keep low", "mean measure of the kept minus that of all, low scores kept"],
   kept_high: ["Keep high", "mean measure of the kept minus that of all, high scores kept"],
   side: ["Side", "which scores the statistic keeps by default"],
-  seeds: ["Seeds", "runs that differ in the seed only"],
-  same_sign: ["Same sign", "seeds whose correlation has the sign of the mean"],
-  samples: ["Samples", ""],
+  same_sign: ["Same sign", "runs, differing in the seed only, whose correlation has the sign of the mean"],
 };
+const BELOW = { samples: "sample", seeds: "seed" }; // told below the table
 const SIGNED = ["spearman", "kendall", "partial"];
 const ROWS = DATA.rows.map((row) => Object.fromEntries(row.map((value, i) => [DATA.columns[i], value])));
 const NUMERIC = new Set(DATA.columns.filter((c) => ROWS.some((row) => typeof row[c] === "number")));
-const OTHER = DATA.columns.filter((c) => !(c in COLUMNS) && !FILTERS.includes(c) && !/_(low|high)95$/.test(c));
-const SHOWN = [...Object.keys(COLUMNS).filter((c) => DATA.columns.includes(c)), ...OTHER];
+const STEPS = new Set(ROWS.map((row) => `${row.stage}, ${row.step}`)).size > new Set(ROWS.map((row) => row.stage)).size;
+const hidden = (c) => c in BELOW || c === "step" || FILTERS.includes(c) || /_(low|high)95$/.test(c);
+const OTHER = DATA.columns.filter((c) => !(c in COLUMNS) && !hidden(c));
+const SHOWN = [...Object.keys(COLUMNS).filter((c) => DATA.columns.includes(c)), ...OTHER].filter(
+  (c) => c !== "same_sign" || ROWS.some((row) => row.seeds > 1), // of one seed it says nothing
+);
 const board = { column: "spearman", order: "size" }; // size: by |value|, the largest first
+
+// one's own statistics come first, and what is no statistic last, however the rest is sorted
+const place = (row) => (DATA.own.includes(row.statistic) ? 0 : DATA.references.includes(row.statistic) ? 2 : 1);
 
 function shownRows() {
   const { column, order } = board;
@@ -40,7 +49,8 @@ function shownRows() {
   const fits = (row, f) => !$(`f-${f}`).value || String(row[f]) === $(`f-${f}`).value;
   const rows = ROWS.filter((row) => FILTERS.every((f) => fits(row, f)) && row.statistic.toLowerCase().includes(search));
   const key = (row) => (order === "size" && !missing(row[column]) ? Math.abs(row[column]) : row[column]);
-  return ordered(rows, key, order !== "ascending");
+  const sorted = ordered(rows, key, order !== "ascending");
+  return [0, 1, 2].flatMap((k) => sorted.filter((row) => place(row) === k));
 }
 
 function sortBy(column) {
@@ -69,6 +79,7 @@ function bar(value) {
 function textCell(row, column) {
   const cell = element("td", { textContent: row[column] ?? "–" });
   const free = FILTERS.filter((f) => !$(`f-${f}`).value).map((f) => (f === "stage" ? `stage ${row[f]}` : row[f]));
+  if (STEPS) free.push(`step ${row.step}`);
   if (column === "statistic" && free.length) cell.append(element("span", { className: "small", textContent: free.join(" · ") }));
   return cell;
 }
@@ -76,11 +87,14 @@ function textCell(row, column) {
 function numberCell(row, column, decimals) {
   const [value, low, high] = [row[column], row[`${column}_low95`], row[`${column}_high95`]];
   const sign = SIGNED.includes(column) && value ? (value < 0 ? "negative" : "positive") : "";
-  const sure = low * high > 0 ? " sure" : ""; // of missing bounds the product is 0 or NaN
-  const cell = element("td", { className: "number" }, element("span", { className: sign + sure, textContent: format(value, decimals) }));
+  const [bestLow, bestHigh] = column === "spearman" ? [row.spearman_best_low95, row.spearman_best_high95] : [];
+  const sure = bestLow * bestHigh > 0 ? " sure" : ""; // of missing bounds the product is 0 or NaN
+  const text = format(value, decimals) + (column === "same_sign" ? ` of ${row.seeds}` : "");
+  const cell = element("td", { className: "number" }, element("span", { className: sign + sure, textContent: text }));
   if (!missing(low) && !missing(high)) {
     const textContent = `${format(low, decimals)} … ${format(high, decimals)}`;
-    cell.append(element("span", { className: "small", title: "95 % interval", textContent }));
+    const adjusted = missing(bestLow) ? "" : `; adjusted: ${format(bestLow, decimals)} … ${format(bestHigh, decimals)}`;
+    cell.append(element("span", { className: "small", title: `95 % interval${adjusted}`, textContent }));
   }
   if (column === "spearman" && !missing(value)) cell.append(bar(value));
   return cell;
@@ -90,10 +104,14 @@ function drawBoard() {
   const rows = shownRows();
   const decimals = Object.fromEntries(SHOWN.map((c) => [c, decimalsFor(rows.map((row) => row[c]))]));
   const cell = (row) => (c) => (NUMERIC.has(c) ? numberCell(row, c, decimals[c]) : textCell(row, c));
+  const line = (row) => element("tr", { className: place(row) ? "" : "own" }, ...SHOWN.map(cell(row)));
   $("leaderboard").tHead.replaceChildren(element("tr", {}, ...SHOWN.map(headerCell)));
-  $("leaderboard").tBodies[0].replaceChildren(...rows.map((row) => element("tr", {}, ...SHOWN.map(cell(row)))));
-  const compared = new Set(rows.map((row) => row.statistic)).size;
-  $("count").textContent = `${rows.length} of ${ROWS.length} rows; of ${compared} statistics compared, the best is partly lucky.`;
+  $("leaderboard").tBodies[0].replaceChildren(...rows.map(line));
+  const compared = new Set(rows.filter((row) => place(row) < 2).map((row) => row.statistic)).size;
+  const below = Object.keys(BELOW).map((c) => [c, [...new Set(rows.map((row) => row[c]))].filter((v) => !missing(v))]);
+  const each = below.filter(([, values]) => values.length).map(([c, values]) => counted(values.join(" or "), BELOW[c]));
+  const luck = compared > 1 ? `; of ${compared} statistics compared, the best is partly lucky` : "";
+  $("count").textContent = `${counted(rows.length, "row")} of ${ROWS.length}${each.length ? `, each of ${each.join(", ")}` : ""}${luck}.`;
 }
 
 function download() {
@@ -171,7 +189,7 @@ function drawValues(c) {
   const row = view.row;
   const cells = (tag, texts) => element("tr", {}, ...texts.map((textContent, i) => element(tag, { textContent, className: i ? "number" : "" })));
   const line = ([name, v]) => cells("td", [name, format(v[row], decimalsFor([v[row]])), rankInDomain(c, v, row)]);
-  const table = (kind, title) => [cells("th", [title, "value", "rank in domain"]), ...Object.entries(c[kind]).map(line)];
+  const table = (kind, title) => [cells("th", [title, "value", "rank"]), ...Object.entries(c[kind]).map(line)];
   $("values").replaceChildren(...(row === null ? [] : [...table("scores", "Statistic"), ...table("measures", "Measure")]));
   $("name").textContent = row === null ? "" : `${classOf(c, c.label[row])}, ${DATA.domains[c.domain[row]]}`;
   $("about").textContent = row === null ? "" :
@@ -263,8 +281,9 @@ function openCheckpoint() {
   const present = DATA.domains.map((name, k) => [String(k), name]).filter(([k]) => c.domain.includes(Number(k)));
   fill("s-domain", [["", "all"], ...present], present[0]?.[0]);
   fill("s-class", [["", "all"], ...c.classes.map((name, k) => [String(k), name])]);
-  fill("s-sort", [...paths(c, "scores"), ...paths(c, "measures")], "scores/skewness");
-  fill("p-x", paths(c, "scores"), "scores/skewness");
+  const first = `scores/${DATA.own[0] ?? "skewness"}`;
+  fill("s-sort", [...paths(c, "scores"), ...paths(c, "measures")], first);
+  fill("p-x", paths(c, "scores"), first);
   fill("p-y", paths(c, "measures"), "measures/gain");
   drawList();
 }

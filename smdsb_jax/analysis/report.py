@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt
 
+from smdsb_jax.analysis.conclusions import Conclusions
 from smdsb_jax.analysis.examined import DOMAINS, Examined
 from smdsb_jax.analysis.oracle import REFERENCES
 from smdsb_jax.report.page import PathLike, encode, quantize_cloud, write_page
@@ -17,6 +18,7 @@ from smdsb_jax.report.pictures import LEVELS
 
 Value = str | int | float | None
 TEMPLATE, SCRIPT = (Path(__file__).with_name(name) for name in ("report.html", "report.js"))
+NOTHING = Conclusions([], [])
 MIME = {".svg": "image/svg+xml", ".png": "image/png"}
 
 
@@ -28,7 +30,9 @@ def write_report(
     examined: Sequence[Examined],
     figures: Mapping[Path, str],
     checks: Sequence[Mapping[str, Value]] = (),
-    summary: Sequence[str] = (),
+    conclusions: Conclusions = NOTHING,
+    notes: Sequence[str] = (),
+    own: Sequence[str] = (),
 ) -> Path:
     """Write the report and return its path; an earlier one stays until the new one is whole.
 
@@ -42,7 +46,9 @@ def write_report(
       figures: SVG and PNG files and their captions, of two with one stem the SVG; a CSV of their numbers is
         passed over.
       checks: rank correlations of measures with other definitions and estimates of the same.
-      summary: sentences to begin with.
+      conclusions: tables and sentences to begin with.
+      notes: sentences of the figures.
+      own: the reader's own statistics, whose rows come first.
 
     Raises:
       ValueError: a figure is neither SVG nor PNG.
@@ -52,13 +58,16 @@ def write_report(
         "facts": _facts(leaderboard, examined),
         "figures": _figures(figures),
         "checks": _table(checks),
-        "summary": "\n".join(f"<li>{html.escape(line)}</li>" for line in summary),
+        "conclusions": _conclusions(conclusions, own),
+        "notes": _items(notes),
         "config": html.escape(config_text),
     }
-    return write_page(path, TEMPLATE, SCRIPT, report_data(leaderboard, examined), parts)
+    return write_page(path, TEMPLATE, SCRIPT, report_data(leaderboard, examined, own), parts)
 
 
-def report_data(leaderboard: Sequence[Mapping[str, Value]], examined: Sequence[Examined]) -> dict[str, Any]:
+def report_data(
+    leaderboard: Sequence[Mapping[str, Value]], examined: Sequence[Examined], own: Sequence[str] = ()
+) -> dict[str, Any]:
     """What the page reads: columns and rows, checkpoints, and each cloud once however often it is shown."""
     columns = list(dict.fromkeys(name for row in leaderboard for name in row))
     clouds: dict[tuple[float, str], int] = {}  # unit and coordinates of a cloud → its place
@@ -66,6 +75,8 @@ def report_data(leaderboard: Sequence[Mapping[str, Value]], examined: Sequence[E
     return {
         "levels": LEVELS,
         "domains": DOMAINS,
+        "own": list(own),
+        "references": list(REFERENCES),
         "columns": columns,
         "rows": [[_finite_or_none(row.get(name)) for name in columns] for row in leaderboard],
         "checkpoints": checkpoints,
@@ -127,10 +138,10 @@ def _facts(leaderboard: Sequence[Mapping[str, Value]], examined: Sequence[Examin
     of_what += [f"{name}{'s' * (len(n) > 1)} {', '.join(n)}" for name, n in numbered.items() if n]
     samples = " + ".join(" or ".join(counts[d]) for d in counts) if examined else "0"
     facts = [
-        (len(examined), "checkpoints", "; ".join(of_what)),
+        (len(examined), f"checkpoint{'s' * (len(examined) != 1)}", "; ".join(of_what)),
         (samples, "samples per checkpoint", "source + target"),
-        (len(statistics), "statistics", ", ".join(statistics)),
-        (len(measures), "measures of agreement", ", ".join(measures)),
+        (len(statistics), f"statistic{'s' * (len(statistics) != 1)}", ", ".join(statistics)),
+        (len(measures), f"measure{'s' * (len(measures) != 1)} of agreement", ", ".join(measures)),
     ]
     return "\n".join(
         f"<div><dt>{name}</dt><dd>{value}</dd><dd>{html.escape(note)}</dd></div>"
@@ -138,8 +149,18 @@ def _facts(leaderboard: Sequence[Mapping[str, Value]], examined: Sequence[Examin
     )
 
 
-def _table(rows: Sequence[Mapping[str, Value]]) -> str:
-    """Rows as a plain table; numbers with two decimals."""
+def _conclusions(found: Conclusions, own: Sequence[str]) -> str:
+    tables = [f"<h3>{html.escape(table.title)}</h3>\n{_table(table.lines, own)}" for table in found.tables]
+    return "\n".join([*tables, _items(found.sentences)]) if tables else "<p>Nothing was compared.</p>"
+
+
+def _items(sentences: Sequence[str]) -> str:
+    items = "\n".join(f"<li>{html.escape(line)}</li>" for line in sentences)
+    return f'<ul class="sentences">{items}</ul>' if sentences else ""
+
+
+def _table(rows: Sequence[Mapping[str, Value]], own: Sequence[str] = ()) -> str:
+    """Rows as a plain table; numbers with two decimals, rows of one's own statistics marked."""
     if not rows:
         return "<p>None was made.</p>"
 
@@ -148,7 +169,10 @@ def _table(rows: Sequence[Mapping[str, Value]]) -> str:
         return f'<td class="number">{text}</td>' if isinstance(value, float) else f"<td>{text}</td>"
 
     head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in rows[0])
-    body = "\n".join(f"<tr>{''.join(map(cell, row.values()))}</tr>" for row in rows)
+    marks = (' class="own"' if row.get("statistic") in own else "" for row in rows)
+    body = "\n".join(
+        f"<tr{mark}>{''.join(map(cell, row.values()))}</tr>" for mark, row in zip(marks, rows, strict=True)
+    )
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f'<div class="card scroll" tabindex="0">{table}</div>'
 

@@ -44,6 +44,6 @@ def main(_: list[str]) -> int:
         out = Path(OUT.value)
         out.mkdir(parents=True, exist_ok=True)
         written = [*draw_judged(out, model, found.clouds, found.judged, found.title), out / "saliency.png"]
-        draw_saliency(written[-1], model, found.clouds)
+        draw_saliency(written[-1], model, found.clouds, found.title)
         print(f"Written: {', '.join(map(str, written))}")
     return 0

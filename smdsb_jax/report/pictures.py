@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator, NullLocator
 
 from smdsb_jax.files import whole_file
 from smdsb_jax.run.records import read_records
@@ -23,7 +24,8 @@ from smdsb_jax.scores import ROLES, value_of
 
 # Okabe and Ito's colors, which color-blind readers tell apart; the most legible on white first
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-PART_COLORS = (*COLORS, "#F0E442")  # their yellow too: areas may be pale
+# their yellow too: areas may be pale; then four of Paul Tol's
+PART_COLORS = (*COLORS, "#F0E442", "#882255", "#999933", "#332288", "#AA4499")
 LEVELS = ("#9DB2C7", "#E69F00", "#B3123A")  # low, middle, high saliency: also ordered in gray
 LEVEL_NAMES = ("low", "middle", "high")
 INK, FAINT = "#333333", "#E3E3E3"
@@ -60,8 +62,7 @@ def curves(path: PathLike, metrics_jsonl: PathLike) -> None:
             _line(axes, *_series(records, name), color, linewidth=2, label=label)
     drawn = [value for name in losses for value in _series(records, name)[1] if np.isfinite(value)]
     if drawn and min(drawn) > 0:
-        left.set_yscale("log")
-        left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        log_scale(left)
     right.set_ylim(0, 102)
     stage_1 = [record["step"] for record in records if record["stage"] == 1]
     boundary = max(stage_1) if stage_1 and any(record["stage"] == 2 for record in records) else None
@@ -71,9 +72,11 @@ def curves(path: PathLike, metrics_jsonl: PathLike) -> None:
         *((axes, "Weights", "of a task's gradient") for axes in third),
     ):
         plain(axes, title, "step (optimizer updates)", unit)
+        axes.set_xlim(0, 1.02 * max((record["step"] for record in records), default=1))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))
         axes.grid(color=FAINT, linewidth=0.8)
         if boundary is not None:
-            _mark(axes, boundary, "stage 2")
+            mark_stage(axes, boundary, "stage 2")
         if axes.lines:
             _legend(axes)
     save(figure, path)
@@ -141,6 +144,7 @@ def saliency(
     clouds: Float[np.ndarray, "m n 3"],
     saliencies: Float[np.ndarray, "m n"],
     titles: Sequence[str],
+    heading: str = "",
     *,
     levels: bool = True,
     azimuth: float = -60.0,
@@ -148,7 +152,16 @@ def saliency(
     """Clouds in a row (z up), colored by saliency   [SM-DSB, arXiv:2504.15796, Fig. 5].
 
     Three levels of equal width over [0, max of the cloud's map], negative saliency in the lowest; or,
-    with `levels=False`, a continuous scale over the same range. `azimuth` is the view's, in degrees.
+    with `levels=False`, a continuous scale over the same range. A color bar tells either.
+
+    Args:
+      path: of the picture.
+      clouds: m of them.
+      saliencies: of their points.
+      titles: of the clouds.
+      heading: above all.
+      levels: three colors, else a continuous scale.
+      azimuth: of the view, in degrees.
     """
     figure = Figure(figsize=(3.1 * len(clouds), 3.9), layout="constrained")
     colors = ListedColormap(LEVELS) if levels else LinearSegmentedColormap.from_list("saliency", LEVELS)
@@ -156,11 +169,9 @@ def saliency(
     for axes, cloud, map_, title in zip(row, clouds, saliencies, titles, strict=True):
         draw_cloud(axes, cloud, share_of_largest(map_), colors, azimuth)
         axes.set_title(title, fontsize=12, color=INK)
-    if levels:
-        legend_of_levels(figure)
-    else:
-        scale = ScalarMappable(Normalize(0, 1), colors)
-        _color_bar(figure, row, scale, "saliency / its maximum", location="bottom", shrink=1 / len(clouds))
+    saliency_scale(figure, row, colors)
+    if heading:
+        figure.suptitle(heading, fontsize=13, color=INK)
     save(figure, path)
 
 
@@ -212,13 +223,21 @@ def share_of_largest(saliency: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n
     return np.clip(saliency / (largest if largest > 0 else 1), 0, 1)
 
 
-def legend_of_levels(figure: Figure) -> None:
-    """Names the three colors, below all axes."""
-    marks = [Line2D([], [], color=c, marker="o", markersize=7, linestyle="") for c in LEVELS]
-    figure.legend(
-        marks, LEVEL_NAMES, title="saliency", loc="outside lower center", ncols=3, frameon=False,
-        fontsize=11, labelcolor=INK,
+def saliency_scale(figure: Figure, axes: Iterable[Axes], colors: Colormap) -> None:
+    """The color bar of clouds' saliencies, below all axes; of three levels their names are in it."""
+    width = min(4.6, 0.9 * figure.get_figwidth())
+    bar = figure.colorbar(
+        ScalarMappable(Normalize(0, 1), colors), ax=list(axes), location="bottom", pad=0.04,
+        shrink=width / figure.get_figwidth(), aspect=width / 0.22,
     )  # fmt: skip
+    bar.set_ticks([0, 1 / 3, 2 / 3, 1], labels=["0 or less", "1/3", "2/3", "1"])
+    bar.set_label("saliency / its maximum in the cloud", fontsize=11, color=INK)
+    bar.ax.tick_params(labelsize=10, colors=INK, length=0)
+    bar.outline.set_visible(False)
+    if colors.N == len(LEVELS):
+        for k, name in enumerate(LEVEL_NAMES):
+            ink = "white" if name == "high" else INK
+            bar.ax.text((k + 0.5) / 3, 0.5, name, ha="center", va="center_baseline", fontsize=10, color=ink)
 
 
 def draw_cloud(
@@ -272,12 +291,52 @@ def _line(axes: Axes, step: np.ndarray, value: np.ndarray, color: str, **look: A
     axes.plot(step, value, color=color, solid_capstyle="round", **look)
 
 
-def _mark(axes: Axes, step: int, text: str) -> None:
+def log_scale(axes: Axes) -> None:
+    """Make y logarithmic, with ticks that are written as 0.1, 1, 10, and none between them."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(_LogTicks())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def log_ticks(low: float, high: float) -> Float[np.ndarray, " ticks"]:
+    """Ticks of a logarithmic axis: powers of 10; where these are fewer than 3, 1, 2 and 5 times such.
+
+    Of these fewer than 3 too, steps of equal size. Of many powers every second, third, … is taken.
+    """
+    powers = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    powers = powers[:: max(1, len(powers) // 6)]
+    for digits in ((1.0,), (1.0, 2.0, 5.0)):
+        ticks = np.outer(10.0**powers, digits).ravel()
+        ticks = ticks[(ticks >= low * (1 - 1e-9)) & (ticks <= high * (1 + 1e-9))]
+        if len(ticks) >= 3:
+            return ticks
+    ticks = np.asarray(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]).tick_values(low, high))
+    return ticks[(ticks >= low) & (ticks <= high) & (ticks > 0)]
+
+
+class _LogTicks(Locator):
+    """`log_ticks` of what the axis shows when it is drawn."""
+
+    def __call__(self) -> Float[np.ndarray, " ticks"]:
+        if self.axis is None:  # it is of no axis yet
+            return np.zeros(0)
+        low, high = sorted(self.axis.get_view_interval())
+        return log_ticks(low, high)
+
+
+def mark_stage(axes: Axes, step: int, text: str) -> None:
+    """A dashed line where a stage begins, its name beside it, on the side with more room."""
     axes.axvline(step, color="#777777", linewidth=1, linestyle=(0, (4, 3)), zorder=0)
-    axes.annotate(
-        text, (step, 1), xycoords=("data", "axes fraction"), xytext=(4, -4), textcoords="offset points",
-        va="top", fontsize=10, color="#777777",
+    low, high = axes.get_xlim()
+    left = step > (low + 2 * high) / 3
+    note = axes.annotate(
+        text, (step, 1), xycoords=("data", "axes fraction"), xytext=(-5 if left else 5, -4),
+        textcoords="offset points", ha="right" if left else "left", va="top", fontsize=10, color="#777777",
     )  # fmt: skip
+    note.set_path_effects(
+        [withStroke(linewidth=3, foreground="white")]
+    )  # readable where a curve goes through
 
 
 def _legend(axes: Axes) -> None:

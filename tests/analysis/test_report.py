@@ -14,6 +14,7 @@ import pytest
 from matplotlib.image import imread
 
 from smdsb_jax.analysis import report
+from smdsb_jax.analysis.conclusions import Conclusions, Table
 from smdsb_jax.analysis.examined import SOURCE, TARGET, TARGET_TRUE
 from smdsb_jax.analysis.figures.saliency_levels import saliency_level
 from tests.analysis.synthetic_examined import examined, leaderboard
@@ -102,11 +103,16 @@ def test_the_page_needs_no_other_file(tmp_path):
         write(tmp_path, [tmp_path / "a.pdf"])
 
 
-def test_the_checks_and_the_summary_are_in_the_page_as_text(tmp_path):
+def test_checks_conclusions_and_notes_are_in_the_page_as_text(tmp_path):
     checks = [{"checkpoint": NASTY, "of": "dot_o, coupled", "spearman": 0.123}]
-    page = write(tmp_path, checks=checks, summary=[f"skewness: {NASTY}"]).read_text(encoding="utf-8")
+    table = Table(f"of {NASTY}", [{"statistic": NASTY}, {"statistic": "skewness"}])
+    conclusions = Conclusions([table], [f"skewness: {NASTY}"])
+    given = {"conclusions": conclusions, "notes": [f"fig4: {NASTY}"], "own": [NASTY]}
+    page = write(tmp_path, checks=checks, **given).read_text(encoding="utf-8")
     text = html.escape(NASTY)
-    assert f"<li>skewness: {text}</li>" in page and f"<td>{text}</td>" in page
+    assert f"<li>skewness: {text}</li>" in page and f"<li>fig4: {text}</li>" in page
+    assert f"<h3>of {text}</h3>" in page and page.index("<h3>of") < page.index("<li>skewness")
+    assert f'<tr class="own"><td>{text}</td></tr>\n<tr><td>skewness</td></tr>' in page
     assert '<td class="number">0.12</td>' in page
     assert "<p>None was made.</p>" in write(tmp_path).read_text(encoding="utf-8")
 
@@ -163,8 +169,8 @@ def test_the_leaderboard_begins_with_the_largest_correlation_of_source_and_gain(
     expected = sorted(chosen, key=lambda r: -abs(r["spearman"]) if r["spearman"] == r["spearman"] else 9)
     found = table(page)
     assert [row[0] for row in found] == [r["statistic"] for r in expected]
-    assert found[0][1] == f"{expected[0]['spearman']:.3f}".replace("-", MINUS)
-    assert found[-1][1] == NONE and math.isnan(expected[-1]["spearman"])
+    assert found[0][1:3] == ["1", f"{expected[0]['spearman']:.3f}".replace("-", MINUS)]
+    assert found[-1][1:3] == [NONE, NONE] and math.isnan(expected[-1]["spearman"])
     first = page.locator("#leaderboard tbody tr").first.inner_text()
     assert f"{expected[0]['spearman_high95']:.3f}".replace("-", MINUS) in first  # the interval is in the cell
     assert f"{expected[0]['group']} · stage {expected[0]['stage']}" in first
@@ -184,13 +190,80 @@ def test_the_leaderboard_is_sorted_and_filtered_as_python_would(page):
         expected = sorted(chosen, key=lambda r: sign * r["kept_low"])
         head = page.locator("#leaderboard th", has_text="Keep low")
         assert head.get_attribute("aria-sort") == aria
-        assert [(row[0], row[6]) for row in table(page)] == [(r["statistic"], r["side"]) for r in expected]
+        assert [(row[0], row[7]) for row in table(page)] == [(r["statistic"], r["side"]) for r in expected]
     with page.expect_download() as started:
         page.click("#csv")
     with open(started.value.path(), newline="") as file:
         saved = list(csv.DictReader(io.StringIO(file.read())))
     assert [float(r["kept_low"]) for r in saved] == [r["kept_low"] for r in expected]
     assert saved[0]["group"] == "gast, c2s"
+
+
+def with_own(name, **other):
+    """Of one checkpoint with long names: one's own statistic, which leads nothing, and a reference."""
+    first = checkpoints()[0]
+    own = first._replace(
+        scores={name: first.scores["random"], "oracle: cos_o": first.measures["gain"], **first.scores}
+    )
+    found = leaderboard([own])
+    return {"leaderboard": [r | other for r in found], "examined": [own], "own": [name]}
+
+
+@pytest.fixture(scope="module")
+def own_page(browser, tmp_path_factory):
+    given = with_own("my_statistics_of_this_week:half_mass_of_the_map", seeds=3, same_sign=2, step=200)
+    lines = [
+        {"domain": "target", "measure": "gain", "statistic": given["own"][0], "adjusted": "-0.11 … +0.22"}
+    ]
+    path = write(tmp_path_factory.mktemp("own"), **given, conclusions=Conclusions([Table("t", lines)], ["s"]))
+    with open_page(browser, path.as_uri(), "#scatter") as (page, wrong):
+        yield page, given["leaderboard"]
+        assert wrong == []
+
+
+def test_ones_own_statistic_is_the_first_row_however_the_others_are_sorted(own_page):
+    page, given = own_page
+    name = given[0]["statistic"]
+    for column in (None, "Spearman", "Keep low"):
+        if column:
+            page.click(f"#leaderboard >> text={column}")
+        found = [row[0] for row in table(page)]
+        assert found[0] == name and found[-1] == "oracle: cos_o"
+    assert page.locator("#leaderboard tbody tr").first.get_attribute("class") == "own"
+    assert [page.locator(f"#{i}").input_value() for i in ("s-sort", "p-x")] == [f"scores/{name}"] * 2
+    count = page.inner_text("#count")
+    assert count.startswith(f"10 rows of {len(given)}, each of 40 samples, 3 seeds; of 9 statistics")
+    assert "2 of 3" in page.locator("#leaderboard tbody tr").first.inner_text()
+
+
+def test_bold_is_what_excludes_0_as_the_best_of_all(own_page):
+    page, given = own_page
+    page.select_option("#f-domain", "")
+    page.select_option("#f-measure", "")
+    bold = page.evaluate(
+        "[...document.querySelectorAll('#leaderboard tbody tr')].map(tr => [...tr.querySelectorAll('.sure')]"
+        ".map(e => [tr.cells[0].innerText, e.closest('td').cellIndex, e.textContent])).flat()"
+    )
+    plain = [r for r in given if r["spearman_low95"] * r["spearman_high95"] > 0]
+    sure = [r for r in plain if r["spearman_best_low95"] * r["spearman_best_high95"] > 0]
+    assert 0 < len(sure) < len(plain)
+    assert {place for _, place, _ in bold} == {2}  # Spearman alone: nothing else is adjusted
+    texts = sorted(f"{r['spearman']:.2f}".replace("-", MINUS) for r in sure)
+    assert sorted(text for *_, text in bold) == texts
+
+
+def test_in_a_window_of_1400_pixels_no_column_is_cut_off(own_page):
+    page, _ = own_page
+    page.select_option("#f-domain", "")  # then each row says its domain too
+    wider = page.evaluate(
+        "[...document.querySelectorAll('.scroll, .sample, main, html')]"
+        ".filter(e => e.scrollWidth > e.clientWidth).map(e => e.className || e.tagName)"
+    )
+    assert wider == []
+    right = page.evaluate(
+        "document.querySelector('#leaderboard thead th:last-child').getBoundingClientRect().right"
+    )
+    assert right <= 1400 - 2 * 24
 
 
 def test_the_picker_changes_the_cloud_and_follows_order_and_filters(page):

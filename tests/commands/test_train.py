@@ -44,7 +44,7 @@ def test_the_main_job_shows_what_it_does_and_a_second_command_says_finished(tmp_
     assert "last (headline)" in said and "oracle: best on target test" in said
     assert "mean over classes" in said
     written = [Path(line.strip()) for line in said.partition("Written:\n")[2].splitlines()]
-    assert len(written) == 8 and all(path.exists() for path in written)
+    assert len(written) == 9 and all(path.exists() for path in written)
     before = {p: p.read_bytes() for p in (tmp_path / "checkpoints").rglob("*") if p.is_file()}
     records = (tmp_path / "metrics.jsonl").read_bytes()
     second = train(tmp_path, defrec)

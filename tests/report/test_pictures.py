@@ -50,6 +50,27 @@ def test_curves_show_losses_accuracies_and_the_boundary(tmp_path, figure):
     assert left.get_yscale() == "log"
     assert texts(left) == texts(right) == ["stage 2"]
     assert left.lines[-1].get_xdata()[0] == 100
+    assert [t.get_text() for t in left.get_yticklabels()] == ["0.01", "0.1", "1"]
+    assert left.yaxis.get_minorticklocs().size == 0
+    for axes in (left, right):  # of the same steps, and the mark beside its line, within the panel
+        assert axes.get_xlim() == right.get_xlim() and axes.get_xlim()[0] == 0
+        (box,) = (text.get_window_extent() for text in axes.texts)
+        line = axes.transData.transform((100, 1))[0]
+        assert axes.bbox.x0 < box.x0 and (box.x1 < line or line < box.x0) and box.x1 < axes.bbox.x1
+
+
+@pytest.mark.parametrize(
+    "low, high, expected",
+    [
+        (0.05, 30.0, [0.1, 1, 10]),
+        (0.27, 4.5, [0.5, 1, 2]),
+        (0.76, 1.42, [0.8, 1, 1.2, 1.4]),
+        (0.79, 1.6, [0.8, 1, 1.2, 1.4, 1.6]),
+        (1e-9, 1e3, [1e-9, 1e-7, 1e-5, 1e-3, 1e-1, 1e1, 1e3]),
+    ],
+)
+def test_ticks_of_a_logarithmic_axis_are_few_and_round(low, high, expected):
+    np.testing.assert_allclose(pictures.log_ticks(low, high), expected)
 
 
 def test_curves_have_a_panel_of_weights_where_a_rule_recorded_such(tmp_path, figure):
@@ -104,8 +125,12 @@ CLOUD = np.array([[0, 0, -1], [0, 0, 1], [0.2, 0, 0], [-0.2, 0, 0]], np.float32)
 def test_saliency_has_three_levels_of_equal_width_and_negative_is_low(tmp_path, figure):
     saliencies = np.array([[-5.0, 0.9, 1.1, 3.0], [0.0, 0.0, -1.0, 0.0]], np.float32)
     pictures.saliency(tmp_path / "s.png", np.stack([CLOUD, CLOUD]), saliencies, ["low", "none"], azimuth=0.0)
-    first, second = figure().axes
+    first, second, bar = figure().axes
     assert [axes.get_title() for axes in (first, second)] == ["low", "none"]
+    assert bar.get_xlabel() == "saliency / its maximum in the cloud" and texts(bar) == list(
+        pictures.LEVEL_NAMES
+    )
+    assert [t.get_text() for t in bar.get_xticklabels()] == ["0 or less", "1/3", "2/3", "1"]
     # farthest first; from +x: the third point is nearest, the fourth farthest
     position = {tuple(xy): i for i, xy in enumerate(np.round(first.collections[0].get_offsets(), 3))}
     top, bottom = max(position, key=lambda xy: xy[1]), min(position, key=lambda xy: xy[1])
@@ -148,7 +173,7 @@ def test_each_point_has_the_color_of_its_part(tmp_path, figure):
     shown = [{tuple(c[:3]) for c in axes.collections[0].get_facecolors()} for axes in (true, predicted)]
     assert [len(colors) for colors in shown] == [4, 4]  # the farther points are paler
     assert [t.get_text() for t in figure().legends[0].get_texts()] == list(CLASSES)
-    assert len({tuple(color) for color in pictures.part_colors(8)(range(8))}) == 8
+    assert len({tuple(color) for color in pictures.part_colors(10)(range(10))}) == 10  # PointDA-10's classes
 
 
 def test_names_are_written_as_they_are(tmp_path):
@@ -158,6 +183,6 @@ def test_names_are_written_as_they_are(tmp_path):
         tmp_path / "scores.png", {r"$\frac{$": np.array([0.1, 0.2, np.nan])}, odd, "IoU", "$"
     )
     cloud, map_ = np.eye(3, dtype=np.float32)[None], np.ones((1, 3), np.float32)
-    pictures.saliency(tmp_path / "saliency.png", cloud, map_, [odd[0]])
+    pictures.saliency(tmp_path / "saliency.png", cloud, map_, [odd[0]], odd[0])
     pictures.parts(tmp_path / "parts.png", cloud, {odd[0]: np.arange(3)[None]}, odd, [odd[0]])
     assert len(list(tmp_path.iterdir())) == 4

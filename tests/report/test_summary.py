@@ -1,5 +1,7 @@
+import re
 import shutil
 
+import jax
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ import smdsb_jax
 from smdsb_jax import choose
 from smdsb_jax.datasets import embedded
 from smdsb_jax.report import summary
+from smdsb_jax.report.embedding import spread_rows
 from smdsb_jax.report.summary import judge, selected_rows, write_summary
 from smdsb_jax.run import loop
 from smdsb_jax.run.loop import train_and_evaluate
@@ -17,7 +20,12 @@ from tests.tiers import exhaustive
 from tests.tiny_run import tiny_config
 
 SOURCE_VAL, TARGET_TEST = "source_val/accuracy", "target_test/accuracy"
-PICTURES = ("class_accuracy.png", "confusion.png", "curves.png", "saliency.png")
+PICTURES = ("class_accuracy.png", "confusion.png", "curves.png", "embedding.png", "saliency.png")
+
+
+@pytest.fixture(autouse=True)
+def few_clouds(monkeypatch):
+    monkeypatch.setattr(summary, "EMBEDDED", 12)
 
 
 def assert_pictures(workdir, names=PICTURES):
@@ -31,7 +39,9 @@ def test_a_run_that_selects_by_pretext_losses_has_its_map_drawn_by_skewness(tiny
     model, titles = smdsb_jax.load(tiny_run), []
     config = model.config.copy_and_resolve_references()
     config.selection.statistic = "pretext_loss"
-    monkeypatch.setattr(summary.pictures, "saliency", lambda path, points, maps, given: titles.extend(given))
+    monkeypatch.setattr(
+        summary.pictures, "saliency", lambda path, points, maps, *given: titles.extend(given[0])
+    )
     val = embedded.load("", "catalog", points=32).val
     summary.draw_saliency(tmp_path / "saliency.png", model._replace(config=config), val)
     assert len(titles) == 4 and all("skewness" in title for title in titles)
@@ -61,10 +71,31 @@ def test_the_confusion_of_a_model_has_its_recorded_accuracy(tiny_run):
     assert np.trace(confusion) / confusion.sum() == pytest.approx(row.scores[TARGET_TEST])
 
 
-def test_a_run_of_both_stages(tiny_run, tmp_path):
-    workdir = shutil.copytree(tiny_run, tmp_path / "run")
+def test_a_run_of_both_stages(tiny_run, tmp_path, monkeypatch):
+    workdir, given = shutil.copytree(tiny_run, tmp_path / "run"), {}
+    for name, module in (("saliency", summary.pictures), ("embeddings", summary)):
+        whole = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, n=name, w=whole: given.update({n: a}) or w(*a))
     text = write_summary(workdir)
     assert_pictures(workdir)
+    *_, titles, heading = given["saliency"]
+    assert (
+        heading
+        == "lowest and highest skewness of 48 clouds of catalog (source) validation; stage 2, last step"
+    )
+    assert len(titles) == 4 and all(
+        re.fullmatch(r"true \w+, predicted \w+\nskewness -?\d+\.\d", t) for t in titles
+    )
+    _, panels, label, domain, _, names, heading = given["embeddings"]
+    assert list(panels) == ["before: untrained", "after: stage 2, last step"]
+    assert names == ["catalog (source), test", "scan (target), test"] and heading.startswith(
+        "catalog → scan: "
+    )
+    scans, rows = embedded.load("", "scan", points=32).test, spread_rows(174, 12)
+    assert label[domain == "target"].tolist() == scans.label[rows].tolist() and len(label) == 24
+    model = smdsb_jax.load(tiny_run)
+    own = smdsb_jax.samples(model, scans.points[rows]).embedding
+    np.testing.assert_allclose(panels["after: stage 2, last step"][12:], own, rtol=1e-4, atol=1e-5)
     assert "Scores in %, catalog → scan:" in text and "stage 2, last step" in text
     written = text.partition("Written:\n")[2].split()
     assert [p.rpartition("/")[2] for p in written] == [
@@ -72,6 +103,23 @@ def test_a_run_of_both_stages(tiny_run, tmp_path):
     ]  # fmt: skip
     for row in selected_rows(tiny_run):
         assert f"{100 * row.scores[TARGET_TEST]:.1f}" in text
+
+
+def test_before_training_is_the_network_that_the_seed_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "train_step", step_without_network)  # adds 0.001 to each parameter
+    config = tiny_config(stages=(1,), stage1__steps=2, eval_every=2, seed=3)
+    model = smdsb_jax.load(train_and_evaluate(config, tmp_path / "run").workdir)
+    before = summary.initial_variables(model)["params"]["encoder"]
+    after = model.variables["params"]["encoder"]
+    assert jax.tree.structure(before) == jax.tree.structure(after)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a + 2e-3, b, atol=1e-6), before, after)
+    found = []
+    monkeypatch.setattr(summary, "embeddings", lambda _, panels, *__: found.extend(panels))
+    other = model.config.copy_and_resolve_references()
+    other.init_from = "elsewhere"
+    domains = [embedded.load("", name, points=32) for name in ("catalog", "scan")]
+    summary.draw_embeddings(tmp_path / "e.png", model._replace(config=other), "last step", *domains)
+    assert found == ["after: last step"]  # what it began with is in another run
 
 
 @exhaustive

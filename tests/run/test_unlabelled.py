@@ -50,7 +50,7 @@ def test_a_run_without_target_labels(root, tmp_path, monkeypatch, capsys):
     text = write_summary(workdir)
     assert "source validation accuracy" in text and "target test" not in text
     pictures = {path.name for path in workdir.glob("*.png")}
-    assert pictures == {"curves.png", "saliency.png"}  # no confusion without truth
+    assert pictures == {"curves.png", "embedding.png", "saliency.png"}  # no confusion without truth
     with pytest.raises(ValueError, match=r"no checkpoint of stage 2 with a score target_test\."):
         smdsb_jax.load(workdir, "oracle")
     assert smdsb_jax.score(workdir, "skewness", "target").shape == (20,)

@@ -3,25 +3,22 @@
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from smdsb_jax.analysis.figures.base import Drawn, Material, Row
 from smdsb_jax.analysis.outputs import Opened, Outputs, by_name, open_run, outputs, per_cloud
 from smdsb_jax.datasets.domain import labelled
-from smdsb_jax.report.pictures import INK, part_colors
+from smdsb_jax.report.embedding import MARKS, add_legend, draw_places, spread_rows, tsne, unit_length
 
-PERPLEXITY, COMPONENTS, NEIGHBORS = 30.0, 50, 5
+NEIGHBORS = 5
 MOST = 1000  # clouds of each domain
-MARKS = {"source": "o", "target": "^"}
 
 
 def embedding(material: Material) -> dict[str, Drawn]:
     """t-SNE of test clouds of both domains; colors are true classes, marks domains.
 
     A source without test clouds has its validation clouds instead.
-    Of 50 principal components, perplexity 30, from the first two of them   [SM-DSB, arXiv:2504.15796,
-    Fig. 11; van der Maaten & Hinton, JMLR 9 (2008)]. The map is to look at; the notes are of the embeddings
-    themselves, each divided by its length. One picture per run.
+    Drawn as by `report/embedding.py`   [SM-DSB, arXiv:2504.15796, Fig. 11]. The map is to look at; the notes
+    are of the embeddings themselves, each divided by its length. One picture per run.
 
     Raises:
       ValueError: a split without labels, labels of points, or too few clouds.
@@ -39,13 +36,12 @@ def _of_run(run: Opened) -> Drawn:
         "target": outputs(run, run.target.test, f"the test split of {run.target.name}"),
     }
     parts = {name: _some(part) for name, part in parts.items()}
-    features = np.concatenate([part.embedding for part in parts.values()]).astype(np.float64)
+    features = unit_length(np.concatenate([part.embedding for part in parts.values()]))
     label = np.concatenate([part.label for part in parts.values()])
     domain = np.repeat(list(parts), [len(part.label) for part in parts.values()])
     if len(label) < 10:
         raise ValueError(f"{run.name}: {len(label)} clouds are too few. Give a run on more data.")
-    features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    place = _map(features)
+    place = tsne(features)
     classes = run.model.classes
     table: list[Row] = [
         {"x": x, "y": y, "class": classes[k], "domain": str(d)}
@@ -56,18 +52,8 @@ def _of_run(run: Opened) -> Drawn:
 
 def _some(part: Outputs) -> Outputs:
     """At most MOST clouds, evenly over the split."""
-    rows = np.linspace(0, len(part.label) - 1, min(len(part.label), MOST)).astype(int)
+    rows = spread_rows(len(part.label), MOST)
     return Outputs(part.label[rows], part.logits[rows], part.embedding[rows])
-
-
-def _map(features: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 2"]:
-    from sklearn.decomposition import PCA  # here: it takes seconds to import
-    from sklearn.manifold import TSNE
-
-    count = min(COMPONENTS, *features.shape)
-    reduced = PCA(count, svd_solver="full").fit_transform(features)
-    perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
-    return TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(reduced)
 
 
 def describe(
@@ -103,22 +89,6 @@ def _figure(
     classes: tuple[str, ...],
 ) -> Figure:
     figure = Figure(figsize=(7.6, 6.4), layout="constrained")
-    axes, colors = figure.subplots(), part_colors(len(classes))(range(len(classes)))
-    for of, mark in MARKS.items():
-        for k in range(len(classes)):
-            x, y = place[(domain == of) & (label == k)].T
-            face = colors[k] if of == "target" else "none"
-            axes.scatter(x, y, s=24, marker=mark, linewidths=1.1, facecolors=face, edgecolors=colors[k])
-    axes.set_title(name, fontsize=11, color=INK, loc="left")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.set_aspect("equal")
-    line = {"linestyle": "", "markersize": 7}
-    marks = [Line2D([], [], color=color, marker="s", **line) for color in colors]
-    marks += [
-        Line2D([], [], color=INK, marker=mark, fillstyle="full" if of == "target" else "none", **line)
-        for of, mark in MARKS.items()
-    ]
-    names = [*classes, "source", "target"]
-    figure.legend(marks, names, loc="outside right center", frameon=False, fontsize=10, labelcolor=INK)
+    draw_places(figure.subplots(), name, place, label, domain, classes)
+    add_legend(figure, classes, list(MARKS), without=False)
     return figure

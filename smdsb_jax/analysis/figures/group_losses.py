@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from smdsb_jax.analysis.figures.base import Drawn, Material, Row
 from smdsb_jax.analysis.figures.recorded import Curves, mark_stage_2, recorded, run_config, run_name
-from smdsb_jax.report.pictures import COLORS, FAINT, INK, plain
+from smdsb_jax.report.pictures import COLORS, FAINT, INK, log_scale, plain
 from smdsb_jax.selection import SIDES
 from smdsb_jax.state import Pair
 
@@ -122,7 +122,7 @@ def _figure(workdir: Path, stages: dict[int, Curves]) -> Drawn:
         for axes, name in zip(column, ("class loss", *SPREADS.values()), strict=True):
             x = "step (optimizer updates)" if axes is column[-1] else ""
             plain(axes, domain if axes is column[0] else "", x, name if domain == domains[0] else "")
-            axes.set_yscale("log")
+            log_scale(axes)
             axes.grid(color=FAINT, linewidth=0.8)
         mark_stage_2(column[0], workdir, own)
     figure.suptitle(run_name(workdir), fontsize=13, color=INK)

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 
 from smdsb_jax.config import flatten, modernize
-from smdsb_jax.report.pictures import INK
+from smdsb_jax.report.pictures import mark_stage
 from smdsb_jax.run.records import RECORDS, read_records
 
 
@@ -62,9 +62,4 @@ def run_name(workdir: Path) -> str:
 def mark_stage_2(axes: Axes, workdir: Path, stages: Collection[int]) -> None:
     """A dashed line where stage 2 begins, if the run has both."""
     if {1, 2} <= set(stages):
-        at = run_config(workdir)["stage1.steps"]
-        axes.axvline(at, color=INK, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
-        axes.annotate(
-            "stage 2", (at, 1), xycoords=("data", "axes fraction"), xytext=(4, 0), va="bottom", fontsize=9,
-            textcoords="offset points", color=INK,
-        )  # fmt: skip
+        mark_stage(axes, run_config(workdir)["stage1.steps"], "stage 2")

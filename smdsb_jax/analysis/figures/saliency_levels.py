@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from smdsb_jax.analysis.examined import SOURCE, TARGET, Examined
 from smdsb_jax.analysis.figures.base import Drawn, Material, Row
-from smdsb_jax.report.pictures import INK, LEVEL_NAMES, LEVELS, draw_cloud, legend_of_levels
+from smdsb_jax.report.pictures import INK, LEVEL_NAMES, LEVELS, draw_cloud, saliency_scale
 
 SIZES, COLUMNS = np.array([4.0, 8.0, 16.0]), 4  # points² by level; clouds in a row: two classes
 
@@ -66,7 +66,7 @@ def _levels_figure(e: Examined) -> Drawn:
         axes.set_axis_off()
     of = f"{e.domain[e.shown[clouds[0]]]}, least and most skewed of each class; points per level"
     figure.suptitle(f"{e.name}\n{of}", fontsize=13, color=INK)
-    legend_of_levels(figure)
+    saliency_scale(figure, grid, ListedColormap(LEVELS))
     return Drawn(figure, table)
 
 

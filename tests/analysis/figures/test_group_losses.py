@@ -49,6 +49,8 @@ def test_the_note_takes_the_level_of_the_loss_out(tmp_path, high, verdict):
     base, other = 1 + 0.1 * np.random.default_rng(1).uniform(-1, 1, size=(2, STEPS))
     (drawn,) = group_losses(Material([run_of(tmp_path, base, high(base, other))])).values()
     assert len(drawn.notes) == 1 and verdict in drawn.notes[0] and "over 100 steps" in drawn.notes[0]
+    texts = [t.get_text() for axes in drawn.figure.axes for t in axes.get_yticklabels()]
+    assert len(texts) > 5 and all(float(text) > 0 for text in texts)  # 0.01, not a formula
     row = drawn.table[-1]
     assert (row["step"], row["stage"], row["domain"]) == (STEPS, 1, "source")
     assert row["variance_low"] == pytest.approx(base[-100:].var())
