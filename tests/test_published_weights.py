@@ -15,6 +15,7 @@ from smdsb_jax.encoders import ENCODERS
 from smdsb_jax.layers.heads import PointwiseHead
 from smdsb_jax.published_weights import import_weights
 from smdsb_jax.tasks import TASKS
+from tests.tiers import cases
 
 NARROW = {
     "dgcnn": {"k": 8, "input_tnet": True, "layers": (8, 12, 16, 24), "embedding": 64},
@@ -111,7 +112,7 @@ def outputs(found, points):
     return jax.jit(run)(jax.device_put(found.variables), points)
 
 
-@pytest.mark.parametrize("encoder", published_weights.PUBLISHED)
+@pytest.mark.parametrize("encoder", cases(published_weights.PUBLISHED, "dgcnn", "pointnet"))
 def test_a_state_dict_gives_pytorchs_logits_and_points(encoder, tmp_path):
     state, points, *expected = published(encoder)
     found = import_weights(saved(tmp_path, state), encoder, k=NARROW.get(encoder, {}).get("k", 20))

@@ -15,7 +15,8 @@ from smdsb_jax.export.network import about, logits_of, one_cloud, package
 from smdsb_jax.inference import Model
 
 OPSET = 18
-INSTALL = 'pip install "smdsb_jax[export]" && pip install --no-deps jax2onnx==0.17.1'
+# jax2onnx asks for an older Orbax, which it does not import
+INSTALL = "pip install onnx onnx-ir && pip install --no-deps jax2onnx==0.17.1"
 CALLS = ("jit", "custom_vmap_call", "custom_jvp_call", "custom_vjp_call", "closed_call")  # run what they hold
 
 

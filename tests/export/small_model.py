@@ -8,6 +8,7 @@ import numpy as np
 
 from smdsb_jax import choose, default_config, resolve
 from smdsb_jax.build import build_network
+from smdsb_jax.export.network import logits_of
 from smdsb_jax.inference import Model
 from smdsb_jax.network import init_network
 
@@ -53,7 +54,23 @@ def drawn(shapes, seed=0):
 
 
 @functools.cache
-def clouds(count=3, points=600):
+def expected_logits(encoder):
+    """Of the clouds; they are told apart."""
+    expected = np.asarray(jax.jit(logits_of(small_model(encoder)))(clouds()))
+    assert np.ptp(expected, axis=0).max() > 0.1
+    return expected
+
+
+def assert_same_logits(found, expected):
+    """Within 1e-4, but for a quarter of the clouds: rounding may choose others of equally near neighbors."""
+    assert found.shape == expected.shape
+    axes = tuple(range(1, expected.ndim))
+    deviation = np.abs(np.asarray(found) - np.asarray(expected)).max(axis=axes)
+    assert np.mean(deviation < 1e-4) >= 0.75 and deviation.max() < 0.3, deviation
+
+
+@functools.cache
+def clouds(count=8, points=600):
     rng = np.random.default_rng(1)
     shape = rng.uniform(0.1, 2, size=(count, 1, 3))  # boxes
     return (shape * rng.uniform(-1, 1, size=(count, points, 3))).astype(np.float32)
