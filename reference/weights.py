@@ -5,7 +5,7 @@ A kernel [in, out] is a weight [out, in], with axes of length 1 behind it in a c
 kernel beside the norm; here it is that of the block's `dense`.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,27 +13,7 @@ import torch
 from torch import Tensor, nn
 
 Tree = dict[str, Any]
-Name = Callable[[tuple[str, ...], bool], str]  # a leaf's in PyTorch, by path and `beside_norm`
 LEAVES = {"kernel": "weight", "bias": "bias", "scale": "weight", "mean": "running_mean", "var": "running_var"}
-PUBLISHED = {  # layers of the encoder `dgcnn_segmentation` in DefRec's state dicts for PointSegDA
-    "tnet/conv1": "input_transform_net.conv2d1.conv.0",
-    "tnet/conv2/dense": "input_transform_net.conv2d2.conv.0",
-    "tnet/conv3/dense": "input_transform_net.conv2d3.conv.0",
-    "tnet/fc1/dense": "input_transform_net.fc1.fc.0",
-    "tnet/fc2/dense": "input_transform_net.fc2.fc.0",
-    "tnet/out": "input_transform_net.fc3",
-    "edge1/dense1": "shared_layers.conv1",
-    "edge1/dense2": "shared_layers.conv2",
-    "edge2/dense1": "shared_layers.conv3",
-    "edge2/dense2": "shared_layers.conv4",
-    "edge3/dense1": "shared_layers.conv5",
-    "agg/dense": "shared_layers.conv6",
-}
-PUBLISHED_HEADS = {"head": "seg", "pretext": "DefRec"}
-PUBLISHED_OF_HEADS = {  # layers of a `PointwiseHead`
-    "": "conv1", "norm": "bn1", "conv2/dense": "conv2", "conv2/norm": "bn2",
-    "conv3/dense": "conv3", "conv3/norm": "bn3", "out": "conv4",
-}  # fmt: skip
 
 
 def torch_name(path: tuple[str, ...], beside_norm: bool) -> str:
@@ -46,27 +26,13 @@ def torch_name(path: tuple[str, ...], beside_norm: bool) -> str:
     return ".".join((*owner, LEAVES[leaf]))
 
 
-def published_name(path: tuple[str, ...], beside_norm: bool) -> str:
-    """The entry of DefRec's state dicts for PointSegDA that holds the leaf at this path of a collection."""
-    del beside_norm
-    part, *owner, leaf = path
-    layers = PUBLISHED if part == "encoder" else PUBLISHED_OF_HEADS
-    layer = layers.get("/".join(owner))
-    if layer is None:
-        raise ValueError(f"{'/'.join(path)}: DefRec's network for PointSegDA has no such layer.")
-    head = f"{PUBLISHED_HEADS[part]}." if part in PUBLISHED_HEADS else ""
-    return f"{head}{layer}.{LEAVES[leaf]}"
-
-
-def named_leaves(
-    tree: Tree, path: tuple[str, ...] = (), name: Name = torch_name
-) -> Iterator[tuple[tuple[str, ...], str, np.ndarray]]:
+def named_leaves(tree: Tree, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str, np.ndarray]]:
     """(path, PyTorch name, leaf) of one collection (`params` or `batch_stats`)."""
     for key, value in tree.items():
         if isinstance(value, dict):
-            yield from named_leaves(value, (*path, key), name)
+            yield from named_leaves(value, (*path, key))
         else:
-            yield (*path, key), name((*path, key), key == "kernel" and "norm" in tree), value
+            yield (*path, key), torch_name((*path, key), key == "kernel" and "norm" in tree), value
 
 
 def load(model: nn.Module, variables: Tree) -> None:
@@ -87,37 +53,16 @@ def load(model: nn.Module, variables: Tree) -> None:
             state[name].copy_(value.reshape(state[name].shape))
 
 
-def published_variables(state: Mapping[str, Tensor], like: Tree) -> Tree:
-    """Variables from a state dict of DefRec's network for PointSegDA.
-
-    Args:
-      state: its tensors, as `torch.load(file, weights_only=True)` gives them; neither more nor fewer.
-      like: variables, or their shapes, of the encoder `dgcnn_segmentation` with the tasks that have biases in
-        their heads.
-
-    Raises:
-      ValueError: another network's names or shapes.
-    """
-    found = {name: t for name, t in state.items() if not name.endswith("num_batches_tracked")}
-    wanted = {n: (p, leaf) for tree in like.values() for p, n, leaf in named_leaves(tree, (), published_name)}
-    _check_names("The names of the state dict", wanted.keys(), found.keys())
-    for name, (path, leaf) in wanted.items():
-        shape = found[name].shape
-        if (*shape[:2][::-1], *shape[2:]) != (*leaf.shape, *(1,) * (len(shape) - len(leaf.shape))):
-            raise ValueError(f"{name} is {list(shape)}, {'/'.join(path)} is {list(leaf.shape)}.")
-    return {kind: export(tree, found.__getitem__, published_name) for kind, tree in like.items()}
-
-
 def _check_names(what: str, wanted: Collection[str], found: Collection[str]) -> None:
     missing, unexpected = sorted({*wanted} - {*found}), sorted({*found} - {*wanted})
     if missing or unexpected:
         raise ValueError(f"{what} are of another network: missing {missing}, unexpected {unexpected}.")
 
 
-def export(like: Tree, find: Callable[[str], Tensor], name: Name = torch_name) -> Tree:
+def export(like: Tree, find: Callable[[str], Tensor]) -> Tree:
     """A collection of numpy arrays in the layout of `like`; `find` gives the tensor of a PyTorch name."""
     out: Tree = {}
-    for path, found, _ in named_leaves(like, (), name):
+    for path, found, _ in named_leaves(like):
         inner = out
         for key in path[:-1]:
             inner = inner.setdefault(key, {})

@@ -338,7 +338,8 @@ def _combinations(config: Config) -> list[str]:
         ),
         (
             tuple(config.stages) == (2,) and not config.init_from,
-            "config.stages = (2,) needs config.init_from: a run's workdir, or one checkpoint of it.",
+            "config.stages = (2,) needs config.init_from: a run's workdir, one checkpoint of it, or a file "
+            "of weights.",
         ),
         (
             len(scale) != 2 or not 0 < scale[0] <= scale[-1],

@@ -119,7 +119,8 @@ def default_config() -> ConfigDict:
     config.stage2.init = "stage1"  # fine-tune the stage-1 network (SM-DSB); fresh: anew (Self-dist)
     config.stage2.pretext = True  # SM-DSB needs it; GAST's release trains stage 2 without
     config.stage2.schedule = ""  # of the learning rate; empty: optimizer.schedule
-    config.init_from = ""  # a run's workdir, or one checkpoint of it: workdir/checkpoints/STEP
+    config.init_from = ""  # a run's workdir, one checkpoint of it (workdir/checkpoints/STEP), or weights in a
+    # file of safetensors (docs/export.md)
 
     config.log_every = 50  # steps between records
     config.eval_every = 1000  # steps between evaluations, each with a checkpoint

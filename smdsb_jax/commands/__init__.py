@@ -1,4 +1,4 @@
-"""The command `smdsb` and its words: `smdsb train …` is `smdsb train …` of a clone."""
+"""The command `smdsb` and its words: `smdsb train …` is `python launch/train.py …` of a clone."""
 
 import importlib
 import os
@@ -27,6 +27,8 @@ COMMANDS = {
     "analyze": Command("analyze", "Which statistic predicts gradient conflict?"),
     "prepare": Command("prepare", "Check a data set and write its caches.", parses=True),
     "sweep": Command("sweep", "Run a table of trainings, here or on a cluster.", compiles=False),
+    "export": Command("export", "A network as StableHLO, ONNX or safetensors.", parses=True),
+    "import": Command("import_weights", "Weights of a research code in PyTorch → safetensors.", parses=True),
     "runs": Command("runs", "List the runs of a folder.", parses=True),
 }
 

@@ -1,7 +1,7 @@
 """Kernels are written for one sample; this module is the one place that says how a batch of them runs."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from jax.interpreters import ad, batching, mlir
 DATA_AXIS = "data"  # the mesh axis over which a batch is divided
 
 Kernel = Callable[..., Any]
+Size: TypeAlias = Any  # an int, or a symbol of `jax.export`, which equals and divides nothing
 
 
 def per_sample(kernel: Kernel, accelerator: Kernel | None = None) -> Kernel:
@@ -42,7 +43,7 @@ def per_sample(kernel: Kernel, accelerator: Kernel | None = None) -> Kernel:
     mapped = jax.custom_batching.custom_vmap(one)
 
     @mapped.def_vmap
-    def vmap_rule(size: int, is_batched: list[Any], *args: Any) -> tuple[Any, Any]:
+    def vmap_rule(size: Size, is_batched: list[Any], *args: Any) -> tuple[Any, Any]:
         leaves, structure = jax.tree.flatten(args)
         batched = jax.tree.leaves(tuple(is_batched))
         axes = jax.tree.unflatten(structure, [0 if b else None for b in batched])
@@ -81,7 +82,7 @@ def _with_own(arguments: Sequence[Any], batched: Sequence[bool], own: Sequence[A
     return [next(rest) if b else argument for argument, b in zip(arguments, batched, strict=True)]
 
 
-def _divides(size: int) -> bool:
+def _divides(size: Size) -> bool:
     """Whether the ambient mesh splits `size` samples evenly over devices not already split."""
     mesh = jax.sharding.get_abstract_mesh()
     devices = dict(zip(mesh.axis_names, mesh.axis_sizes, strict=True)).get(DATA_AXIS, 1)

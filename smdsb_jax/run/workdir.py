@@ -5,14 +5,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 from jax.sharding import Sharding
 
 from smdsb_jax.config import Config, flatten, trajectory_differences
 from smdsb_jax.datasets import fingerprint
 from smdsb_jax.defaults import make
 from smdsb_jax.files import whole_file
+from smdsb_jax.registry import shown
 from smdsb_jax.run import checkpoint
 from smdsb_jax.state import Variables
+from smdsb_jax.weights import SUFFIX, read_weights
 
 
 def refuse_other_trajectory(
@@ -62,18 +65,26 @@ def last_checkpoint(workdir: Path) -> checkpoint.Info | None:
 def load_variables(
     init_from: str, stages: tuple[int, ...], classes: tuple[str, ...], sharding: Sharding
 ) -> Variables:
-    """The network that `config.init_from` names: a run's workdir, or one checkpoint of it.
+    """The network that `config.init_from` names: a run's workdir, one checkpoint of it, or a file of weights.
 
     Of a workdir it is that of the last checkpoint; for stage 2 alone, the last one of stage 1, since the
-    network then makes the pseudo-labels.
+    network then makes the pseudo-labels. A file is one of safetensors, which `smdsb export` and `smdsb
+    import` write; where it names no classes, their number must do.
 
     Raises:
-      ValueError: no such run or checkpoint, or one with other classes.
+      ValueError: no such run, checkpoint or file, or one with other classes.
     """
     path = Path(init_from).resolve()
+    if path.suffix == SUFFIX:
+        return _from_file(path, classes, sharding)
     one = path.parent.name == "checkpoints" and path.name.isdigit()
     workdir = path.parents[1] if one else path
-    remedy = "Give the workdir of a run, or one checkpoint of it: workdir/checkpoints/STEP."
+    remedy = f"Give the workdir of a run, one checkpoint (workdir/checkpoints/STEP), or a file *{SUFFIX}."
+    if path.is_file():
+        raise ValueError(
+            f"config.init_from = {init_from!r} is a file of another kind. {remedy} Of a file of PyTorch, "
+            "smdsb import makes one."
+        )
     if not (workdir / "checkpoints").is_dir():
         raise ValueError(
             f"config.init_from = {init_from!r} is not the workdir of a run: it has no checkpoints/. {remedy}"
@@ -85,12 +96,36 @@ def load_variables(
             found = checkpoint.info(checkpointer, step)
         except ValueError as error:
             raise ValueError(f"config.init_from: {error} {remedy}") from None
-        if found.classes != classes:
-            raise ValueError(
-                f"config.init_from: that run has the classes {', '.join(found.classes)}, this one "
-                f"{', '.join(classes)}. Give a run with the same."
-            )
+        _refuse_other_classes(found.classes, classes)
         return checkpoint.restore_variables(checkpointer, found.total_step, sharding)
+
+
+def _from_file(path: Path, classes: tuple[str, ...], sharding: Sharding) -> Variables:
+    try:
+        variables, about = read_weights(path)
+    except ValueError as error:
+        raise ValueError(f"config.init_from: {error}") from error
+    if "classes" in about:
+        _refuse_other_classes(_names(about["classes"], path), classes)
+    return jax.device_put(variables, sharding)
+
+
+def _names(text: str, path: Path) -> tuple[str, ...]:
+    try:
+        named = json.loads(text)
+    except ValueError:
+        named = None
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        raise ValueError(f"config.init_from: {path}: its classes are no list of names: {shown(text)}.")
+    return tuple(named)
+
+
+def _refuse_other_classes(theirs: tuple[str, ...], ours: tuple[str, ...]) -> None:
+    if theirs != ours:
+        raise ValueError(
+            f"config.init_from: that network has the classes {', '.join(theirs)}, this run "
+            f"{', '.join(ours)}. Give one with the same."
+        )
 
 
 def write_config(config: Config, workdir: Path) -> None:

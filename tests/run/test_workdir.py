@@ -12,6 +12,7 @@ from smdsb_jax.config import flatten
 from smdsb_jax.run import checkpoint
 from smdsb_jax.run.workdir import last_checkpoint, load_variables, refuse_other_trajectory, write_config
 from smdsb_jax.state import TrainState
+from smdsb_jax.weights import write_weights
 from tests.tiny_run import tiny_config
 
 CLASSES = ("bed", "chair")
@@ -124,7 +125,7 @@ def test_a_path_from_here_and_a_link_name_a_network_too(two_stages, tmp_path, mo
 
 
 def test_another_network_than_there_is_is_refused_with_the_remedy(two_stages, tmp_path):
-    remedy = r"Give the workdir of a run, or one checkpoint of it: workdir/checkpoints/STEP\.$"
+    remedy = r"Give the workdir of a run, one .*workdir/checkpoints/STEP.*, or a file \*\.safetensors\.$"
     with pytest.raises(ValueError, match=r"^config\.init_from: .*step 7\. There are: 1, 2, 3\. " + remedy):
         loaded(two_stages / "checkpoints" / "7")
     with pytest.raises(ValueError, match=r"^config\.init_from = .* it has no checkpoints/\. " + remedy):
@@ -132,8 +133,53 @@ def test_another_network_than_there_is_is_refused_with_the_remedy(two_stages, tm
     write_run(tmp_path, (2,))
     with pytest.raises(ValueError, match=r"^config\.init_from: .*no checkpoint of stage 1\. " + remedy):
         loaded(tmp_path, (2,))
-    with pytest.raises(ValueError, match="that run has the classes bed, chair, this one bed"):
+    with pytest.raises(ValueError, match="that network has the classes bed, chair, this run bed"):
         loaded(two_stages, classes=("bed",))
+
+
+def test_a_file_of_weights_is_a_network_too(tmp_path):
+    path = tmp_path / "w.safetensors"
+    write_weights(path, variables_of(4), {"classes": '["bed", "chair"]'})
+    chex.assert_trees_all_equal(loaded(path, (2,)), variables_of(4))
+    with pytest.raises(
+        ValueError, match=r"config\.init_from: that network has the classes bed, chair, this run sofa"
+    ):
+        loaded(path, classes=("sofa",))
+    write_weights(path, variables_of(5), {})  # of a research code: only the number of the classes is known
+    chex.assert_trees_all_equal(loaded(path, classes=("sofa", "table")), variables_of(5))
+
+
+@pytest.mark.parametrize(
+    "name, content, words",
+    [
+        ("w.safetensors", None, r"config\.init_from: .*w\.safetensors: cannot be read as safetensors"),
+        (
+            "w.safetensors",
+            b"\x80\x04pickle",
+            r"config\.init_from: .*w\.safetensors: cannot be read as safetensors",
+        ),
+        (
+            "w.pth",
+            b"\x80\x04pickle",
+            r"config\.init_from = .*w\.pth' is a file of another kind.*smdsb import makes one",
+        ),
+    ],
+)
+def test_another_file_is_refused_in_one_line(tmp_path, name, content, words):
+    if content:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=words) as told:
+        loaded(tmp_path / name)
+    assert "\n" not in str(told.value)
+
+
+def test_what_a_file_says_of_its_classes_must_be_names(tmp_path):
+    for classes in ("bed, chair", "3", '{"bed": 1}', '["bed", 3]'):
+        write_weights(tmp_path / "w.safetensors", variables_of(1), {"classes": classes})
+        with pytest.raises(
+            ValueError, match=r"config\.init_from: .*w\.safetensors: its classes are no list of names"
+        ):
+            loaded(tmp_path / "w.safetensors")
 
 
 def test_a_folder_without_a_run_is_refused_and_left_alone(tmp_path):
