@@ -5,6 +5,8 @@ import functools
 import importlib.util
 import os
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -47,7 +49,26 @@ def run_command(
     argv = sys.argv if argv is None else argv
     about = (sys.modules["__main__"].__doc__ or "") if about is None else about
     parse = functools.partial(parse_flags, about=about)
-    app.run(user_errors(main, takes_words), argv=list(argv), flags_parser=parse)
+    try:
+        app.run(user_errors(main, takes_words), argv=list(argv), flags_parser=parse)
+    except SystemExit as stopped:
+        if stopped.code:
+            _end_soon(stopped.code if isinstance(stopped.code, int) else 1)
+        raise
+
+
+def _end_soon(code: int) -> None:
+    """End the process though a library's threads wait on: Orbax' do for what a failed write never tells."""
+
+    def end() -> None:
+        time.sleep(PATIENCE)
+        sys.stdout.flush()
+        os._exit(code)
+
+    threading.Thread(target=end, daemon=True).start()  # one that ends by itself does so before
+
+
+PATIENCE = 20  # seconds
 
 
 def parse_flags(argv: Sequence[str], about: str = "") -> list[str]:

@@ -47,11 +47,15 @@ def get_grid(arg=""):
     options = "budget=study,encoder=pointnet"
     return Grid("Faults", "configs/embedded.py", rows, ("c2s",), seeds=1, options=options, fields={fields})
 """
-# the script that follows, on a machine whose clock jumps by days
+# the script that follows, on a machine whose clock jumps by days, now and then
 JUMPING = """
 import random, runpy, sys, time
-real = time.time
-time.time = lambda: real() + random.choice((-1e6, 0, 1e6))
+real, jumps = time.time, [0]
+def jumping():
+    if random.random() < 0.01:
+        jumps[0] = random.choice((-1e6, 0, 1e6))
+    return real() + jumps[0]
+time.time = jumping
 time.time_ns = lambda: int(time.time() * 1e9)
 del sys.argv[0]
 runpy.run_path(sys.argv[0], run_name="__main__")

@@ -106,6 +106,13 @@ def _written(folder: Path) -> Iterator[None]:
     """What the writing threads raise becomes one line that names the folder and the remedy."""
     try:
         yield
+    except TimeoutError as error:
+        if not _raised_by_orbax(error):
+            raise
+        raise OSError(
+            f"{folder}: a checkpoint was not written in time. Does the disk hang, or has the clock been "
+            "changed? The same command resumes from the last whole one."
+        ) from error
     except Exception as error:
         code = re.search(r"os_error_code='(\d+)'", str(error))  # tensorstore has it in words alone
         own = isinstance(error, OSError) and (

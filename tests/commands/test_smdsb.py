@@ -12,7 +12,7 @@ import smdsb_jax
 from smdsb_jax import commands
 from smdsb_jax.commands import COMMANDS
 from smdsb_jax.flags import CONFIGS, named_file
-from tests.processes import ROOT
+from tests.processes import ROOT, run
 
 
 def smdsb(*words, cwd=ROOT):
@@ -90,3 +90,18 @@ def test_an_interrupt_of_a_command_is_one_line(monkeypatch, capsys):
     finally:
         signal.signal(signal.SIGINT, before)
     assert stopped.value.code == 130 and capsys.readouterr().err.strip() == "Interrupted."
+
+
+def test_a_command_that_failed_ends_though_a_thread_waits_on(tmp_path):
+    script = tmp_path / "hangs.py"
+    script.write_text("""
+import threading
+import smdsb_jax.flags
+smdsb_jax.flags.PATIENCE = 0.5
+def main(argv):
+    threading.Thread(target=threading.Event().wait).start()
+    raise ValueError("what is wrong")
+smdsb_jax.flags.run_command(main, compiles=False)
+""")
+    done = run(script, PYTHONPATH=str(ROOT))
+    assert done.returncode == 2 and done.stderr == "what is wrong\n"

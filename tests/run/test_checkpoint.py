@@ -296,6 +296,12 @@ def test_a_full_disk_is_one_line_with_the_folder_and_other_errors_are_what_they_
     with pytest.raises(OSError, match=rf"{tmp_path}/checkpoints: a checkpoint cannot be .*No space left"):
         with open_checkpoints(tmp_path):
             orbax["write"]()
+    exec('def wait():\n    raise TimeoutError("ChainedFuture completed 0/5 futures")', orbax)
+    with pytest.raises(
+        OSError, match=rf"{tmp_path}/checkpoints: a checkpoint was not written in time\. .*clock"
+    ):
+        with open_checkpoints(tmp_path):
+            orbax["wait"]()
     printed = OSError(28, "No space left on device")  # of the standard output
     lost = OSError(28, "No space left on device", f"{tmp_path}/metrics.jsonl")
     for error in (ValueError("another"), lost, printed):
