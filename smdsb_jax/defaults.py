@@ -121,6 +121,7 @@ def default_config() -> ConfigDict:
     config.stage2.schedule = ""  # of the learning rate; empty: optimizer.schedule
     config.init_from = ""  # a run's workdir, or one checkpoint of it: workdir/checkpoints/STEP
 
+    config.tracker = "tensorboard"  # what gets the records beside metrics.jsonl: wandb, mlflow, none
     config.log_every = 50  # steps between records
     config.eval_every = 1000  # steps between evaluations, each with a checkpoint
     config.eval_batch_size = 64

@@ -21,6 +21,7 @@ from smdsb_jax.run.evaluation import eval_batch_size, jit_eval_step, labels_and_
 from smdsb_jax.run.records import RECORDS
 from smdsb_jax.scores import SELECT_BY, choice_of, names_of
 from smdsb_jax.statistics import find_statistic
+from smdsb_jax.trackers import TRACKERS
 
 
 def selected_rows(workdir: str | Path) -> list[Selected]:
@@ -71,7 +72,7 @@ def write_summary(workdir: str | Path, allow: Collection[str] = ()) -> str:
     written = (
         "config.json",
         RECORDS,
-        "tensorboard",
+        *(of.writes for of in TRACKERS.values() if of.writes and (workdir / of.writes).exists()),
         "checkpoints",
         *sorted(p.name for p in workdir.glob("*.png")),
     )
