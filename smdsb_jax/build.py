@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from smdsb_jax.augment import Augment
 from smdsb_jax.config import Config
@@ -14,7 +15,7 @@ from smdsb_jax.datasets.domain import UNLABELLED, Domain, with_classes
 from smdsb_jax.datasets.labels import with_labels
 from smdsb_jax.defaults import find_entry, make
 from smdsb_jax.network import Network, init_network
-from smdsb_jax.optimizer import build_optimizer
+from smdsb_jax.optimizer import build_optimizer, learning_rate_schedule
 from smdsb_jax.parts import Parts
 from smdsb_jax.pretext import PRETEXT
 from smdsb_jax.pseudo_labels import PseudoLabelRule
@@ -45,7 +46,6 @@ def build_parts(config: Config, stage: int, classes: int) -> Parts:
     selects = config.selection.statistic != "none" and bool(pretext.names)
     steps = config[f"stage{stage}"].steps
     optimizer = config.optimizer
-    schedule = (config.stage2.schedule if stage == 2 else "") or optimizer.schedule
     return Parts(
         network=build_network(config, classes),
         pretext=pretext,
@@ -53,7 +53,7 @@ def build_parts(config: Config, stage: int, classes: int) -> Parts:
         combine=make(config, "combine"),
         combine_split=config.combine.split,
         optimizer=build_optimizer(
-            optimizer.name, optimizer.learning_rate, optimizer.weight_decay, schedule, steps
+            optimizer.name, optimizer.learning_rate, optimizer.weight_decay, _schedule(config, stage), steps
         ),
         augment=Augment(config.data.points, config.data.subsample, **config.augment),
         class_weight=config.classification.weight,
@@ -66,6 +66,16 @@ def build_parts(config: Config, stage: int, classes: int) -> Parts:
         steps=steps,
         accumulate=config.accumulate,
     )
+
+
+def build_schedule(config: Config, stage: int) -> optax.Schedule:
+    """The learning rate of a stage by the updates that were made before, as its optimizer has it."""
+    steps = config[f"stage{stage}"].steps
+    return learning_rate_schedule(_schedule(config, stage), config.optimizer.learning_rate, steps)
+
+
+def _schedule(config: Config, stage: int) -> str:
+    return (config.stage2.schedule if stage == 2 else "") or config.optimizer.schedule
 
 
 def build_selection(config: Config) -> Selection:

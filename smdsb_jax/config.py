@@ -17,6 +17,7 @@ from smdsb_jax.registry import check_range, check_type, one_line, refuse_foreign
 from smdsb_jax.scores import SELECT_BY
 from smdsb_jax.selection import BOUNDS, DENOMINATORS, EXECUTIONS, POOL_STEPS, SCOPES, SIDES, kept_count
 from smdsb_jax.statistics import Statistic, find_statistic
+from smdsb_jax.trackers import find_tracker
 from smdsb_jax.validators import find_validator
 
 Config: TypeAlias = Any  # a ConfigDict; its nested fields have no useful static type
@@ -77,6 +78,7 @@ FREE_FIELDS = (
     "validators.clouds",
     "keep_checkpoints",
     "debug_nans",
+    "tracker",
     "stages",
 )
 
@@ -258,6 +260,7 @@ def _entries(config: Config) -> list[str]:
         problems += _error_of(find_statistic, config.selection.statistic)
     of_validators = (_error_of(find_validator, name) for name in config.validators.names)
     problems += next(filter(None, of_validators), [])
+    problems += _error_of(find_tracker, config.tracker)
     return problems or _combinations_of_entries(config)
 
 

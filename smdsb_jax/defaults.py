@@ -122,6 +122,7 @@ def default_config() -> ConfigDict:
     config.init_from = ""  # a run's workdir, one checkpoint of it (workdir/checkpoints/STEP), or weights in a
     # file of safetensors (docs/export.md)
 
+    config.tracker = "tensorboard"  # what gets the records beside metrics.jsonl: wandb, mlflow, none
     config.log_every = 50  # steps between records
     config.eval_every = 1000  # steps between evaluations, each with a checkpoint
     config.eval_batch_size = 64

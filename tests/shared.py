@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from smdsb_jax.run import loop
 
 # fields that the functions of a configuration do not depend on
-LOOP = "seed stages log_every eval_every keep_checkpoints select_by init_from validators".split()
+LOOP = "seed stages tracker log_every eval_every keep_checkpoints select_by init_from validators".split()
 # what is compiled once for equal parts
 SHARED = ("train_step", "init_state", "step_without_network", "step_that_moves_all")
 OTHERS = {"build_parts": (*LOOP, "pseudo_labels"), "build_labels": (*LOOP, "stage1", "stage2")}

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from smdsb_jax import choose, resolve
-from smdsb_jax.build import abstract_state, build_labels, build_parts, init_state, load_domains
+from smdsb_jax.build import (
+    abstract_state,
+    build_labels,
+    build_parts,
+    build_schedule,
+    init_state,
+    load_domains,
+)
 from smdsb_jax.pretext import PRETEXT
 from smdsb_jax.pseudo_labels import Evidence
 from smdsb_jax.scores import splits_of
@@ -25,6 +32,17 @@ def started(seed=0, classes=3, pretext="defrec", **fields):
 @pytest.fixture(scope="module")
 def states():
     return started(0), started(1)
+
+
+def test_the_learning_rate_is_that_of_the_updates_of_each_stage():
+    config = tiny_config(stage2__schedule="wave", optimizer__weight_decay=0.0)
+    for stage in (1, 2):
+        optimizer = build_parts(resolve(config), stage, 3).optimizer
+        state = optimizer.init(jnp.ones(1))
+        for step in range(4):  # of a constant gradient, Adam's update is the rate
+            update, state = optimizer.update(jnp.ones(1), state, jnp.ones(1))
+            rate = build_schedule(config, stage)(step)
+            np.testing.assert_allclose(-update[0], rate, rtol=1e-4, atol=1e-9)
 
 
 def test_the_abstract_state_is_that_of_a_fresh_one(states):

@@ -104,6 +104,9 @@ def test_the_library_imports_neither_torch_nor_pyplot_nor_its_tests_tools():
         "pandas",
         "scipy.stats",
         "beartype",
+        "mlflow",
+        "sqlalchemy",
+        "wandb",
         "smdsb_jax.analysis",
     ]
     code = f"import sys; from smdsb_jax import *; print([m for m in {heavy} if m in sys.modules])"

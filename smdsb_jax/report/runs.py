@@ -24,7 +24,7 @@ class FoundRun(NamedTuple):
     config: Mapping[str, Any]  # flat: stage1.steps → 200
     state: str  # finished, or where it stands
     scores: Mapping[str, float]  # of the last evaluation, by name
-    seconds: float  # that it trained, over all its starts
+    seconds: float | None  # that it trained, over all its starts; None: without TensorBoard's files
 
 
 def find_runs(folder: Path) -> list[FoundRun]:
@@ -60,13 +60,13 @@ def _scores(record: Mapping[str, Any]) -> dict[str, float]:
     return {name: value for name, value in record.items() if name.partition("/")[0] in ROLES}
 
 
-def _seconds(events: Path) -> float:
+def _seconds(events: Path) -> float | None:
     """Each start of a run begins a file, whose name has the time, and writes to it until it ends."""
     spans = []
     for path in events.glob("*tfevents.*"):
         begun = path.name.partition("tfevents.")[2].partition(".")[0]
         spans.append(path.stat().st_mtime - int(begun) if begun.isdigit() else 0.0)
-    return sum((max(span, 0.0) for span in spans), 0.0)
+    return sum(max(span, 0.0) for span in spans) if spans else None
 
 
 def differing_fields(runs: Sequence[FoundRun]) -> list[str]:
@@ -92,7 +92,7 @@ def runs_table(runs: Sequence[FoundRun], sort: str = "") -> str:
     rows: list[list[Any]] = [
         [run.name, *(run.config.get(f, "") for f in fields), run.state]
         + [run.scores.get(name, "") for name in scores]
-        + [run.seconds / 60]
+        + [None if run.seconds is None else run.seconds / 60]
         for run in runs
     ]
     columns = [name.removesuffix(", %") for name in head]

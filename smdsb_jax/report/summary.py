@@ -23,6 +23,7 @@ from smdsb_jax.run.records import RECORDS
 from smdsb_jax.scores import SELECT_BY, choice_of, names_of
 from smdsb_jax.state import Variables
 from smdsb_jax.statistics import find_statistic
+from smdsb_jax.trackers import TRACKERS
 
 EMBEDDED = 125  # clouds of each domain in the picture of embeddings
 
@@ -80,7 +81,7 @@ def write_summary(workdir: str | Path, allow: Collection[str] = ()) -> str:
     written = (
         "config.json",
         RECORDS,
-        "tensorboard",
+        *(of.writes for of in TRACKERS.values() if of.writes and (workdir / of.writes).exists()),
         "checkpoints",
         *sorted(p.name for p in workdir.glob("*.png")),
     )

@@ -11,7 +11,14 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from smdsb_jax.build import abstract_state, build_labels, build_parts, init_state, load_domains
+from smdsb_jax.build import (
+    abstract_state,
+    build_labels,
+    build_parts,
+    build_schedule,
+    init_state,
+    load_domains,
+)
 from smdsb_jax.config import Config, domain_batch_size, flatten, resolve
 from smdsb_jax.datasets.domain import Domain
 from smdsb_jax.datasets.fingerprint import fingerprint
@@ -41,6 +48,7 @@ from smdsb_jax.sampling import sample_batch
 from smdsb_jax.scores import ROLES, sentence, splits_of
 from smdsb_jax.selection import POOL_STEPS
 from smdsb_jax.state import Batch, Pair, TrainState, Variables
+from smdsb_jax.trackers import require_tracker
 from smdsb_jax.train_step import train_step
 
 
@@ -130,12 +138,14 @@ def train_and_evaluate(
         one, are moved to `set_aside/`.
 
     Raises:
-      ValueError: a wrong configuration or statistic, data that cannot be read, a step that does not fit into
-        memory, or a workdir of another run, of other data, or one that another process is writing to.
+      ValueError: a wrong configuration or statistic, a tracker that is not installed, data that cannot be
+        read, a step that does not fit into memory, or a workdir of another run, of other data, or one that
+        another process is writing to.
       FloatingPointError: a loss or an update is not finite; names step and term, with `config.debug_nans` the
         operation that makes the first NaN. Checkpoints before it stay.
     """
     config = resolve(config)
+    require_tracker(config.tracker)
     workdir = Path(workdir).expanduser().resolve()
     domains = load_domains(config)
     roles = ("source", "target")
@@ -200,7 +210,7 @@ def _train(
         if hosts.is_first():
             write_config(config, workdir)
             at = (last.stage, last.total_step) if last else (0, 0)
-            reporter = stack.enter_context(open_reporter(workdir, at))
+            reporter = stack.enter_context(open_reporter(workdir, at, config.tracker, flatten(config)))
         run = Run(
             config,
             source,
@@ -261,6 +271,7 @@ def run_stage(
     """
     config, steps = run.config, run.config[f"stage{stage}"].steps
     step_of_stage = functools.partial(train_step, parts)
+    learning_rate = build_schedule(config, stage)
     compiled = jax.jit(
         step_of_stage, donate_argnums=() if config.debug_nans else 0, out_shardings=run.replicated
     )
@@ -312,7 +323,8 @@ def run_stage(
             means = _finite_means(pending, stage, step)
             if step % config.log_every == 0 or evaluates:
                 _refuse_undefined(means, config.selection.statistic, stage, step)
-                run.reporter.scalars(stage, offset + step, means)
+                of_step = {"step_of_stage": step, "learning_rate": float(np.asarray(learning_rate(step - 1)))}
+                run.reporter.scalars(stage, offset + step, of_step | means)
                 pending = []
             run.reporter.progress(stage, step, steps, _headline(means))
         if step == first + 1:  # what follows needs no compilation

@@ -1,4 +1,4 @@
-"""What a run shows while it runs (progress, metrics.jsonl, TensorBoard) and as text at its end."""
+"""What a run shows while it runs: progress, metrics.jsonl and what a tracker gets."""
 
 import contextlib
 import io
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, SupportsFloat
 from tqdm import tqdm
 
 from smdsb_jax.files import whole_file
+from smdsb_jax.trackers import Start, find_tracker
 
 Values = Mapping[str, SupportsFloat]  # numbers of Python, numpy or jax, by name
 
@@ -36,15 +37,18 @@ SILENT = Reporter(*[lambda *_: None] * 3)
 
 @contextlib.contextmanager
 def open_reporter(
-    workdir: str | os.PathLike[str], resumed_from: tuple[int, int] = (0, 0)
+    workdir: str | os.PathLike[str],
+    resumed_from: tuple[int, int] = (0, 0),
+    tracker: str = "tensorboard",
+    config: Mapping[str, Any] | None = None,
 ) -> Iterator[Reporter]:
     """Report to the standard output and to files below `workdir` until the context ends.
 
     `scalars` appends one JSON line to `metrics.jsonl` (`stage`, `step`, then the values, named by paths
-    such as `loss/pretext`; what is not finite becomes null, which pandas reads as NaN) and the same to
-    `tensorboard/`. The step counts on from stage 1 to stage 2. What belongs to a step goes here before
+    such as `loss/pretext`; what is not finite becomes null, which pandas reads as NaN) and gives the same
+    to the tracker. The step counts on from stage 1 to stage 2. What belongs to a step goes here before
     the checkpoint of that step is saved, and no times do: then an interrupted and resumed run leaves
-    the same `metrics.jsonl`, byte for byte, as an uninterrupted one.
+    the same `metrics.jsonl`, byte for byte, as an uninterrupted one. Times of day are the tracker's.
 
     Lines that do not go to a terminal begin with the time of day.
 
@@ -56,51 +60,33 @@ def open_reporter(
       workdir: The run's folder; made if missing.
       resumed_from: Stage and global step of the restored checkpoint: records beyond it are dropped.
         (0, 0), a fresh run, drops all.
+      tracker: A name of `TRACKERS`.
+      config: Of the run, flat, for the tracker.
+
+    Raises:
+      ValueError: an unknown tracker.
+      OSError: the disk is full; names `metrics.jsonl`.
     """
-    # Here: it imports PyTorch where that is installed. Not `SummaryWriter`: its thread dies of a full disk,
-    # and what waits for that thread waits forever.
-    from tensorboardX.event_file_writer import EventsWriter
-    from tensorboardX.proto import event_pb2
-    from tensorboardX.summary import scalar
-
-    protos: Any = event_pb2  # made at run time: their types are not known before
-
-    workdir = Path(workdir)
+    workdir = Path(workdir).absolute()
     workdir.mkdir(parents=True, exist_ok=True)
     path = workdir / RECORDS
     _drop_after(path, resumed_from)
     with contextlib.ExitStack() as stack:
+        progress, say, close = _open_progress()
+        stack.callback(close)
         records = stack.enter_context(path.open("a", encoding="utf-8", buffering=1))  # a line, one write
-        folder = workdir / "tensorboard"
-        folder.mkdir(exist_ok=True)
-        # two starts in one second are two files
-        board = EventsWriter(str(folder / "events"), ".{}.{}".format(*resumed_from))
-
-        def close_board() -> None:
-            with contextlib.suppress(OSError):  # each record has been flushed, or was told
-                board.close()
-
-        stack.callback(close_board)
-        # what earlier files have from there on is void
-        begin = resumed_from[1] + 1 if any(resumed_from) else 0
-        start = protos.SessionLog(status=protos.SessionLog.START)
-        board.write_event(protos.Event(wall_time=time.time(), step=begin, session_log=start))
+        track = find_tracker(tracker).begin(Start(workdir, resumed_from, config or {}, say))
+        stack.push(lambda kind, *_: track.close(kind is not None))
 
         def scalars(stage: int, step: int, values: Values) -> None:
-            numbers = {name: float(value) for name, value in values.items()}
+            numbers = {name: v if isinstance(v, int) else float(v) for name, v in values.items()}
             finite = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
             try:
                 records.write(json.dumps({"stage": stage, "step": step, **finite}) + "\n")
-                for name, value in numbers.items():
-                    board.write_event(
-                        protos.Event(wall_time=time.time(), step=step, summary=scalar(name, value))
-                    )
-                board.flush()
+                track.scalars(stage, step, numbers)
             except OSError as error:  # of a stream it does not name the file
                 raise OSError(error.errno, error.strerror, str(path)) from error
 
-        progress, say, close = _open_progress()
-        stack.callback(close)
         yield Reporter(scalars, progress, say)
 
 

@@ -49,6 +49,12 @@ def test_it_trained_from_the_start_to_the_last_write_of_each_event_file(folder):
     assert find_runs(folder)[0].seconds == 90
 
 
+def test_without_tensorboards_files_the_minutes_are_not_known(folder):
+    shutil.rmtree(folder / "a" / "tensorboard")
+    runs = find_runs(folder)
+    assert runs[0].seconds is None and runs_table(runs).splitlines()[2].split("|")[-2].strip() == ""
+
+
 def test_the_table_sorts_by_any_column(folder):
     runs = find_runs(folder)
     first = [line.split("|")[1].strip() for line in runs_table(runs, "target_test/accuracy").splitlines()[2:]]

@@ -58,7 +58,11 @@ def assert_same_run(a, b):
 
 def test_a_run_leaves_what_a_user_expects(tiny_run):
     records = read_records(tiny_run / "metrics.jsonl")
-    steps = [(r["stage"], r["step"]) for r in records if "loss/class" in r]
+    trained = [r for r in records if "loss/class" in r]
+    assert [r["step_of_stage"] for r in trained] == 2 * [2, 3, 4, 6]
+    rates = [1e-3 * (1 + np.cos(np.pi * (r["step_of_stage"] - 1) / 6)) / 2 for r in trained]  # cosine, to 0
+    np.testing.assert_allclose([r["learning_rate"] for r in trained], rates, rtol=1e-5)
+    steps = [(r["stage"], r["step"]) for r in trained]
     assert steps == [(1, s) for s in (2, 3, 4, 6)] + [(2, s) for s in (8, 9, 10, 12)]
     scores = [r for r in records if TARGET_TEST in r]
     assert [(r["stage"], r["step"]) for r in scores] == [(1, 3), (1, 6), (2, 9), (2, 12)]

@@ -8,8 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event
 
 from smdsb_jax.run.records import open_reporter, read_records
 
@@ -25,18 +23,6 @@ def log(workdir, first, last, resumed_from=(0, 0), stage_1_ends=4):
         for step in range(first, last + 1):
             stage = 1 if step <= stage_1_ends else 2
             reporter.scalars(stage, step, {"loss/class": 1 / step, "target/accuracy": math.nan})
-
-
-def events(workdir):
-    """The TensorBoard events of a run, read by the record format: length, its CRC, data, its CRC."""
-    found = []
-    for file in sorted((workdir / "tensorboard").iterdir()):
-        data = file.read_bytes()
-        while data:
-            length = int.from_bytes(data[:8], "little")
-            found.append(Event.FromString(data[12 : 12 + length]))
-            data = data[12 + length + 4 :]
-    return found
 
 
 def test_records_are_read_by_pandas(tmp_path):
@@ -101,19 +87,6 @@ def test_each_record_is_on_disk_at_once(tmp_path):
         assert len(read_records(tmp_path / "metrics.jsonl")) == 1  # what SIGKILL would leave
 
 
-def test_tensorboard_holds_the_scalars_and_purges_what_a_resumed_run_repeats(tmp_path):
-    log(tmp_path, 1, 3)
-    log(tmp_path, 3, 4, resumed_from=(1, 2))
-    found = events(tmp_path)
-    starts = [e.step for e in found if e.HasField("session_log")]
-    assert starts == [0, 3]  # TensorBoard forgets what it has from these steps on
-    scalars = [(e.step, v.tag, v.simple_value) for e in found for v in e.summary.value]
-    losses = [(step, value) for step, tag, value in scalars if tag == "loss/class"]
-    assert [step for step, _ in losses] == [1, 2, 3, 3, 4]
-    np.testing.assert_allclose([value for _, value in losses], [1, 1 / 2, 1 / 3, 1 / 3, 1 / 4], rtol=1e-6)
-    assert all(math.isnan(value) for _, tag, value in scalars if tag == "target/accuracy")
-
-
 def test_plain_lines_show_stage_step_rate_and_time_left(tmp_path, capsys, monkeypatch):
     now = 0.0
     monkeypatch.setattr("tqdm.std.time", lambda: now)
@@ -156,13 +129,6 @@ def test_a_terminal_shows_one_bar_per_stage_and_lines_above_it(tmp_path, monkeyp
     assert "stage 2:  60%" in shown and shown.endswith("\n")
 
 
-def test_the_reporter_closes_when_the_run_fails(tmp_path):
-    with pytest.raises(KeyError), open_reporter(tmp_path) as reporter:
-        reporter.scalars(1, 1, {"loss/class": 1.0})
-        raise KeyError
-    assert [e.step for e in events(tmp_path) if e.summary.value] == [1]
-
-
 def test_a_terminal_without_a_size_shows_plain_lines(tmp_path, monkeypatch):
     stream = Terminal()
     monkeypatch.setattr("sys.stdout", stream)
@@ -170,16 +136,3 @@ def test_a_terminal_without_a_size_shows_plain_lines(tmp_path, monkeypatch):
     with open_reporter(tmp_path) as reporter:
         reporter.progress(1, 1, 4, {})
     assert stream.getvalue() == "stage 1  step 1/4 (25 %)  ? steps/s  ? left\n"
-
-
-def test_a_full_disk_under_tensorboard_is_told_at_the_record_and_nothing_waits(tmp_path, monkeypatch):
-    write = EventsWriter.flush
-
-    def full(writer):
-        monkeypatch.setattr(EventsWriter, "flush", write)  # there is room again when it is closed
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(OSError, match=r"No space left on device: '.*metrics\.jsonl'"):
-        with open_reporter(tmp_path) as reporter:
-            monkeypatch.setattr(EventsWriter, "flush", full)
-            reporter.scalars(1, 1, {"loss/class": 1.0})
