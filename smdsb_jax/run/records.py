@@ -74,7 +74,13 @@ def open_reporter(
     with contextlib.ExitStack() as stack:
         progress, say, close = _open_progress()
         stack.callback(close)
-        records = stack.enter_context(path.open("a", encoding="utf-8", buffering=1))  # a line, one write
+        records = path.open("a", encoding="utf-8", buffering=1)  # a line, one write
+
+        def close_records() -> None:
+            with contextlib.suppress(OSError):  # of a full disk it would tell again, without the file's name
+                records.close()
+
+        stack.callback(close_records)
         track = find_tracker(tracker).begin(Start(workdir, resumed_from, config or {}, say))
         stack.push(lambda kind, *_: track.close(kind is not None))
 

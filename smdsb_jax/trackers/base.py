@@ -60,8 +60,8 @@ def tolerant(name: str, begin: Callable[[Start], Tracker], start: Start) -> Trac
             tracker = SILENT
             start.say(
                 one_line(
-                    f"Warning: config.tracker = {name!r}: tracking ends here; the training goes on, and "
-                    f"metrics.jsonl has every record. {type(error).__name__}: {error}"
+                    f"Warning: config.tracker = {name!r}: tracking ends here; neither the training nor "
+                    f"metrics.jsonl depends on it. {type(error).__name__}: {error}"
                 )
             )
 

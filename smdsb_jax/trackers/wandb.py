@@ -1,6 +1,7 @@
 """Weights & Biases."""
 
 import importlib
+import logging
 import os
 
 from smdsb_jax.trackers.base import PROJECT, Numbers, Start, Tracker, keep_run, kept_run, tolerant
@@ -37,6 +38,8 @@ def _begin(start: Start) -> Tracker:
         # the terminal has a progress bar; what wandb would say of the run is said below
         settings=package.Settings(console="off", silent=True, finish_timeout=UPLOAD),
     )
+    for handler in logging.getLogger("wandb").handlers:  # of a full disk each line would be a traceback
+        handler.handleError = lambda record: None
     keep_run(start, "wandb", run.id)
     run.define_metric("*", step_metric="step")
     offline = f"offline, below {start.workdir / 'wandb'}"

@@ -3,6 +3,7 @@ import json
 import math
 import os
 import re
+import resource
 
 import jax.numpy as jnp
 import numpy as np
@@ -127,6 +128,16 @@ def test_a_terminal_shows_one_bar_per_stage_and_lines_above_it(tmp_path, monkeyp
     assert "\nevaluated\n" in shown  # below the complete bar of stage 1
     assert "\rstill running\n" in shown  # on the cleared line of the bar of stage 2
     assert "stage 2:  60%" in shown and shown.endswith("\n")
+
+
+def test_a_full_disk_under_the_records_is_told_with_their_name(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))  # as a disk that holds no more of a file
+    try:
+        with pytest.raises(OSError, match=r"metrics\.jsonl"), open_reporter(tmp_path, tracker="none") as to:
+            to.scalars(1, 1, {"a" * 2**20: 1.0})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_terminal_without_a_size_shows_plain_lines(tmp_path, monkeypatch):
