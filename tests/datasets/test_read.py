@@ -78,7 +78,7 @@ def with_label(value, rows, kind=np.float64):
 
 
 UNLABELLED = (
-    r"not \(points, 4 or more columns\); the fourth is the label\. Shapes without labels are for launch/p"
+    r"not \(points, 4 or more columns\); the fourth is the label\. Shapes without labels are for smdsb p"
 )
 NO_LABEL = "of 64 labels are no whole number from 1 to 8"
 BAD_PARTS = {

@@ -147,8 +147,8 @@ def test_a_run_moves_between_one_process_and_two_and_all_stop_where_one_is_told_
         patch.setattr(loop, "sample_batch", interrupting)
         assert not loop.train_and_evaluate(tiny_config(**fields), tmp_path / "moved").finished
     found = train_twice(tmp_path, "moved", fields, sender=1, at=3, number=signal.SIGTERM, quick=True)
-    assert found.returncode == 0, found.stderr[-3000:]
-    assert "2 processes share 4 devices." in found.stdout and "process 1 ended with 0" in found.stdout
+    assert found.returncode == 143, found.stderr[-3000:]
+    assert "2 processes share 4 devices." in found.stdout and "process 1 ended with 143" in found.stdout
     assert "Resuming from stage 1, step 2." in found.stdout
     assert "Stopped at stage 1, step 5; saved." in found.stdout  # process 1 alone was told to
     assert found.stdout.count("stage 1  step 5/6") == 1

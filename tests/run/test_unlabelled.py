@@ -41,7 +41,7 @@ def test_a_run_without_target_labels(root, tmp_path, monkeypatch, capsys):
     assert train_and_evaluate(config_of(root), workdir).finished
     said = capsys.readouterr().out
     assert "Pseudo-labels: 20 of 20 target clouds, mean confidence" in said and "right" not in said
-    evaluations = [line for line in said.splitlines() if line.startswith("stage ") and ": accuracy" in line]
+    evaluations = [line for line in said.splitlines() if "  stage " in line and ": accuracy" in line]
     assert len(evaluations) == 2
     assert all(line.endswith(" % on cad (source) validation") for line in evaluations)
     records = read_records(workdir / "metrics.jsonl")
