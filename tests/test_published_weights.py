@@ -1,7 +1,9 @@
 import functools
 import re
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -10,8 +12,10 @@ pytest.importorskip("torch", reason="the reference needs PyTorch: pip install to
 import torch
 
 from reference import models
+from reference.gast import GASTNetwork
 from smdsb_jax import published_weights
 from smdsb_jax.encoders import ENCODERS
+from smdsb_jax.layers.basic import Dense
 from smdsb_jax.layers.heads import PointwiseHead
 from smdsb_jax.published_weights import import_weights
 from smdsb_jax.tasks import TASKS
@@ -19,9 +23,13 @@ from tests.tiers import cases
 
 NARROW = {
     "dgcnn": {"k": 8, "input_tnet": True, "layers": (8, 12, 16, 24), "embedding": 64},
+    "dgcnn_gast": {
+        "k": 8, "layers": (8, 12, 16, 24), "embedding": 64, "norm": "layer_released", "points": 60,
+    },
     "pointnet": {"input_tnet": True, "feature_tnet": True, "layers": (8, 8, 12, 16), "embedding": 64},
-}
+}  # fmt: skip
 CLASSES = 7
+GASTS_HEADS = {"cell": 27, "about_x": 4, "about_y": 4}
 # the reference's names → those of DefRec's code
 RENAMED = [
     (r"^encoder\.tnet(\d?)\.conv(\d)\.", r"T\1.conv2d\2.conv."),
@@ -64,7 +72,8 @@ def defrecs_name(name, encoder):
 def with_norms_that_do_something(network):
     with torch.no_grad():
         for name, value in network.state_dict().items():
-            if (".bn" in name or ".norm." in name) and value.ndim:
+            of_norm = "Norm" in type(network.get_submodule(name.rpartition(".")[0])).__name__
+            if of_norm and value.ndim:
                 value.copy_(torch.rand_like(value) + 0.5)
             elif value.ndim > 1:  # kernels that keep what tells points apart
                 value.mul_(2)
@@ -73,7 +82,7 @@ def with_norms_that_do_something(network):
 
 @functools.cache
 def published(encoder):
-    """A PyTorch network, its state dict under the published names, clouds, its logits and rebuilt points."""
+    """A PyTorch network's state dict under the published names, clouds, and what its heads say of them."""
     torch.manual_seed(0)
     points = torch.rand(2, 60, 3) * torch.tensor([[[1.0, 0.3, 0.6]], [[0.2, 1.0, 0.4]]]) - 0.5
     with torch.no_grad():
@@ -81,10 +90,23 @@ def published(encoder):
             network = with_norms_that_do_something(models.SegmentationNetwork(CLASSES, 0.5))
             logits, rebuilt, _ = network(points)
             return network.state_dict(), points.numpy(), logits.numpy(), rebuilt.numpy()
+        if encoder == "dgcnn_gast":
+            network = gasts(**{name: v for name, v in NARROW[encoder].items() if name != "norm"})
+            told = network(points)
+            unused = {"input_transform_net.fc3.weight": torch.rand(9, 16)}
+            return (
+                network.state_dict() | unused,
+                points.numpy(),
+                *(told[n].numpy() for n in ("head", *GASTS_HEADS)),
+            )
         options = {"name": encoder, **NARROW[encoder]}
         network = with_norms_that_do_something(models.Network(options, CLASSES, 0.5, 0.5))
         state = {defrecs_name(name, encoder): tensor for name, tensor in network.state_dict().items()}
         return state, points.numpy(), network.classify(points).numpy(), network.reconstruct(points).numpy()
+
+
+def gasts(**fields):
+    return with_norms_that_do_something(GASTNetwork(CLASSES, 0.5, **fields))
 
 
 def saved(tmp_path, content):
@@ -92,13 +114,23 @@ def saved(tmp_path, content):
     return tmp_path / "model.pth"
 
 
+NORM = torch.ones(8, 1024, 20)
+
+
+class GASTsHeads(nn.Module):
+    @nn.compact
+    def __call__(self, features, *, train):
+        return [Dense(count, name=name)(features.embedding) for name, count in GASTS_HEADS.items()]
+
+
 def outputs(found, points):
-    """Logits and rebuilt points, by our own modules."""
-    encoder = ENCODERS[found.encoder["name"]](**{k: v for k, v in found.encoder.items() if k != "name"})
+    """Logits, and rebuilt points or what GAST's heads say, by our own modules."""
+    name = found.encoder["name"]
+    encoder = ENCODERS[name](**{k: v for k, v in found.encoder.items() if k != "name"})
     task = TASKS[found.task]()
     heads = {
         "head": task.head(encoder, found.classes, 0.5),
-        "pretext": PointwiseHead(3, use_bias=task.per_point),
+        "pretext": GASTsHeads() if name == "dgcnn_gast" else PointwiseHead(3, use_bias=task.per_point),
     }
 
     def run(variables, points):
@@ -107,12 +139,14 @@ def outputs(found, points):
             for part in ("encoder", *heads)
         }
         features = encoder.apply(own["encoder"], points, train=False)
-        return [head.apply(own[part], features, train=False) for part, head in heads.items()]
+        told = [head.apply(own[part], features, train=False) for part, head in heads.items()]
+        return jax.tree.leaves(told)
 
-    return jax.jit(run)(jax.device_put(found.variables), points)
+    variables = jax.tree.map(lambda leaf: jnp.asarray(leaf, points.dtype), found.variables)
+    return jax.jit(run)(variables, points)
 
 
-@pytest.mark.parametrize("encoder", cases(published_weights.PUBLISHED, "dgcnn", "pointnet"))
+@pytest.mark.parametrize("encoder", cases(published_weights.PUBLISHED, "dgcnn", "dgcnn_gast", "pointnet"))
 def test_a_state_dict_gives_pytorchs_logits_and_points(encoder, tmp_path):
     state, points, *expected = published(encoder)
     found = import_weights(saved(tmp_path, state), encoder, k=NARROW.get(encoder, {}).get("k", 20))
@@ -122,6 +156,62 @@ def test_a_state_dict_gives_pytorchs_logits_and_points(encoder, tmp_path):
     for ours, theirs in zip(outputs(found, points), expected, strict=True):
         assert np.ptp(theirs[0] - theirs[1]) > 0.01  # the clouds are told apart
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize("points", cases((1024, None), 1024))
+def test_gasts_network_of_published_points_and_neighbors_gives_pytorchs_logits(points, tmp_path):
+    """In float64: by rounding to float32 others become neighbors, or the same in another order."""
+    torch.manual_seed(0)
+    network = gasts(layers=(8, 12, 16, 24), embedding=64, k=20, points=points)
+    found = import_weights(saved(tmp_path, network.state_dict()), "dgcnn_gast")
+    norm = {"norm": "batch"} if points is None else {"norm": "layer_released", "points": 1024}
+    narrow = {"name": "dgcnn_gast", "k": 20, "layers": (8, 12, 16, 24), "embedding": 64}
+    assert found.encoder == narrow | norm and set(found.variables["params"]["pretext"]) == set(GASTS_HEADS)
+    clouds = torch.rand(2, 1024, 3, dtype=torch.float64) * torch.tensor([[[1.0, 0.3, 0.6]], [[0.2, 1, 0.4]]])
+    with torch.no_grad():
+        expected = network.double()(clouds)
+    with jax.enable_x64(True):
+        told = outputs(found, clouds.numpy())
+    for ours, name in zip(told, ("head", *GASTS_HEADS), strict=True):
+        theirs = expected[name].numpy()
+        assert np.ptp(theirs[0] - theirs[1]) > 0.01
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+def of_gast(tmp_path, *, without=(), ignore=(), k=None, **more):
+    state = {
+        n: tensor for n, tensor in published("dgcnn_gast")[0].items() if not n.startswith(tuple(without))
+    }
+    return import_weights(saved(tmp_path, state | more), "dgcnn_gast", k=k, ignore=ignore)
+
+
+def test_which_of_gasts_heads_come_along(tmp_path):
+    found = of_gast(tmp_path, without=["defcls_C"])
+    assert set(found.variables["params"]["pretext"]) == {"about_x", "about_y"}
+    found = of_gast(tmp_path, without=["defcls_C", "rotcls"], ignore=["DefRec"], **{"DefRec.bn1.bias": NORM})
+    assert set(found.variables["params"]) == {"encoder", "head"}
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        (
+            {"DefRec.bn1.bias": NORM, "domain.mlp1.weight": NORM},
+            r"unexpected 'DefRec\.bn1\.bias', 'domain\.mlp1\.weight'; --ignore DefRec --ignore domain leaves",
+        ),
+        ({"without": ["rotcls_C2"]}, r"missing 'rotcls_C2\.mlp1\.bias', 'rotcls_C2\.mlp1\.weight'"),
+        ({"k": 20}, r"its shapes are of k = 8 neighbors, and k = 20 is given"),
+        (
+            {"conv2.conv.1.bias": NORM},
+            r"conv2\.conv\.1\.bias is \[8, 1024, 20\], encoder/edge2/norm/bias is ",
+        ),
+        ({"conv5.weight": torch.tensor(1.0)}, r"no weights but single numbers are 'conv5\.weight'"),
+    ],
+)
+def test_what_does_not_fit_gasts_network_is_told(given, words, tmp_path):
+    with pytest.raises(ValueError, match=rf"model\.pth is no dgcnn_gast of GAST's code: .*{words}") as told:
+        of_gast(tmp_path, **given)
+    assert "\n" not in str(told.value)
 
 
 def imported(tmp_path, content, **options):
@@ -178,7 +268,6 @@ def lacking(*names):
     return {name: tensor for name, tensor in published("dgcnn")[0].items() if name not in names}
 
 
-NORM = torch.ones(8, 1024, 20)
 REFUSED = {
     "another encoder's": (
         lambda: published("pointnet")[0],
@@ -189,7 +278,7 @@ REFUSED = {
     "a name too few": (lambda: lacking("bn5.bias"), r"of another network: missing 'bn5.bias'"),
     "names too many": (
         lambda: changed(**{f"rotcls_C{i}.mlp1.weight": NORM for i in range(6)}),
-        r"unexpected 'rotcls_C0.mlp1.weight', .* and 2 more\. .*--ignore PREFIX",
+        r"unexpected 'rotcls_C0.mlp1.weight', .* and 2 more; --ignore rotcls_C0 .*leaves .*--ignore PREFIX",
     ),
     "LayerNorm, as GAST's release": (
         lambda: {

@@ -3,7 +3,7 @@
 smdsb import model.pth --encoder dgcnn --out weights.safetensors
 smdsb train --config configs/pointda.py:m2s --config.init_from=weights.safetensors ...
 
-Of DefRec, and of codes with its layers, as Self-distillation; which, and what not: docs/export.md.
+Of DefRec, of codes with its layers, as Self-distillation, and of GAST; which, and what not: docs/export.md.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def arguments(program: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--classes", default="", help="their names in the order of the logits, as bed,chair; default: unknown"
     )
-    parser.add_argument("--k", type=int, default=20, help="neighbors per point of DGCNN (%(default)s)")
+    parser.add_argument("--k", type=int, help="neighbors per point of DGCNN, where no shape tells (20)")
     parser.add_argument("--part", default="", help="which of several networks in the file, as net or ema")
     parser.add_argument(
         "--ignore",

@@ -45,17 +45,26 @@ class DGCNN(nn.Module):
         Raises:
           ValueError: names the field.
         """
-        check_counts("encoder.k", self.k)
-        check_counts("encoder.layers", self.layers)
         check_counts("encoder.embedding", self.embedding, 16)  # T-Net and head have layers of a sixteenth
-        if self.k > points:
-            raise ValueError(
-                f"config.encoder.k = {self.k} neighbors among config.data.points = {points}: lower k or take "
-                "more points."
-            )
+        check_edges(self.k, self.layers, points)
 
     @nn.nowrap
     def head(self, classes: int, dropout: float) -> nn.Module:
         """The classification head: hidden layers of embedding/2 and embedding/4, leaky ReLU 0.2."""
         hidden = (self.embedding // 2, self.embedding // 4)
         return ClassificationHead(classes, hidden, negative_slope=0.2, dropout=dropout)
+
+
+def check_edges(k: int, layers: tuple[int, ...], points: int) -> None:
+    """Refuse impossible neighbors and widths of edge convolutions, for clouds of so many points.
+
+    Raises:
+      ValueError: names the field.
+    """
+    check_counts("encoder.k", k)
+    check_counts("encoder.layers", layers)
+    if k > points:
+        raise ValueError(
+            f"config.encoder.k = {k} neighbors among config.data.points = {points}: lower k or take more "
+            "points."
+        )

@@ -68,7 +68,7 @@ def count_within(points: Float[Array, "n 3"], radius: float) -> Int[Array, " n"]
 
 
 def nearest(points: Float[Array, "n c"], queries: Float[Array, "m c"], k: int) -> Int[Array, "m k"]:
-    """Indices of the k points nearest to each query, in no order to rely on; as `knn` otherwise.
+    """Indices of the k points nearest to each query, the nearest first; as `knn` otherwise.
 
     Raises:
       ValueError: k < 1 or k > n.

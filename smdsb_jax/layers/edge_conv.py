@@ -14,11 +14,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from smdsb_jax.geometry.neighbors import knn
+from smdsb_jax.geometry.neighbors import knn, nearest
 from smdsb_jax.geometry.per_sample import Kernel, linear, per_sample
 from smdsb_jax.layers.basic import BatchNorm, Dense, Moments, leaky_relu, product, torch_uniform
 
 POINT_BLOCK = 256  # points gathered at a time: [256, k, d] stays in a CPU's cache
+EDGES = (1, 2, 3)  # axes of a cloud's edges and their channels
 
 
 class EdgeConv(nn.Module):
@@ -67,6 +68,32 @@ class LinearEdgeConv(nn.Module):
         of_center, of_neighbor = edge_factors(functools.reduce(jnp.matmul, kernels))
         largest = jax.vmap(neighbor_max)(product(x, of_neighbor), neighbors)
         return product(x, of_center) + largest + of_zero[None, None, :]
+
+
+class LayerNormEdgeConv(nn.Module):
+    """max_j LeakyReLU(LN(W [x_j - x_i, x_i])), j in kNN(i), LN over all edges and channels of a cloud.
+
+    Scale and shift are [n, k, d]: those of the edge from point i to its j-th nearest point (the nearest is
+    commonly itself). They differ between edges, so the maximum comes last and every edge is needed; the
+    order of points matters.   [as GAST's code has it, Zou et al., ICCV 2021; LayerNorm, arXiv:1607.06450]
+    """
+
+    features: int
+    k: int = 20
+    negative_slope: float = 0.2
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "batch n c"]) -> Float[Array, "batch n d"]:
+        """Convolve, in training as in inference."""
+        kernel = self.param("kernel", torch_uniform, (2 * x.shape[-1], self.features))
+        neighbors = jax.vmap(lambda cloud: nearest(cloud, cloud, self.k))(x)
+        of_center, of_neighbor = edge_factors(kernel)
+        ends = jax.vmap(neighbor_rows)(product(x, of_neighbor), neighbors)
+        y = product(x, of_center)[:, :, None, :] + ends
+        norm = nn.LayerNorm(
+            epsilon=1e-5, reduction_axes=EDGES, feature_axes=EDGES, use_fast_variance=False, name="norm"
+        )
+        return jnp.max(leaky_relu(norm(y), self.negative_slope), axis=2)
 
 
 def edge_factors(kernel: Float[Array, "two_c d"]) -> tuple[Float[Array, "c d"], Float[Array, "c d"]]:

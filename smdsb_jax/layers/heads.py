@@ -1,6 +1,7 @@
 """Heads: what follows an encoder. Dropout draws from the key collection `dropout`, in training only."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -25,6 +26,51 @@ class ClassificationHead(nn.Module):
             h = DenseBlock(width, self.negative_slope, bias, name=f"fc{i}")(h, train=train)
             h = Dropout(self.dropout)(h, train=train)
         return Dense(self.classes, name="out")(h)
+
+
+class UnitRowHead(nn.Module):
+    """Embedding -> hidden layers, each of rows scaled to length 1, with dropout -> logits.
+
+    The embedding's length does not matter.   [as GAST's code has it, Zou et al., ICCV 2021]
+    """
+
+    classes: int
+    hidden: tuple[int, ...] = (512, 256)
+    dropout: float = 0.5
+
+    @nn.compact
+    def __call__(self, features: Features, *, train: bool) -> Float[Array, "batch classes"]:
+        """Classify; `train` turns dropout on."""
+        h = features.embedding
+        for i, width in enumerate(self.hidden, start=1):
+            h = UnitRowBlock(width, name=f"fc{i}")(h)
+            h = Dropout(self.dropout)(h, train=train)
+        return Dense(self.classes, name="out")(h)
+
+
+class UnitRowBlock(nn.Module):
+    """LeakyReLU(LN(W x / |x| + b)), LN over a row's features   [LayerNorm, arXiv:1607.06450]."""
+
+    features: int
+    negative_slope: float = 0.2
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "batch c"]) -> Float[Array, "batch d"]:
+        """Apply to every row."""
+        y = Dense(self.features, name="dense")(unit_rows(x))
+        norm = nn.LayerNorm(epsilon=1e-5, use_fast_variance=False, name="norm")
+        return leaky_relu(norm(y), self.negative_slope)
+
+
+def unit_rows(x: Float[Array, "batch c"]) -> Float[Array, "batch c"]:
+    """Rows x / |x|. A row of zeros, which has no direction, stays what it is, and so does its gradient.
+
+    The largest entry is divided out first, so that no square of a finite row is too large or too small.
+    """
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=-1, keepdims=True))
+    scaled = x / jnp.where(largest > 0, largest, 1)
+    squared = jnp.sum(scaled**2, axis=-1, keepdims=True)
+    return scaled / jnp.sqrt(jnp.where(squared > 0, squared, 1))
 
 
 class PointwiseHead(nn.Module):

@@ -2,6 +2,7 @@ import functools
 import json
 
 import jax
+import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="the importer needs PyTorch: pip install torch")
@@ -47,6 +48,29 @@ def test_a_training_can_start_from_what_it_writes(tmp_path, capsys):
         jax.eval_shape(
             functools.partial(init_state, build_parts(resolve(config), 1, CLASSES), jax.random.key(0)), given
         )
+
+
+def test_gasts_heads_of_turns_and_cells_go_on_with_its_pretext_task(tmp_path, capsys):
+    torch.save(published("dgcnn_gast")[0], tmp_path / "model.pth")
+    out = tmp_path / "w.safetensors"
+    assert main(["smdsb import", str(tmp_path / "model.pth"), "--encoder=dgcnn_gast", f"--out={out}"]) == 0
+    told = capsys.readouterr().out
+    assert "parameters of encoder, head, pretext; 7 classes.\n" in told
+    assert "--config.encoder.norm=layer_released --config.encoder.points=60" in told
+    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    given = load_variables(str(out), (1, 2), NAMES, place)
+    config = choose(choose(default_config(), "encoder", "dgcnn_gast"), "pretext", "gast")
+    config.encoder.update(NARROW["dgcnn_gast"])
+    config.data.points = 60
+    start = functools.partial(init_state, build_parts(resolve(config), 1, CLASSES), jax.random.key(0))
+    state = jax.eval_shape(start, given)  # what has the same shapes is taken
+    shapes = [jax.tree.map(np.shape, found["params"]) for found in (state.variables, given)]
+    assert shapes[0] == shapes[1] and set(shapes[0]["pretext"]) == {"cell", "about_x", "about_y"}
+    config.data.points = 64
+    with pytest.raises(
+        ValueError, match=r"encoder\.points = 60 points, these have 64: set config\.data\.points"
+    ):
+        resolve(config)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from tests.tiers import cases
 # named here is tested as it comes, with none.
 SMALL = {
     "dgcnn": {"k": 4, "layers": (8,), "embedding": 32},
+    "dgcnn_gast": {"k": 4, "layers": (8, 8), "embedding": 32},
     "dgcnn_segmentation": {"k": 4, "layers": (8, 8), "embedding": 32},
     "pointnet": {"feature_tnet": False, "layers": (8, 8, 8), "embedding": 32},
     # by the order of points its published ball query goes
@@ -28,6 +29,7 @@ SMALL = {
 POOLED = ("max_over_points", "to_points", "to_columns")
 KERNELS = {
     "dgcnn": ("knn_search", "max_over_neighbors", "add_to_winners", "sum_over_neighbors", *POOLED),
+    "dgcnn_gast": ("knn_search", "max_over_neighbors", "add_to_winners", "sum_over_neighbors"),
     "dgcnn_segmentation": (
         "knn_search",
         "max_over_neighbors",

@@ -16,6 +16,7 @@ CLASSES = ("bed", "chair", "sofa")
 NARROW = {
     "pointnet": {"layers": (8, 12, 12, 16), "embedding": 64},
     "dgcnn": {"layers": (8, 12), "embedding": 64, "k": 8},
+    "dgcnn_gast": {"layers": (8, 12), "embedding": 64, "k": 8},
     "dgcnn_segmentation": {"layers": (8, 12, 16), "embedding": 64, "k": 8},
     "node_pointnet": {"layers": (8, 12, 12), "embedding": 64},
 }

@@ -12,6 +12,7 @@ from smdsb_jax.geometry.neighbors import knn
 from smdsb_jax.layers.basic import BatchNorm, Dense, leaky_relu, moments, torch_uniform
 from smdsb_jax.layers.edge_conv import (
     EdgeConv,
+    LayerNormEdgeConv,
     LinearEdgeConv,
     edge_factors,
     edge_moments,
@@ -152,6 +153,38 @@ def test_block_of_all_edges_equals_the_plain_formula():
         chex.assert_trees_all_close(ours, plain, rtol=1e-10, atol=1e-10)
 
 
+def with_layer_norm(layer, x):
+    shapes = jax.eval_shape(layer.init, jax.random.key(0), x)["params"]
+    rng = np.random.default_rng(2)
+    return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), x.dtype), shapes)
+
+
+def test_the_layer_norm_of_all_edges_of_a_cloud_equals_its_plain_formula():
+    n, k, d = 20, 5, 7
+    with jax.enable_x64(True):
+        x = jnp.asarray(cloud(2, n, 3) + 2)
+        given = with_layer_norm(LayerNormEdgeConv(d, k), x)
+        weight = cloud(2, n, d, seed=1)
+
+        def plain(params, x):
+            order = jnp.argsort(jnp.sum((x[:, :, None] - x[:, None]) ** 2, axis=-1), axis=-1)[:, :, :k]
+            ends = jax.vmap(lambda points, rows: points[rows])(x, order)  # the nearest first
+            center = jnp.broadcast_to(x[:, :, None], ends.shape)
+            y = jnp.concatenate([ends - center, center], axis=-1) @ params["kernel"]
+            mean, var = (f(y, axis=(1, 2, 3), keepdims=True) for f in (jnp.mean, jnp.var))
+            y = (y - mean) / jnp.sqrt(var + 1e-5) * params["norm"]["scale"][None] + params["norm"]["bias"][
+                None
+            ]
+            return jnp.sum(weight * jnp.where(y > 0, y, 0.2 * y).max(axis=2))
+
+        def ours(params, x):
+            return jnp.sum(weight * LayerNormEdgeConv(d, k).apply({"params": params}, x))
+
+        found, expected = (jax.jit(jax.value_and_grad(f, (0, 1)))(given, x) for f in (ours, plain))
+        chex.assert_trees_all_close(found, expected, rtol=1e-9, atol=1e-9)
+        assert given["norm"]["scale"].shape == (n, k, d)
+
+
 @pytest.mark.parametrize("n", [9, 300])  # 300: two blocks of points
 def test_moments_of_edges_without_the_edges(n):
     with jax.enable_x64(True):
@@ -240,6 +273,13 @@ def test_a_divided_batch_gives_the_same_and_repeats_no_work():
 def test_coincident_points_give_finite_gradients(train):
     x = jnp.full((2, 6, 3), 1234.5)  # far out, so that rounding is large against epsilon
     chex.assert_tree_all_finite(everything(EdgeConv(4, 3), start(EdgeConv(4, 3), x), x, train))
+
+
+def test_coincident_points_give_finite_gradients_of_the_layer_norm_of_edges():
+    x, layer = jnp.full((2, 6, 3), 1234.5), LayerNormEdgeConv(4, 3)
+    params = with_layer_norm(layer, x)
+    loss = jax.value_and_grad(lambda params, x: jnp.sum(layer.apply({"params": params}, x) ** 2), (0, 1))
+    chex.assert_tree_all_finite(jax.jit(loss)(params, x))
 
 
 def test_points_that_are_nan_stay_inside_the_arrays():

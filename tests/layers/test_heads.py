@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from smdsb_jax.encoders import DGCNN, DGCNNSegmentation, PointNet
-from smdsb_jax.layers.heads import ClassificationHead, CountHead, PointwiseHead, StructureHeads
+from smdsb_jax.layers.heads import (
+    ClassificationHead,
+    CountHead,
+    PointwiseHead,
+    StructureHeads,
+    UnitRowHead,
+    unit_rows,
+)
 from smdsb_jax.state import Features
 from tests.random_variables import random_variables
 
@@ -129,12 +136,43 @@ def test_classification_equals_its_formula(slope, biases):
     np.testing.assert_allclose(logits, h @ p["out"]["kernel"] + p["out"]["bias"], rtol=1e-4, atol=1e-6)
 
 
+def test_a_head_of_unit_rows_equals_its_formula():
+    head, embedding = UnitRowHead(5, hidden=(8, 4)), values(3, 6)
+    features = Features(jnp.asarray(embedding), ())
+    variables = random_variables(head, features)
+    p, h = jax.device_get(variables["params"]), embedding.astype(np.float64)
+    for name in ("fc1", "fc2"):
+        h = h / np.linalg.norm(h, axis=1, keepdims=True)
+        h = h @ p[name]["dense"]["kernel"] + p[name]["dense"]["bias"]
+        h = (h - h.mean(axis=1, keepdims=True)) / np.sqrt(h.var(axis=1, keepdims=True) + 1e-5)
+        h = h * p[name]["norm"]["scale"] + p[name]["norm"]["bias"]
+        h = np.where(h > 0, h, 0.2 * h)
+    logits = jax.jit(functools.partial(head.apply, train=False))(variables, features)
+    np.testing.assert_allclose(logits, h @ p["out"]["kernel"] + p["out"]["bias"], rtol=1e-4, atol=1e-5)
+
+
+def test_unit_rows_of_any_length_that_float32_has_and_of_none():
+    row = values(1, 6)
+    lengths = np.array([1, 1e-30, 1e30, 0], np.float32)[:, None]
+    rows = jax.jit(unit_rows)(lengths * row)
+    unit = row / np.linalg.norm(row.astype(np.float64))
+    np.testing.assert_allclose(rows, np.concatenate([unit, unit, unit, 0 * row]), rtol=1e-6)
+    weight = values(4, 6, seed=1)
+    gradient = jax.jit(jax.grad(lambda x: jnp.sum(weight * unit_rows(x))))(lengths * row)
+    chex.assert_tree_all_finite(gradient)
+    across = weight - np.sum(weight * unit, axis=1, keepdims=True) * unit
+    np.testing.assert_allclose(gradient[0], across[0] / np.linalg.norm(row), rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(gradient[3], weight[3])
+    assert np.isnan(unit_rows(jnp.full((1, 2), jnp.nan))).all()
+
+
 @pytest.mark.parametrize(
     ("head", "inputs"),
     [
         (ClassificationHead(5, (64, 64)), Features(jnp.asarray(values(3, 6)), ())),
         (PointwiseHead(), small_features()),
         (CountHead(4), small_features()),
+        (UnitRowHead(5, (64, 64)), Features(jnp.asarray(values(3, 6)), ())),
     ],
 )
 def test_dropout_acts_in_training_only_and_by_its_key(head, inputs):
@@ -149,7 +187,7 @@ def test_dropout_acts_in_training_only_and_by_its_key(head, inputs):
     (first, updated), (again, _), (other, _) = (train(jax.random.key(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 1e-3
-    chex.assert_trees_all_equal_structs(updated["batch_stats"], variables["batch_stats"])
+    chex.assert_trees_all_equal_structs(updated.get("batch_stats", {}), variables["batch_stats"])
     without = head.clone(dropout=0.0)
     same, _ = without.apply(variables, inputs, train=True, mutable=["batch_stats"])  # needs no key
     assert np.abs(same - first).max() > 1e-3
