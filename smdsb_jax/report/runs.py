@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from smdsb_jax.markdown import markdown_table
 from smdsb_jax.registry import printable, suggest
 from smdsb_jax.run.records import RECORDS, read_records
+from smdsb_jax.run.workdir import CONFIG
 from smdsb_jax.scores import ROLES
 
-CONFIG = "config.json"
 UNSAID = (
     "seed",
     "data.root",

@@ -19,8 +19,10 @@ from smdsb_jax.report.embedding import embeddings, spread_rows
 from smdsb_jax.report.tables import Selected, per_class_table, summary_table
 from smdsb_jax.run import checkpoint
 from smdsb_jax.run.evaluation import eval_batch_size, jit_eval_step, labels_and_predictions, predict_split
+from smdsb_jax.run.recorded import Recorded, read_recorded
 from smdsb_jax.run.records import RECORDS
-from smdsb_jax.scores import SELECT_BY, choice_of, names_of
+from smdsb_jax.run.workdir import CONFIG
+from smdsb_jax.scores import SELECT_BY, choice_of, choose, names_of
 from smdsb_jax.state import Variables
 from smdsb_jax.statistics import find_statistic
 from smdsb_jax.trackers import TRACKERS
@@ -31,8 +33,11 @@ EMBEDDED = 125  # clouds of each domain in the picture of embeddings
 def selected_rows(workdir: str | Path) -> list[Selected]:
     """Every stage's checkpoints by every way of choosing that has its score, with all their scores.
 
-    The ways are those of `SELECT_BY`, and the run's own.
+    The ways are those of `SELECT_BY`, and the run's own. Of a run whose checkpoints were removed, by its
+    records.
     """
+    if recorded := read_recorded(Path(workdir)):
+        return _of_records(recorded)
     rows = []
     with checkpoint.open_checkpoints(workdir) as checkpointer:
         own = [checkpoint.info(checkpointer).config["select_by"]] if checkpointer.checkpoints else []
@@ -44,6 +49,17 @@ def selected_rows(workdir: str | Path) -> list[Selected]:
                     found = checkpoint.info(checkpointer, step)
                     scores = {name: found.metrics[name] for name in names_of(found.metrics)}
                     rows.append(Selected(stage, select_by, found.step, scores, note))
+    return rows
+
+
+def _of_records(recorded: Recorded) -> list[Selected]:
+    rows = []
+    for stage in sorted({evaluation.stage for evaluation in recorded.evaluations}):
+        of_stage = [evaluation for evaluation in recorded.evaluations if evaluation.stage == stage]
+        for select_by in dict.fromkeys((*SELECT_BY, recorded.config["select_by"])):
+            if found := choose([evaluation.scores for evaluation in of_stage], select_by):
+                best = of_stage[found.index]
+                rows.append(Selected(stage, select_by, best.step, best.scores, found.note))
     return rows
 
 
@@ -79,7 +95,7 @@ def write_summary(workdir: str | Path, allow: Collection[str] = ()) -> str:
     if not task.per_point:
         draw_embeddings(workdir / "embedding.png", models[-1], names[-1], source, target)
     written = (
-        "config.json",
+        CONFIG,
         RECORDS,
         *(of.writes for of in TRACKERS.values() if of.writes and (workdir / of.writes).exists()),
         "checkpoints",

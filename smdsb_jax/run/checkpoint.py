@@ -218,18 +218,18 @@ def info(checkpointer: Checkpointer, total_step: int | None = None) -> Info:
         raise ValueError(f"{checkpointer.directory}: no checkpoint of {what}. There are: {there}.")
     step = known[-1] if total_step is None else total_step
     own, metrics = _about(checkpointer, step)
-    config = modernize(_with_tuples(own["config"]))
+    config = modernize(with_tuples(own["config"]))
     return Info(
         step, own["stage"], own["step"], metrics, config, tuple(own["classes"]), own.get("draws", 1),
         tuple(own.get("unrecorded", ())), own.get("data", {}),
     )  # fmt: skip
 
 
-def _with_tuples(value: Any) -> Any:
+def with_tuples(value: Any) -> Any:
     """JSON has no tuples; a configuration has no lists."""
     if isinstance(value, dict):
-        return {name: _with_tuples(inner) for name, inner in value.items()}
-    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+        return {name: with_tuples(inner) for name, inner in value.items()}
+    return tuple(map(with_tuples, value)) if isinstance(value, list) else value
 
 
 class Selected(NamedTuple):

@@ -17,6 +17,8 @@ from smdsb_jax.run import checkpoint
 from smdsb_jax.state import Variables
 from smdsb_jax.weights import SUFFIX, read_weights
 
+CONFIG = "config.json"
+
 
 def refuse_other_trajectory(
     last: checkpoint.Info,
@@ -130,5 +132,5 @@ def _refuse_other_classes(theirs: tuple[str, ...], ours: tuple[str, ...]) -> Non
 
 def write_config(config: Config, workdir: Path) -> None:
     """The resolved configuration, whole or not at all."""
-    with whole_file(workdir / "config.json") as part:
+    with whole_file(workdir / CONFIG) as part:
         part.write_text(json.dumps(flatten(config), indent=1) + "\n", encoding="utf-8")

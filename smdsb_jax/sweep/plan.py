@@ -9,6 +9,7 @@ import numpy as np
 
 from smdsb_jax.config import Config, trajectory_differences
 from smdsb_jax.files import whole_file
+from smdsb_jax.run.recorded import read_recorded
 from smdsb_jax.run.workdir import last_checkpoint
 from smdsb_jax.sweep.grid import Run, run_config
 
@@ -34,21 +35,25 @@ def make_plan(runs: Sequence[Run]) -> list[Planned]:
 
 
 def progress(run: Run, config: Config) -> str:
-    """`done`, `started` or `new`, by the run's checkpoints.
+    """`done`, `started` or `new`, by the run's checkpoints; where these were removed, by its records.
 
     Raises:
       ValueError: the folder holds a run of another configuration.
     """
     last = last_checkpoint(run.workdir)
-    if last is None:
+    if last is not None:
+        saved, stage, step = last.config, last.stage, last.step
+    elif recorded := read_recorded(run.workdir):
+        saved, (stage, step, _) = recorded.config, recorded.evaluations[-1]
+    else:
         return "started" if (run.workdir / TIMES).exists() else "new"
-    differences = trajectory_differences(last.config, config, last.stage)
+    differences = trajectory_differences(saved, config, stage)
     if differences:
         raise ValueError(
             f"{run.workdir} holds a run with other values; take another --workdir:"
             + "".join(f"\n  {line}" for line in differences)
         )
-    final = last.stage == config.stages[-1] and last.step >= config[f"stage{last.stage}"].steps
+    final = stage == config.stages[-1] and step >= config[f"stage{stage}"].steps
     return "done" if final else "started"
 
 

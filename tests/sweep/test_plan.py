@@ -40,6 +40,19 @@ def test_a_run_is_done_by_its_checkpoints_and_unfinished_by_more_steps(runs, tin
     assert progress(runs[0], config) == "started"
 
 
+def test_a_run_whose_checkpoints_were_removed_is_done_by_its_records(runs, tiny_runs):
+    shutil.copytree(tiny_runs[0], runs[0].workdir, ignore=shutil.ignore_patterns("checkpoints"))
+    assert [progress(run, run_config(run)) for run in runs[:2]] == ["done", "new"]
+    config = run_config(runs[0])
+    config.stage2.steps = 9
+    assert progress(runs[0], config) == "started"
+    config.optimizer.learning_rate = 0.5
+    with pytest.raises(
+        ValueError, match=r"another --workdir:\n  config.optimizer.learning_rate: 0.001 -> 0.5"
+    ):
+        progress(runs[0], config)
+
+
 def test_a_folder_of_another_run_is_refused(runs, tiny_runs):
     shutil.copytree(tiny_runs[1], runs[0].workdir)
     with pytest.raises(ValueError, match="another --workdir:\n  config.seed: 1 -> 0"):

@@ -1,0 +1,52 @@
+"""A run whose checkpoints were removed, by what is left of it: its configuration and its evaluations."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from smdsb_jax.config import modernize
+from smdsb_jax.run.checkpoint import with_tuples
+from smdsb_jax.run.records import RECORDS, read_records
+from smdsb_jax.run.workdir import CONFIG
+from smdsb_jax.scores import ROLES, VALIDATOR, names_of
+
+
+class Evaluation(NamedTuple):
+    """One of those that a run has recorded."""
+
+    stage: int
+    step: int  # within the stage
+    scores: Mapping[str, float]
+
+
+class Recorded(NamedTuple):
+    """A run, without its checkpoints."""
+
+    config: dict[str, Any]  # with the fields of this revision, whatever wrote it
+    evaluations: list[Evaluation]  # at least one, oldest first
+
+
+def read_recorded(workdir: Path) -> Recorded | None:
+    """What `config.json` and `metrics.jsonl` tell of a run; None where it has checkpoints or no evaluation.
+
+    Raises:
+      ValueError: the configuration cannot be read; names the file.
+    """
+    records = workdir / RECORDS
+    if (workdir / "checkpoints").exists() or not (records.exists() and (workdir / CONFIG).exists()):
+        return None
+    try:
+        saved = dict(json.loads((workdir / CONFIG).read_text(encoding="utf-8")))
+        before = {1: 0, 2: saved["stage1.steps"] if 1 in saved["stages"] else 0}  # steps, of each stage
+        config = modernize(with_tuples(saved))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{workdir / CONFIG}: not the configuration of a run ({error}). Delete it."
+        ) from None
+    found = []
+    for record in read_records(records):
+        scores = {name: record[name] for name in names_of(record)}
+        if any(name.partition("/")[0] in (*ROLES, VALIDATOR) for name in scores):
+            found.append(Evaluation(record["stage"], record["step"] - before[record["stage"]], scores))
+    return Recorded(config, found) if found else None
