@@ -74,7 +74,7 @@ def place(op_name: str) -> Place:
 def measure(
     setting: Setting, name: str, rounds: int, product: int = PRODUCT_SIZE, triad: int = TRIAD_SIZE
 ) -> Record:
-    """Steps by themselves and profiled, in turns; every instruction's median seconds, work and bound.
+    """The machine's rates, a step by itself and a profiled one, in turns; medians of every instruction.
 
     Where the profiler names no instruction of the step, `operations` is empty.
     """
@@ -85,25 +85,25 @@ def measure(
     known = operations(step.as_text() or "")
     loops = {one.name for one in known if one.kind == "loops"}
 
-    def run() -> float:
+    def advance() -> Any:
         nonlocal state
-        begun = time.perf_counter()
-        state, _ = jax.block_until_ready(step(state, batch))
-        return time.perf_counter() - begun
+        state, metrics = step(state, batch)
+        return state, metrics
 
-    tick = open_progress(rounds + 2)
+    rates = product_rate(product), memory_rate(triad)
     for _ in range(1 + setting.warmup):
-        run()
-    peak, bandwidth = product_rate(product), memory_rate(triad)
-    tick(f"{digits(peak / 1e9)} GFLOP/s, {digits(bandwidth / 1e9)} GB/s")
-    alone, profiled, explained, pages = [], [], [], []
+        jax.block_until_ready(advance())
+    tick = open_progress(rounds)
+    peaks, bandwidths, alone, profiled, explained, pages = [], [], [], [], [], []
     seconds: dict[str, list[float]] = defaultdict(list)
     seen: dict[str, list[int]] = defaultdict(list)
-    for r in range(rounds):
+    for r in range(rounds):  # rates too in each, so that a busy moment of the machine slows all of it
+        for found, rate in zip((peaks, bandwidths), rates, strict=True):
+            found.append(rate())
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        alone.append(run())
+        alone.append(_seconds(advance))
         pages.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-        moments = profile(lambda: profiled.append(run()), {one.name for one in known})
+        moments = profile(lambda: profiled.append(_seconds(advance)), {one.name for one in known})
         taken, runs = seconds_of(moments, loops), runs_of(moments)
         explained.append(sum(taken.values()) / profiled[-1])
         for one in known:
@@ -111,6 +111,7 @@ def measure(
             seen[one.name].append(runs[one.name])
         tick(f"step {r + 1} of {rounds}")
     listed = []
+    peak, bandwidth = float(np.median(peaks)), float(np.median(bandwidths))
     for one in known:
         runs = int(np.median(seen[one.name])) if one.runs is None else one.runs
         work = {kind: runs * amount for kind, amount in one.work._asdict().items()}
@@ -126,55 +127,66 @@ def measure(
     }  # fmt: skip
 
 
-def product_rate(size: int, repeats: int = 5) -> float:
-    """Multiplications and additions per second of a product of two square matrices, the median."""
+def product_rate(size: int) -> Callable[[], float]:
+    """Measures multiplications and additions per second, of a product of two square matrices."""
     x = jnp.full((size, size), 1 / size)
-    return 2 * size**3 / _seconds(jax.jit(jnp.matmul), lambda kept: (x, x), repeats)
+    product = jax.jit(jnp.matmul)
+    jax.block_until_ready(product(x, x))
+    return lambda: 2 * size**3 / _seconds(lambda: product(x, x))
 
 
-def memory_rate(size: int, repeats: int = 5) -> float:
-    """Bytes per second, read and written, of a[i] + 2 b[i] in place of a, the median."""
-    b = jnp.ones(size)
+def memory_rate(size: int) -> Callable[[], float]:
+    """Measures bytes per second, read and written, of a[i] + 2 b[i] in place of a."""
+    a, b = jnp.ones(size), jnp.ones(size)
     triad = jax.jit(lambda a, b: a + 2 * b, donate_argnums=0)
-    return 3 * b.nbytes / _seconds(triad, lambda kept: (jnp.ones(size) if kept is None else kept, b), repeats)
+
+    def add() -> jax.Array:
+        nonlocal a
+        a = triad(a, b)
+        return a
+
+    jax.block_until_ready(add())
+    return lambda: 3 * b.nbytes / _seconds(add)
 
 
-def _seconds(function: Callable[..., Any], arguments: Callable[[Any], Any], repeats: int) -> float:
-    times, kept = [], None
-    for _ in range(1 + repeats):  # the first one compiles
-        given = jax.block_until_ready(arguments(kept))
-        begun = time.perf_counter()
-        kept = jax.block_until_ready(function(*given))
-        times.append(time.perf_counter() - begun)
-    return float(np.median(times[1:]))
+def _seconds(run: Callable[[], Any]) -> float:
+    begun = time.perf_counter()
+    jax.block_until_ready(run())
+    return time.perf_counter() - begun
+
+
+SUMMED = ("runs", "seconds", "products", "others", "bytes", "bound")
 
 
 def groups(listed: Sequence[Record], by: Callable[[Record], str]) -> list[Record]:
     """Sums over the operations of which `by` says the same, the longest first."""
     found: dict[str, Record] = {}
     for one in listed:
-        name = by(one)
-        group = found.setdefault(name, dict.fromkeys(SUMMED, 0) | {"group": name, "passes": []})
+        group = found.setdefault(by(one), {"group": by(one)} | dict.fromkeys(SUMMED, 0))
         for kind in SUMMED:
             group[kind] += one[kind]
-        if one["step"] not in group["passes"]:
-            group["passes"].append(one["step"])
     return sorted(found.values(), key=lambda group: -group["seconds"])
 
 
-SUMMED = ("runs", "seconds", "products", "others", "bytes", "bound")
+def pass_of(one: Record) -> str:
+    """As `pretext source`."""
+    return one["step"].replace("_", " ")
+
+
+def module_and_kernel(one: Record) -> str:
+    """As `DGCNN edge3 knn_search`, in all passes; of what has no module, the pass."""
+    return one["layer"] or pass_of(one)
 
 
 def place_and_kind(one: Record) -> str:
-    """As people say it: `DGCNN edge3, products, backward`; of what has no layer, the pass."""
-    where = one["layer"] or one["step"].replace("_", " ")
-    return f"{where}, {one['kind']}{', backward' * one['backward']}"
+    """As `DGCNN edge3, products, backward`, in all passes."""
+    return f"{module_and_kernel(one)}, {one['kind']}{', backward' * one['backward']}"
 
 
-def large_groups(record: Record) -> list[Record]:
+def large_groups(record: Record, by: Callable[[Record], str] = place_and_kind) -> list[Record]:
     """Those that take more than LEAST_SHARE of the profiled step."""
     least = LEAST_SHARE * spread(record["profiled"])["median"]
-    return [g for g in groups(record["operations"], place_and_kind) if g["seconds"] > least]
+    return [group for group in groups(record["operations"], by) if group["seconds"] > least]
 
 
 def above_bound(listed: Sequence[Record]) -> list[Record]:
@@ -184,46 +196,49 @@ def above_bound(listed: Sequence[Record]) -> list[Record]:
 
 
 def ledger_table(record: Record) -> str:
-    """The groups above 1 % and the passes, what is explained, and what there is to be won."""
-    step, whole = spread(record["alone"]), spread(record["profiled"])["median"]
-    large, passes = large_groups(record), groups(record["operations"], lambda one: one["step"])
-    every = groups(record["operations"], lambda one: "all")[0]
-    others = {kind: every[kind] - sum(group[kind] for group in large) for kind in SUMMED}
-    others |= {"group": f"all below {100 * LEAST_SHARE:.0f} %", "passes": []}
-    head = [
-        "runs", "ms", "% of the step", "products, 10⁹", "other operations, 10⁹", "GB", "bound, ms",
-        "times the bound", "to be won, ms",
-    ]  # fmt: skip
-    bound = every["bound"]
+    """What takes above 1 %, grouped in three ways; what is explained, and what there is to be won."""
+    step, profiled = (spread(record[kind]) for kind in ("alone", "profiled"))
+    bound = sum(one["bound"] for one in record["operations"])
     lines = [
         f"{record['contender']}, {len(record['alone'])} steps of {' s, '.join(times_cells(step))} s, each "
-        f"followed by a profiled one of {digits(whole)} s, which the times below are of.",
+        f"followed by a profiled one of {digits(profiled['median'])} s, which the times below are of.",
         f"Bound: products at {digits(record['products_per_second'] / 1e9)} · 10⁹ operations a second, all "
-        f"else at {digits(record['bytes_per_second'] / 1e9)} GB/s of memory, as measured in this process. "
+        f"else at {digits(record['bytes_per_second'] / 1e9)} GB/s of memory, as measured between the steps. "
         "What stays in a cache may take less; what is the first to write to new memory also waits for the "
         f"system, which gave {spread(record['pages'])['median']:.0f} pages in a step.",
         "",
-        markdown_table(
-            ["module, kernel, kind", "passes", *head],
-            [
-                [group["group"], str(len(group["passes"]) or ""), *_cells(group, whole)]
-                for group in [*large, others, every]
-            ],
-        ),
+        _table(record, "module, kernel, kind", place_and_kind),
         "",
-        markdown_table(
-            ["pass", *head], [[one["group"].replace("_", " "), *_cells(one, whole)] for one in passes]
-        ),
+        _table(record, "module, kernel", module_and_kernel),
+        "",
+        _table(record, "pass", pass_of),
         "",
         f"Explained: {100 * spread(record['explained'])['median']:.1f} % of the profiled step.  ",
         f"Sum of bounds: {digits(bound)} s. The step takes {digits(step['median'] / bound)} times as long.  ",
         f"Above {TIMES_BOUND} times their bound, by what there is to be won:",
         "",
     ]
-    for i, group in enumerate(above_bound(large), start=1):
+    for i, group in enumerate(above_bound(large_groups(record)), start=1):
         won = digits(1e3 * (group["seconds"] - group["bound"]))
         lines.append(f"{i}. {group['group']}: {won} ms, at {times_bound(group)} times its bound")
     return "\n".join(lines)
+
+
+def _table(record: Record, title: str, by: Callable[[Record], str]) -> str:
+    """The large groups, the rest in one line, and all."""
+    head = [
+        title, "runs", "ms", "% of the step", "products, 10⁹", "other operations, 10⁹", "GB", "bound, ms",
+        "times the bound", "to be won, ms",
+    ]  # fmt: skip
+    large = {group["group"] for group in large_groups(record, by)}
+    rest = f"all below {100 * LEAST_SHARE:.0f} %"
+    rows = [
+        *groups([one for one in record["operations"] if by(one) in large], by),
+        *groups([one for one in record["operations"] if by(one) not in large], lambda one: rest),
+        *groups(record["operations"], lambda one: "all"),
+    ]
+    whole = spread(record["profiled"])["median"]
+    return markdown_table(head, [[group["group"], *_cells(group, whole)] for group in rows])
 
 
 def times_bound(group: Record) -> str:
