@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from benchmarks import conflict, kernels, loop, methods, report, training
+from benchmarks import conflict, kernels, ledger, loop, methods, report, training
 from benchmarks.compare import ALONE, compare
 from benchmarks.contenders import CONTENDERS, WITHOUT_TORCH, Setting, choose_contenders, has_torch
 from benchmarks.machine import describe
@@ -108,14 +108,44 @@ def run_methods(asked: Asked, task: str) -> str:
 
 def run_loop(asked: Asked, steps: int = 5) -> str:
     """The idle share of the training loop of our first contender, in stage 1."""
-    names, _ = chosen(asked, ["jax mask per_sample"])
-    ours = next((name for name in names if CONTENDERS[name].framework == "jax"), None)
-    if ours is None:
-        raise ValueError("--loop measures our training loop: give one of the jax contenders.")
+    ours = first_of_ours(asked, "--loop measures our training loop")
     machine, setting = describe(), asked.setting._replace(stage=1)
     record = run_module("benchmarks.loop", setting, {"name": ours, "steps": steps, "rounds": asked.rounds})
     text = f"{report.header(machine, setting, setting.device)}\n\n{loop.loop_table(record)}"
     return _write(asked, "loop", text, machine, record)
+
+
+def run_ledger(asked: Asked) -> str:
+    """What each operation of our first contender's step takes, at the first --batch.
+
+    Raises:
+      ValueError: the profiler names no operation on this device.
+    """
+    ours = first_of_ours(asked, "--ledger measures our step")
+    machine, setting = describe(), asked.setting
+    record = run_module("benchmarks.ledger", setting, {"name": ours, "rounds": asked.rounds})
+    if not record["operations"]:
+        raise ValueError(
+            f"--ledger --device={setting.device}: jax's profiler names no operation of a compiled step here. "
+            "It does on a CPU with jax 0.10.2: give --device=cpu, or install that version."
+        )
+    head = report.header(machine, setting, setting.device)
+    what = f"- Batch {setting.batch} per domain, {setting.points} points."
+    text = f"{head}\n{what}\n\n{ledger.ledger_table(record)}"
+    return _write(asked, "ledger", text, machine, record, ledger.ledger_picture(record))
+
+
+def first_of_ours(asked: Asked, why: str) -> str:
+    """The first contender that is ours; the library's default if none is given.
+
+    Raises:
+      ValueError: all that are given are PyTorch's.
+    """
+    names, _ = chosen(asked, ["jax mask per_sample"])
+    ours = next((name for name in names if CONTENDERS[name].framework == "jax"), None)
+    if ours is None:
+        raise ValueError(f"{why}: give one of the jax contenders.")
+    return ours
 
 
 def run_conflict(asked: Asked, samples: int) -> str:

@@ -1,7 +1,7 @@
 """Our step beside PyTorch's: python launch/benchmark.py (8 minutes for batch 16 on 2 CPU cores).
 
 Prints a table and writes it, the raw numbers and a picture to --out. --sweep, --kernels, --methods,
---loop, --conflict and --train measure something else instead; several of them may be given.
+--loop, --ledger, --conflict and --train measure something else instead; several of them may be given.
 """
 
 import sys
@@ -44,6 +44,7 @@ KERNELS = flags.DEFINE_boolean("kernels", False, "Single kernels beside the plai
 METHODS = flags.DEFINE_boolean("methods", False, "The step of every method beside source_only's.")
 TASK = flags.DEFINE_enum("task", "classification", list(TASKS), "Of --methods.")
 LOOP = flags.DEFINE_boolean("loop", False, "The share of the training loop in which the device waits.")
+LEDGER = flags.DEFINE_boolean("ledger", False, "Each operation of our step beside what it must take.")
 CONFLICT = flags.DEFINE_boolean(
     "conflict", False, "Per-sample gradient agreement beside loops of backward passes."
 )
@@ -70,11 +71,13 @@ def main(_: list[str]) -> int:
         print(run.run_methods(asked, TASK.value))
     if LOOP.value:
         print(run.run_loop(asked))
+    if LEDGER.value:
+        print(run.run_ledger(asked))
     if CONFLICT.value:
         print(run.run_conflict(asked, SAMPLES.value))
     if TRAIN.value:
         print(run.run_training(asked, TRAIN.value, SEEDS.value))
-    others = (SWEEP, KERNELS, METHODS, LOOP, CONFLICT, TRAIN)
+    others = (SWEEP, KERNELS, METHODS, LOOP, LEDGER, CONFLICT, TRAIN)
     if not any(flag.value for flag in others):
         print(run.run_comparison(asked, batches))
     return 0

@@ -200,6 +200,7 @@ def follow(label: Any, rows: Int[Array, "batch n"]) -> Any:
     )
 
 
+@jax.named_scope("augment")
 def augment_batch(how: Augment, key: jax.Array, batch: Batch) -> Batch:
     """The mini-batch as the network gets it: cut, sub-sampled, rotated, distorted, scaled, jittered.
 

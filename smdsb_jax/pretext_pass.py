@@ -47,6 +47,7 @@ class Whole(NamedTuple):
     keys: tuple[jax.Array, ...]  # of the losses of source, target and both together
 
 
+@jax.named_scope("prepare")
 def prepare_batch(
     parts: Parts, key: jax.Array, *, state: TrainState, stored: Batch, augmented: Batch, keep: Pair
 ) -> Whole:
@@ -89,7 +90,8 @@ def pretext_losses(
         prepared, mask, divisor = (getattr(of, domain) for of in (*rows, divisors))
         if prepared is None or losses_of is None:
             continue
-        found = losses_of(passes, variables, state.pretext, prepared, loss_key)
+        with jax.named_scope(f"pretext_{domain}"):
+            found = losses_of(passes, variables, state.pretext, prepared, loss_key)
         variables = found.variables
         for name, loss in found.per_sample.items():
             value = mean_of_kept(loss, mask, divisor)
@@ -98,7 +100,8 @@ def pretext_losses(
         for name, values in (found.solved or {}).items():
             solved.setdefault(task_of(parts.combine_split, domain, name), []).append(values)
     if task.joint is not None:
-        joint, variables = task.joint(passes, variables, state.pretext, *rows, keys[2])
+        with jax.named_scope("pretext_joint"):
+            joint, variables = task.joint(passes, variables, state.pretext, *rows, keys[2])
         for name, value in joint.items():
             named[f"pretext/joint/{name}"] = value
             totals[task_of(parts.combine_split, "joint", name)] += value

@@ -92,6 +92,7 @@ def checked_scores(name: str, scores: Float[np.ndarray, " n"], where: str) -> Fl
     return scores
 
 
+@jax.named_scope("select")
 def select(
     selection: Selection, samples: Pair, target_batch: int, key: jax.Array, scores: Pair | None = None
 ) -> tuple[Pair, dict[str, Array]]:

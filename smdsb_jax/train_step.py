@@ -121,10 +121,12 @@ def train_step(
     of_tasks, told, batch_stats, metrics = task_gradients(parts, keys, state, batch, scores)
     params = state.variables["params"]
     encoders = tuple(g["encoder"] for g in of_tasks)
-    merged = parts.combine.update(keys[5], encoders, told, state.combine)
-    grads = add_weighed(of_tasks, merged.head_weights) | {"encoder": merged.encoder}
-    updates, opt_state = parts.optimizer.update(grads, state.opt_state, params)
-    variables = {"params": optax.apply_updates(params, updates), "batch_stats": batch_stats}
+    with jax.named_scope("combine"):
+        merged = parts.combine.update(keys[5], encoders, told, state.combine)
+        grads = add_weighed(of_tasks, merged.head_weights) | {"encoder": merged.encoder}
+    with jax.named_scope("optimizer"):
+        updates, opt_state = parts.optimizer.update(grads, state.opt_state, params)
+        variables = {"params": optax.apply_updates(params, updates), "batch_stats": batch_stats}
     if parts.pretext.names:
         metrics |= {f"combine/{name}": value for name, value in metrics_of(encoders, told, merged).items()}
     metrics["update/norm"] = optax.tree.norm(updates)  # not finite where a gradient is not, whatever the loss
@@ -171,10 +173,15 @@ def class_loss(
         if parts.mixup_alpha > 0 and domain == "source":
             mixed = point_cloud_mixup(mix_key, domain_points, parts.mixup_alpha)
             domain_points = mixed.points
-        output, features, variables = predict(parts.network, variables, domain_points, pass_key, train=True)
-        loss = (
-            task.loss(output, clouds.label) if mixed is None else task.mixed_loss(output, clouds.label, mixed)
-        )
+        with jax.named_scope(f"class_{domain}"):
+            output, features, variables = predict(
+                parts.network, variables, domain_points, pass_key, train=True
+            )
+            loss = (
+                task.loss(output, clouds.label)
+                if mixed is None
+                else task.mixed_loss(output, clouds.label, mixed)
+            )
         # divided by the batch, not by the sum of the weights: few confident labels weigh little
         total += jnp.mean(weights(clouds) * loss)
         own = Passed(per_sample_mean(loss), task.logits(output), features.embedding)
@@ -182,6 +189,7 @@ def class_loss(
     return parts.class_weight * total, (passed, variables["batch_stats"])
 
 
+@jax.named_scope("saliency")
 def measure(
     parts: Parts,
     variables: Variables,

@@ -56,7 +56,8 @@ def per_sample(kernel: Kernel, accelerator: Kernel | None = None) -> Kernel:
                 # `mapped`, not `kernel`: a second vmap around this loop must find its own loop again
                 return mapped(*jax.tree.unflatten(structure, merged))
 
-            return jax.lax.map(sample, own)
+            with jax.named_scope(f"{kernel.__name__}/one_by_one"):
+                return jax.lax.map(sample, own)
 
         def together(*args: Any) -> Any:
             with jax.named_scope(f"{kernel.__name__}/batched"):
