@@ -101,7 +101,9 @@ def _dgcnn(state: State) -> dict[str, Any]:
 def _pointnet(state: State) -> dict[str, Any]:
     *layers, embedding = _widths(state, [f"conv{i}.conv.0.weight" for i in (1, 2, 3, 4, 5)])
     tnets = {"input_tnet": _has(state, "trans_net1"), "feature_tnet": _has(state, "trans_net2")}
-    return {**tnets, "layers": tuple(layers), "embedding": embedding}
+    told = {**tnets, "layers": tuple(layers), "embedding": embedding}
+    # DefRec's head has no such bias, Self-distillation's has, and another slope that no shape tells
+    return told | {"negative_slope": 0.01, "head_bias": True} if "C.mlp1.fc.0.bias" in state else told
 
 
 def _dgcnn_segmentation(state: State) -> dict[str, Any]:

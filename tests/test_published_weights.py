@@ -307,10 +307,21 @@ def test_another_network_is_refused_in_one_line_that_names_what_does_not_fit(cas
     assert "\n" not in str(told.value) and "--ignore" in str(told.value)
 
 
-def test_self_distillations_pointnet_which_is_another_function_is_refused(tmp_path):
-    state = without_pretext(published("pointnet")[0]) | {"C.mlp1.fc.0.bias": torch.zeros(32)}
-    with pytest.raises(ValueError, match=r"unexpected 'C.mlp1.fc.0.bias'"):
-        import_weights(saved(tmp_path, self_distillations(state)), "pointnet")
+def test_self_distillations_pointnet_has_another_slope_and_bias(tmp_path):
+    torch.manual_seed(0)
+    points, width = torch.rand(3, 60, 3) - 0.5, NARROW["pointnet"]["embedding"]
+    network = models.Network({"name": "pointnet", **NARROW["pointnet"]}, CLASSES, 0.5, 0.5)
+    network.head = models.ClassificationHead(width, CLASSES, 0.01, True, 0.5)
+    for tnet in (network.encoder.tnet1, network.encoder.tnet2):
+        tnet.fc1 = models.Block(width, width // 2, 0, 0.01, True)
+        tnet.fc2 = models.Block(width // 2, width // 4, 0, 0.01, True)
+    with_norms_that_do_something(network)
+    state = {defrecs_name(name, "pointnet"): tensor for name, tensor in network.state_dict().items()}
+    found = import_weights(saved(tmp_path, state), "pointnet")
+    assert (found.encoder["negative_slope"], found.encoder["head_bias"]) == (0.01, True)
+    with torch.no_grad():
+        logits = network.classify(points).numpy()
+    np.testing.assert_allclose(outputs(found, points.numpy())[0], logits, rtol=1e-4, atol=1e-5)
 
 
 class Harmful:
