@@ -98,14 +98,14 @@ class PointTNet(nn.Module):
 
     block, pooled_block = Block, PooledBlock  # what `factorised.py` replaces
 
-    def __init__(self, c: int, width: int):
+    def __init__(self, c: int, width: int, slope: float = 0.0):
         super().__init__()
         self.c = c
         self.conv1 = self.block(c, width // 16, 1, 0.0, True)
         self.conv2 = self.block(width // 16, width // 8, 1, 0.0, True)
         self.conv3 = self.pooled_block(width // 8, width, 0.0, True)
-        self.fc1 = self.block(width, width // 2, 0, 0.0, True)
-        self.fc2 = self.block(width // 2, width // 4, 0, 0.0, True)
+        self.fc1 = self.block(width, width // 2, 0, slope, True)
+        self.fc2 = self.block(width // 2, width // 4, 0, slope, True)
         self.out = nn.Linear(width // 4, c * c)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -173,10 +173,19 @@ class PointNet(nn.Module):
 
     block, pooled_block, tnet_class = Block, PooledBlock, PointTNet
 
-    def __init__(self, input_tnet: bool, feature_tnet: bool, layers: tuple[int, ...], embedding: int):
+    def __init__(
+        self,
+        input_tnet: bool,
+        feature_tnet: bool,
+        layers: tuple[int, ...],
+        embedding: int,
+        negative_slope: float = 0.0,
+        head_bias: bool = False,
+    ):
         super().__init__()
-        self.tnet1 = self.tnet_class(3, embedding) if input_tnet else None
-        self.tnet2 = self.tnet_class(layers[1], embedding) if feature_tnet else None
+        self.head_options = negative_slope, head_bias
+        self.tnet1 = self.tnet_class(3, embedding, negative_slope) if input_tnet else None
+        self.tnet2 = self.tnet_class(layers[1], embedding, negative_slope) if feature_tnet else None
         self.names = [f"conv{i}" for i in range(1, len(layers) + 1)]
         for name, inputs, outputs in zip(self.names, (3, *layers[:-1]), layers, strict=True):
             self.add_module(name, self.block(inputs, outputs, 1, 0.0, True))
@@ -254,9 +263,9 @@ class Network(nn.Module):
             raise ValueError(f"config.encoder.name = {kind!r}: the reference has {', '.join(ENCODERS)}.")
         is_dgcnn = kind == "dgcnn"
         self.encoder = (self.dgcnn if is_dgcnn else self.pointnet)(**options)
-        slope = 0.2 if is_dgcnn else 0.0
+        slope, bias = (0.2, True) if is_dgcnn else self.encoder.head_options
         width = self.encoder.width
-        self.head = self.classification_head(width, classes, slope, is_dgcnn, dropout)
+        self.head = self.classification_head(width, classes, slope, bias, dropout)
         self.pretext = self.reconstruction_head(self.encoder.local_width, width, pretext_dropout)
 
     def forward(self, points: Tensor) -> Tensor:
