@@ -105,7 +105,8 @@ def help_text(program: str, about: str) -> str:
         for flag in of_module if module.partition(".")[0] not in LIBRARIES else ():
             simple = flag.default in (None, [], "") or isinstance(flag.default, bool)
             default = "" if simple else f" ({str(flag.default_as_str).strip(chr(39))})"
-            words = (flag.help or "").replace("%", "%%") + default.replace("%", "%%")
+            told = (flag.help or "").removesuffix(REPEATED)  # which our texts say themselves
+            words = (told + default).replace("%", "%%")
             kind: Any = {"action": "store_true"} if flag.boolean else {"metavar": "..."}
             own.add_argument(f"--{flag.name}", help=words, **kind)
     if "config" in flags.FLAGS:
@@ -113,6 +114,8 @@ def help_text(program: str, about: str) -> str:
     return parser.format_help().rstrip()
 
 
+# what absl adds to the help of such a flag
+REPEATED = ";\n    repeat this option to specify a list of values"
 # whose flags no help shows; what a script defines is of the module __main__
 LIBRARIES = ("absl", "ml_collections", "jax", "orbax", "etils", "flax", "tensorstore")
 

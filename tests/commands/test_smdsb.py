@@ -53,6 +53,8 @@ def test_every_command_has_a_module_a_script_and_a_help_of_one_style():
     assert done.stdout.startswith("usage: smdsb train [flags]\n\nTrain both stages")
     assert "  --workdir ... " in done.stdout and "--config.FIELD" in done.stdout
     assert "--jax" not in done.stdout and "--logger" not in done.stdout  # other libraries' flags
+    done = smdsb("sweep", "--help")  # absl adds the same in its own words
+    assert "May be repeated." in done.stdout and "repeat this option" not in done.stdout
     done = smdsb("runs", "-h")
     assert done.returncode == 0 and done.stdout.startswith("usage: smdsb runs ")
 
