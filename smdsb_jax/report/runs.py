@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 from smdsb_jax.markdown import markdown_table
 from smdsb_jax.registry import printable, suggest
-from smdsb_jax.run.records import RECORDS, read_records
-from smdsb_jax.run.workdir import CONFIG
+from smdsb_jax.run.records import CONFIG, RECORDS, read_records
 from smdsb_jax.scores import ROLES
 
 UNSAID = (

@@ -20,8 +20,7 @@ from smdsb_jax.report.tables import Selected, per_class_table, summary_table
 from smdsb_jax.run import checkpoint
 from smdsb_jax.run.evaluation import eval_batch_size, jit_eval_step, labels_and_predictions, predict_split
 from smdsb_jax.run.recorded import Recorded, read_recorded
-from smdsb_jax.run.records import RECORDS
-from smdsb_jax.run.workdir import CONFIG
+from smdsb_jax.run.records import CONFIG, RECORDS
 from smdsb_jax.scores import SELECT_BY, choice_of, choose, names_of
 from smdsb_jax.state import Variables
 from smdsb_jax.statistics import find_statistic

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 from smdsb_jax.config import modernize
 from smdsb_jax.run.checkpoint import with_tuples
-from smdsb_jax.run.records import RECORDS, read_records
-from smdsb_jax.run.workdir import CONFIG
+from smdsb_jax.run.records import CONFIG, RECORDS, read_records
 from smdsb_jax.scores import ROLES, VALIDATOR, names_of
 
 
@@ -46,7 +45,8 @@ def read_recorded(workdir: Path) -> Recorded | None:
         ) from None
     found = []
     for record in read_records(records):
-        scores = {name: record[name] for name in names_of(record)}
-        if any(name.partition("/")[0] in (*ROLES, VALIDATOR) for name in scores):
-            found.append(Evaluation(record["stage"], record["step"] - before[record["stage"]], scores))
+        stage, scores = record["stage"], {name: record[name] for name in names_of(record)}
+        evaluated = any(name.partition("/")[0] in (*ROLES, VALIDATOR) for name in scores)
+        if evaluated and stage in before:
+            found.append(Evaluation(stage, record["step"] - before[stage], scores))
     return Recorded(config, found) if found else None

@@ -19,6 +19,7 @@ from smdsb_jax.trackers import Start, find_tracker
 
 Values = Mapping[str, SupportsFloat]  # numbers of Python, numpy or jax, by name
 
+CONFIG = "config.json"  # of the run, flat
 RECORDS = "metrics.jsonl"
 BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
 PLAIN = "{desc}  step {n_fmt}/{total_fmt} ({percentage:.0f} %)  {rate_noinv_fmt}  {remaining} left{postfix}"

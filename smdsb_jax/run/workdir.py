@@ -14,10 +14,9 @@ from smdsb_jax.defaults import make
 from smdsb_jax.files import whole_file
 from smdsb_jax.registry import shown
 from smdsb_jax.run import checkpoint
+from smdsb_jax.run.records import CONFIG
 from smdsb_jax.state import Variables
 from smdsb_jax.weights import SUFFIX, read_weights
-
-CONFIG = "config.json"
 
 
 def refuse_other_trajectory(

@@ -23,6 +23,9 @@ def test_a_folder_without_evaluations_or_with_a_damaged_configuration(tiny_run, 
     workdir = without_checkpoints(tiny_run, tmp_path)
     assert read_recorded(tmp_path) is None
     records = (workdir / "metrics.jsonl").read_text().splitlines(keepends=True)
+    rows = selected_rows(workdir)
+    (workdir / "metrics.jsonl").write_text("".join(records) + '{"stage": 7, "step": 1, "target_test/a": 1}\n')
+    assert selected_rows(workdir) == rows  # no stage of ours
     (workdir / "metrics.jsonl").write_text("".join(line for line in records if "loss/" in line))
     assert read_recorded(workdir) is None
     (workdir / "config.json").write_text("[]")

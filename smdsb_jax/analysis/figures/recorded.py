@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from smdsb_jax.config import flatten, modernize
 from smdsb_jax.report.pictures import mark_stage
-from smdsb_jax.run.records import RECORDS, read_records
+from smdsb_jax.run.records import CONFIG, RECORDS, read_records
 
 
 class Curves(NamedTuple):
@@ -48,7 +48,7 @@ def run_config(workdir: Path) -> dict[str, Any]:
       ValueError: there is none.
     """
     try:
-        saved = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
+        saved = json.loads((workdir / CONFIG).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
         raise ValueError(f"{workdir} is not the folder of a run ({error}): leave it out.") from error
     return flatten(modernize(saved))
