@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from smdsb_jax.datasets.embedded import DOMAINS, FOLDER, load
+from smdsb_jax.datasets.embedded import DOMAINS, FOLDER, fold_split, load
 
 CLASSES = ("bed", "cabinet", "chair", "lamp", "plant", "sofa", "table")
 COUNTS = {
@@ -45,6 +45,26 @@ def test_every_object_is_in_one_domain_split_and_class():
             for place in zip(file["object"], file["split"], file["label"], strict=True):
                 assert seen.setdefault(place[0], (domain, *place[1:])) == (domain, *place[1:])
     assert len(seen) == 235
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_folds_validate_on_each_object_once(domain):
+    with np.load(FOLDER / f"{domain}.npz", allow_pickle=False) as file:
+        label, objects, split = (file[key] for key in ("label", "object", "split"))
+    folds = [fold_split(label, objects, split, fold) for fold in range(1, 5)]
+    np.testing.assert_array_equal(sum(f == 1 for f in folds), split < 2)
+    for fold, found in enumerate(folds, 1):
+        np.testing.assert_array_equal(found == 2, split == 2)
+        assert not set(objects[found == 0]) & set(objects[found == 1])
+        assert set(label[found == 1]) == set(label[found == 0]) == set(range(7))
+        assert 85 < (found == 1).sum() < 160
+        loaded = load("", domain, points=8, fold=fold)
+        assert [len(s.label) for s in loaded.splits] == [(found == code).sum() for code in range(3)]
+        np.testing.assert_array_equal(loaded.val.label, label[found == 1])
+    with pytest.raises(
+        ValueError, match=r"config.data.fold = 5: 0 is the split of the files, 1 to 4 are the folds"
+    ):
+        load("", domain, points=8, fold=5)
 
 
 def test_no_cloud_occurs_twice():
