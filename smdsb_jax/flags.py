@@ -17,6 +17,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict
 
 import smdsb_jax.configs
+from smdsb_jax import pages
 from smdsb_jax.registry import CONTROL, one_line, printable, shown, suggest
 
 
@@ -46,6 +47,7 @@ def run_command(
     hide_what_follows_a_failed_write()
     if compiles:
         cache_compilation()
+        pages.one_arena()
     argv = sys.argv if argv is None else argv
     about = (sys.modules["__main__"].__doc__ or "") if about is None else about
     parse = functools.partial(parse_flags, about=about)

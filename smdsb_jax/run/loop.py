@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from smdsb_jax import pages
 from smdsb_jax.build import (
     abstract_state,
     build_labels,
@@ -39,7 +40,7 @@ from smdsb_jax.run.evaluation import (
     predict_split,
 )
 from smdsb_jax.run.first_nan import nan_step
-from smdsb_jax.run.memory import describe_need, free_bytes, needed_bytes, refuse_too_much
+from smdsb_jax.run.memory import describe_need, free_bytes, has_room, needed_bytes, refuse_too_much
 from smdsb_jax.run.records import SILENT, Reporter, open_reporter
 from smdsb_jax.run.signals import Stop, stop_on_signal
 from smdsb_jax.run.workdir import last_checkpoint, load_variables, refuse_other_trajectory, write_config
@@ -305,9 +306,11 @@ def run_stage(
         if step == first + 1:  # this compiles; the call of the step finds the program
             parted = config.accumulate if parts.pretext.joint is None else None
             need = needed_bytes(compiled.lower(state, batch, scores).compile())
+            pages.give_back()
             free = free_bytes()
             refuse_too_much(need, free, domain_batch_size(config), jax.device_count(), parted)
-            run.reporter.say(f"stage {stage}: {describe_need(need, free)}")
+            kept = pages.keep_pages(has_room(need, free))
+            run.reporter.say(f"stage {stage}: {describe_need(need, free, kept)}")
         if watched is not None and run.watch is not None and step % run.watch.every == 0:
             seen = watched(state, batch, scores)  # of the gradients that this step follows
             run.reporter.scalars(stage, offset + step, {f"watch/{name}": v for name, v in seen.items()})

@@ -10,6 +10,7 @@ import jax
 from jax.stages import Compiled
 
 SHARE, MOST_BYTES = 0.5, 4 * 2**30  # of the available memory, and never more than this
+ROOM = 4  # times what a step adds
 
 
 def temporary_bytes(program: Compiled) -> int | None:
@@ -83,12 +84,20 @@ def refuse_too_much(
     )
 
 
-def describe_need(need: Need | None, free: int | None) -> str:
+def has_room(need: Need | None, free: int | None) -> bool:
+    """Whether the main memory has much more than a step needs, so that a second such block does no harm."""
+    if need is None or free is None or jax.default_backend() != "cpu":
+        return False
+    return ROOM * need.added <= free
+
+
+def describe_need(need: Need | None, free: int | None, kept: bool = False) -> str:
     """What a step needs of a device, in words; what is free, with the step's arguments there already."""
     if need is None:
         return "this compiler does not tell what memory a step needs."
     there = "" if free is None else f" of the {(need.given + free) / 2**30:.3g} GiB that there are"
-    return f"a step needs {(need.given + need.added) / 2**30:.2g} GiB{there}."
+    stays = "; its memory stays between steps" if kept else ""
+    return f"a step needs {(need.given + need.added) / 2**30:.2g} GiB{there}{stays}."
 
 
 def host_bytes(

@@ -63,6 +63,7 @@ def test_what_a_step_needs_is_told_with_what_there_is():
     need = Need(given=2**29, added=2**30)
     assert describe_need(need, 3 * 2**30) == "a step needs 1.5 GiB of the 3.5 GiB that there are."
     assert describe_need(need, None) == "a step needs 1.5 GiB."
+    assert describe_need(need, None, kept=True) == "a step needs 1.5 GiB; its memory stays between steps."
     assert "does not tell" in describe_need(None, 2**30)
 
 

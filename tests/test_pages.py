@@ -1,0 +1,50 @@
+"""Where glibc's malloc serves the process, the pages of large blocks stay with it, and are cleared once."""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from smdsb_jax import pages
+
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc is not glibc's")
+FAULTS = f"""
+import resource, runpy
+import numpy as np
+pages = runpy.run_path({str(Path(pages.__file__))!r})
+
+def faults(size=2**26):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(4):
+        np.ones(size // 8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+pages["one_arena"]()
+print(faults(), pages["keep_pages"](True), faults(), pages["keep_pages"](False), faults(2**27))
+"""
+BLOCK = 2**26 // os.sysconf("SC_PAGE_SIZE")  # pages of one of its four blocks
+
+
+def measure(tunables: str) -> list[str]:
+    env = {**os.environ, "GLIBC_TUNABLES": tunables, "NUMPY_MADVISE_HUGEPAGE": "0"}
+    done = subprocess.run([sys.executable, "-c", FAULTS], env=env, capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def test_pages_stay_where_asked():
+    """The pages of four blocks, one after the other, are new each time, or those of the first.
+
+    When they no longer stay, blocks larger than what has stayed are new again.
+    """
+    before, kept, during, given_back, after = measure("")
+    assert (kept, given_back) == ("True", "False")
+    assert int(before) > 3.9 * BLOCK and int(during) < 1.2 * BLOCK and int(after) > 2 * 3.9 * BLOCK
+
+
+def test_the_users_own_setting_stands():
+    """With GLIBC_TUNABLES of malloc the library changes nothing, and says so."""
+    before, kept, during, *_ = measure("glibc.malloc.arena_max=4")
+    assert kept == "False" and int(before) > 3.9 * BLOCK and int(during) > 3.9 * BLOCK
