@@ -2,7 +2,7 @@
 
 With W = [W_n; W_c] an edge's value is y_ij = a_i + b_j, a = x (W_c - W_n), b = x W_n: the products cost
 n rows instead of n k. Norm and activation are monotone per channel, so only max_j b_j (min_j where the
-norm's scale is negative) is needed, and the norm's statistics follow from second moments of the inputs.
+norm's scale is negative) is needed, and the norm's statistics follow from a, b and sums of b.
 The [n, k, d] array exists for a block of points at a time.
 """
 
@@ -37,9 +37,10 @@ class EdgeConv(nn.Module):
         neighbors = jax.vmap(functools.partial(knn, k=self.k))(x)
         of_center, of_neighbor = edge_factors(kernel)
         direction = norm.direction()[None, None, :]
-        largest = jax.vmap(neighbor_max)(direction * product(x, of_neighbor), neighbors)
-        batch = edge_moments(x, neighbors, of_center, of_neighbor) if train else None
-        y = norm(product(x, of_center) + direction * largest, train=train, batch=batch)
+        a, b = product(x, of_center), product(x, of_neighbor)
+        largest = jax.vmap(neighbor_max)(direction * b, neighbors)
+        batch = edge_moments(a, b, neighbors) if train else None
+        y = norm(a + direction * largest, train=train, batch=batch)
         return leaky_relu(y, self.negative_slope)
 
 
@@ -103,31 +104,20 @@ def edge_factors(kernel: Float[Array, "two_c d"]) -> tuple[Float[Array, "c d"], 
 
 
 def edge_moments(
-    x: Float[Array, "batch n c"],
-    neighbors: Int[Array, "batch n k"],
-    of_center: Float[Array, "c d"],
-    of_neighbor: Float[Array, "c d"],
+    a: Float[Array, "batch n d"], b: Float[Array, "batch n d"], neighbors: Int[Array, "batch n k"]
 ) -> Moments:
-    """Moments of y_ij = x_i V + x_j W over all M = batch n k edges, from those of x_i and x_j.
+    """Moments of y_ij = a_i + b_j over all M = batch n k edges, from the points' values alone.
 
-    With n_j edges that end in j, p = mean_i x_i, q = sum_j n_j x_j / M, u = x - p and z = x - q:
-    mean = p V + q W, and per channel var = v'Cv + 2 v'Bw + w'Aw with the [c, c] matrices
-    C = k sum_i u_i u_i' / M, B = sum_i u_i (sum_{j in N(i)} z_j)' / M and A = sum_j n_j z_j z_j' / M.
+    With n_j edges that end in j, mean = mean_i a_i + sum_j n_j b_j / M; with u and z as a and b less their
+    terms of it, var = (k sum_i u_i^2 + 2 sum_i u_i sum_{j in N(i)} z_j + sum_j n_j z_j^2) / M.
     """
     count, k = neighbors.size, neighbors.shape[-1]
-    ends = jax.vmap(edges_into)(neighbors).astype(x.dtype)[:, :, None]
-    p, q = jnp.mean(x, (0, 1)), jnp.sum(ends * x, (0, 1)) / count
-    u, z = x - p[None, None, :], x - q[None, None, :]
-    around = jax.vmap(neighbor_sum)(z, neighbors)
-    c, b, a = (_inner(u, k * u), _inner(u, around), _inner(z, ends * z))
-    v, w = of_center, of_neighbor
-    var = jnp.sum(v * (c @ v + 2 * b @ w) + w * (a @ w), axis=0) / count
-    return Moments(p @ v + q @ w, jnp.maximum(var, 0), count)  # a + b = 0: rounding may go below 0
-
-
-def _inner(left: Float[Array, "batch n c"], right: Float[Array, "batch n d"]) -> Float[Array, "c d"]:
-    """Sum over samples and points of left_i right_i'."""
-    return jnp.reshape(left, (-1, left.shape[-1])).T @ jnp.reshape(right, (-1, right.shape[-1]))
+    ends = jax.vmap(edges_into)(neighbors).astype(b.dtype)[:, :, None]
+    p, q = jnp.mean(a, (0, 1)), jnp.sum(ends * b, (0, 1)) / count
+    u, z = a - p[None, None, :], b - q[None, None, :]
+    around = jax.vmap(neighbor_sum)(b, neighbors) - k * q[None, None, :]
+    var = jnp.sum(u * (k * u + 2 * around) + ends * z**2, (0, 1)) / count
+    return Moments(p + q, jnp.maximum(var, 0), count)  # a + b = 0: rounding may go below 0
 
 
 # Indices found by `knn` are inside the array. Promising it saves the check of every access.

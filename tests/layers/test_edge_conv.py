@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from smdsb_jax.geometry.neighbors import knn
-from smdsb_jax.layers.basic import BatchNorm, Dense, leaky_relu, moments, torch_uniform
+from smdsb_jax.layers.basic import BatchNorm, Dense, leaky_relu, moments, product, torch_uniform
 from smdsb_jax.layers.edge_conv import (
     EdgeConv,
     LayerNormEdgeConv,
@@ -191,14 +191,15 @@ def test_moments_of_edges_without_the_edges(n):
         x, kernel = jnp.asarray(cloud(2, n, 3)) + 5, jnp.asarray(cloud(6, 4, seed=1))
         neighbors = jax.vmap(functools.partial(knn, k=4))(x)
         edges = jax.vmap(functools.partial(edge_features, k=4))(x)
-        found = edge_moments(x, neighbors, *edge_factors(kernel))
+        found = edge_moments(*(product(x, factor) for factor in edge_factors(kernel)), neighbors)
         chex.assert_trees_all_close(found, moments(edges @ kernel), rtol=1e-10)
 
 
 def test_edges_that_are_all_equal_have_no_variance_below_zero():
     x, kernel = jnp.full((2, 9, 3), 1234.5), jnp.asarray(cloud(6, 4, seed=1), jnp.float32)
     neighbors = jax.vmap(functools.partial(knn, k=4))(x)
-    assert np.all(edge_moments(x, neighbors, *edge_factors(kernel)).var >= 0)
+    a, b = (product(x, factor) for factor in edge_factors(kernel))
+    assert np.all(edge_moments(a, b, neighbors).var >= 0)
 
 
 def test_the_gradient_of_equal_maxima_goes_to_one():
