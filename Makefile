@@ -14,8 +14,8 @@ ARGS ?=
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-train: $(VENV)/run.stamp  ## train both stages on the embedded data, catalog to scan, in runs/c2s (ARGS=... adds flags)
-	$(VENV)/bin/python launch/train.py --config configs/embedded.py:c2s --workdir runs/c2s $(ARGS)
+train: $(VENV)/run.stamp  ## train both stages on the embedded data, scan to catalog, in runs/s2c (ARGS=... adds flags)
+	$(VENV)/bin/python launch/train.py --config configs/embedded.py:s2c --workdir runs/s2c $(ARGS)
 
 test: $(VENV)/test.stamp  ## run the tests with WORKERS=2 processes (ARGS="-k skewness" picks some)
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)

@@ -2,8 +2,8 @@
 
 python launch/train.py --config configs/bodies.py:m2s --workdir runs/bodies
 
-A small trial, not a benchmark (see smdsb_jax/datasets/bodies/README.md). Budgets and options are those of
-configs/embedded.py; methods those of configs/segmentation.py.
+A small trial, not a benchmark (see smdsb_jax/datasets/bodies/README.md). Options are those of
+configs/embedded.py, methods those of configs/segmentation.py; `default` has 200 steps a stage, `study` 100.
 """
 
 from ml_collections import ConfigDict
@@ -13,6 +13,7 @@ from smdsb_jax.config import parse_arg
 from smdsb_jax.configs import embedded, methods, segmentation
 from smdsb_jax.registry import lookup
 
+BUDGETS = {"default": embedded.trial, "study": embedded.study}
 DIRECTIONS = {"m2s": ("makehuman", "scan"), "s2m": ("scan", "makehuman")}
 
 
@@ -26,7 +27,7 @@ def get_config(arg: str = "m2s") -> ConfigDict:
     config.seed = a.seed
     choose(config, "encoder", a.encoder)
     segmentation.apply(config, a)
-    lookup(embedded.BUDGETS, a.budget, "config option budget")(config)
+    lookup(BUDGETS, a.budget, "config option budget")(config)
     config.batch_size = 16
     config.validators.clouds = 16  # of whose points there are thousands
     return config

@@ -49,14 +49,16 @@ def main(_: list[str]) -> int:
     asked = run.Asked(setting, [], "", ROUNDS.value, out)
     sections.append(run.run_comparison(asked, run.batches(BATCH.value)))
     print(sections[-1], flush=True)
-    config: Any = embedded.get_config("c2s")
+    config: Any = embedded.get_config("c2s,encoder=dgcnn")
     config.stage1.steps = config.stage2.steps = STEPS.value
+    config.stage2.pretext = True
     begun = time.perf_counter()
     result = smdsb_jax.train_and_evaluate(config, out / "c2s")
     seconds = time.perf_counter() - begun
     peak = (gpu.memory_stats() or {}).get("peak_bytes_in_use", 0)
     sections.append(
-        f"configs/embedded.py:c2s, {STEPS.value} steps a stage: {seconds:.0f} s, peak {gib(peak)} GiB.\n"
+        f"configs/embedded.py:c2s,encoder=dgcnn, {STEPS.value} steps a stage: {seconds:.0f} s, peak "
+        f"{gib(peak)} GiB.\n"
         f"{write_summary(result.workdir)}"
     )
     print(sections[-1])

@@ -13,11 +13,22 @@ Pairs = Sequence[tuple[str, str]]  # (row, the row it is held against)
 def differences(
     values: Values, pairs: Pairs, stage: int, directions: Sequence[str], select_by: str = "last"
 ) -> dict[int, list[float]]:
-    """Seed → one row's number minus the other's, of every pair and direction that has both."""
+    """Seed → one row's number minus the other's, of every pair and direction that has both.
+
+    A row that has no such stage, as source_only, is taken at its last before it, if the other one has it.
+    """
     found: dict[int, list[float]] = {}
     for direction in directions:
-        for row, other in pairs:
-            one, two = (values.get((name, stage, select_by, direction), {}) for name in (row, other))
+        for pair in pairs:
+            at = [
+                max((s for s in range(1, stage + 1) if (row, s, select_by, direction) in values), default=0)
+                for row in pair
+            ]
+            if stage not in at:
+                continue
+            one, two = (
+                values.get((row, s, select_by, direction), {}) for row, s in zip(pair, at, strict=True)
+            )
             for seed in sorted(one.keys() & two.keys()):
                 found.setdefault(seed, []).append(float(np.mean(one[seed]) - np.mean(two[seed])))
     return found

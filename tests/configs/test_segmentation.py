@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from smdsb_jax import resolve
-from smdsb_jax.configs import bodies, embedded, pointsegda, segmentation
+from smdsb_jax.configs import bodies, pointsegda, segmentation
 from smdsb_jax.encoders import ENCODERS
 from smdsb_jax.flags import load_config
 
@@ -13,7 +13,7 @@ from smdsb_jax.flags import load_config
 @pytest.mark.parametrize("method", segmentation.METHODS)
 def test_every_direction_budget_and_encoder_resolves(method):
     words = [f"pointsegda.py:{d}" for d in pointsegda.DIRECTIONS]
-    words += [f"bodies.py:{d},budget={b}" for d, b in itertools.product(bodies.DIRECTIONS, embedded.BUDGETS)]
+    words += [f"bodies.py:{d},budget={b}" for d, b in itertools.product(bodies.DIRECTIONS, bodies.BUDGETS)]
     words += [f"pointsegda.py:f2a,encoder={e}" for e in ENCODERS]
     words += [f"bodies.py:m2s,encoder={e}" for e in ENCODERS]
     for word in words:

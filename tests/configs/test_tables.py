@@ -5,7 +5,7 @@ from smdsb_jax.configs.methods import METHODS
 from smdsb_jax.configs.tables import TABLES, get_grid
 
 from smdsb_jax.combine import COMBINE
-from smdsb_jax.config import flatten
+from smdsb_jax.config import flatten, resolve
 from smdsb_jax.configs import embedded
 from smdsb_jax.sweep.grid import grid_runs, run_config
 from smdsb_jax.sweep.plan import make_plan
@@ -25,7 +25,7 @@ def configs(argument, tmp_path):
 
 
 EVERY = [(name, data) for name in TABLES for data in ("pointda", "embedded", "folder")]
-POSSIBLE = [of for of in EVERY if of != ("table2", "folder")]
+POSSIBLE = [of for of in EVERY if of != ("table2", "folder") and of[0] != "first_run"]
 EVERYDAY = [("table1", "pointda"), ("table2", "pointda"), ("methods", "embedded"), ("decide", "folder")]
 
 
@@ -185,6 +185,24 @@ def test_the_arms_of_the_decision_differ_in_what_takes_part_alone(tmp_path):
     assert labelled == ["oracle (trained with target labels)"]
     contrasts = get_grid("decide").contrasts
     assert {row for pairs in contrasts.values() for pair in pairs for row in pair} <= set(found)
+
+
+def test_the_first_run_and_its_bounds_differ_in_the_adaptation_alone(tmp_path):
+    grid = get_grid("first_run")
+    assert (grid.directions, grid.seeds) == (("s2c", "s2b"), 5)
+    found = configs("first_run", tmp_path)
+    run, bounds = found["this run"], [found["source_only"], found["oracle (trained with target labels)"]]
+    trained = flatten(resolve(embedded.get_config()))  # by `make train`, which records more often
+    assert flatten(run) == trained | {"log_every": run.log_every}
+    steps = run.stage1.steps + run.stage2.steps
+    of_adaptation = ("pretext.", "selection.", "stage", "classification.weight")
+    for bound in bounds:
+        assert (bound.stages, bound.stage1.steps, bound.pretext.name) == ((1,), steps, "none")
+        differs = [name for name, value in flatten(bound).items() if flatten(run).get(name) != value]
+        assert all(name.startswith((*of_adaptation, "data.source")) for name in differs), differs
+    assert {row for pairs in grid.contrasts.values() for pair in pairs for row in pair} <= set(found)
+    with pytest.raises(ValueError, match="table option data"):
+        get_grid("first_run,data=pointda")
 
 
 def test_an_unknown_table_or_option_names_the_known():

@@ -25,6 +25,14 @@ def test_only_runs_of_the_same_direction_and_seed_are_subtracted():
     assert {seed: len(of_seed) for seed, of_seed in both.items()} == {0: 2, 1: 1, 2: 2}
 
 
+def test_a_row_of_one_stage_is_held_against_both_stages_of_another():
+    bound, run = {0: [50.0], 1: [52.0]}, {0: [60.0], 1: [63.0]}
+    values = {("bound", 1, "last", "x"): bound, ("run", 1, "last", "x"): bound, ("run", 2, "last", "x"): run}
+    assert differences(values, [("run", "bound")], 1, ["x"]) == {0: [0.0], 1: [0.0]}
+    assert differences(values, [("run", "bound")], 2, ["x"]) == {0: [10.0], 1: [11.0]}
+    assert differences(values, [("bound", "bound")], 2, ["x"]) == {}  # of stage 1 alone, once
+
+
 def test_the_interval_is_that_of_a_paired_t_test():
     values = [1.0, 2.5, -0.5, 3.0]
     low, high = scipy.stats.ttest_1samp(values, 0).confidence_interval(0.95)
