@@ -76,8 +76,8 @@ PATIENCE = 20  # seconds
 def parse_flags(argv: Sequence[str], about: str = "") -> list[str]:
     """For `app.run(main, flags_parser=parse_flags)`: absl, but a wrong config says what is right.
 
-    `~` is the home folder behind `=` too, as in `--workdir=~/runs/c2s`, where shells leave it as it is. A
-    `--config` of one word is a file of this package: `embedded:c2s`.
+    `~` is the home folder behind `=` too, as in `--workdir=~/runs/s2c`, where shells leave it as it is. A
+    `--config` of one word is a file of this package: `embedded:s2c`.
     """
     if {"--help", "-h", "-help", "--helpshort", "--helpfull"} & set(argv[1:]):
         print(help_text(argv[0], about))
@@ -224,7 +224,7 @@ def _at_home(word: str) -> str:
 
 
 def _with_config_file(argv: Sequence[str]) -> list[str]:
-    """`--config embedded:c2s` as `--config …/configs/embedded.py:c2s`."""
+    """`--config embedded:s2c` as `--config …/configs/embedded.py:s2c`."""
     found = list(argv)
     for i, word in enumerate(found):
         if word == "--config" and i + 1 < len(found):
@@ -274,7 +274,7 @@ def load_config(name: str) -> ConfigDict:
     if not Path(path).is_file():
         known = sorted(file.stem for file in CONFIGS.glob("[!_]*.py"))
         raise ValueError(
-            f"--config {path}: no such file. There are {', '.join(known)}; as in --config embedded:c2s."
+            f"--config {path}: no such file. There are {', '.join(known)}; as in --config embedded:s2c."
         )
     return call_of_file(name, "get_config", "--config")
 

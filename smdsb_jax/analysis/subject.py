@@ -25,7 +25,7 @@ REMEDY = "Give the workdir of a finished or stopped run."
 class Subject(NamedTuple):
     """One checkpoint, ready to be examined."""
 
-    name: str  # "runs/c2s, stage 1, step 200"
+    name: str  # "runs/s2c, stage 1, step 200"
     workdir: Path
     config: Config
     stage: int

@@ -1,6 +1,6 @@
 """Which statistic predicts gradient conflict?
 
-smdsb analyze --workdir runs/c2s --out runs/lab
+smdsb analyze --workdir runs/s2c --out runs/lab
 
 Examines the last checkpoint of each stage of one or several runs and writes a leaderboard with intervals,
 the paper's figures 1 and 5, and report.html, which opens in a browser without a network; others by

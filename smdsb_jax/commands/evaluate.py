@@ -1,6 +1,6 @@
 """Evaluate a checkpoint, on its target or on any domain of its data set.
 
-smdsb evaluate --workdir runs/c2s --domain blend --split test
+smdsb evaluate --workdir runs/s2c --domain blend --split test
 """
 
 from pathlib import Path

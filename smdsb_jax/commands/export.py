@@ -1,6 +1,6 @@
 """A trained network as a file for other programs.
 
-smdsb export --workdir runs/c2s --to onnx --out model.onnx
+smdsb export --workdir runs/s2c --to onnx --out model.onnx
 
 The file maps points [batch, n, 3] to logits; what must be done to a cloud before is printed (docs/export.md).
 """

@@ -1,6 +1,6 @@
 """Classify clouds in files.
 
-smdsb predict --workdir runs/c2s scan1.npy scan2.ply folder/
+smdsb predict --workdir runs/s2c scan1.npy scan2.ply folder/
 
 A table on the console; predictions.csv with a probability for each class; --pictures DIR draws saliency maps,
 and writes a page to look through them in 3-D. Of parts, predictions.csv has the share of each, and the folder

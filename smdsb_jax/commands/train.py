@@ -1,8 +1,8 @@
 """Train both stages; the same command resumes an interrupted run.
 
-smdsb train --config embedded:c2s --workdir runs/c2s
+smdsb train --config embedded:s2c --workdir runs/s2c
 
-A configuration is a file, as configs/embedded.py:c2s, or the name of one that comes with the package. Exits
+A configuration is a file, as configs/embedded.py:s2c, or the name of one that comes with the package. Exits
 with 130 or 143 where Ctrl-C or SIGTERM stopped it; it has saved then.
 """
 
@@ -39,7 +39,7 @@ WAIT = flags.DEFINE_integer(
 def main(_: list[str]) -> int:
     """Train, then show what came out."""
     if CONFIG.value is None or WORKDIR.value is None:
-        return stop("Give --config configs/embedded.py:c2s and --workdir runs/c2s (or others).")
+        return stop("Give --config configs/embedded.py:s2c and --workdir runs/s2c (or others).")
     with hosts.joined(WAIT.value):  # before anything asks for a device
         config = smdsb_jax.resolve(CONFIG.value)
         watch = watch_gradients(config, WATCH.value) if WATCH.value else None

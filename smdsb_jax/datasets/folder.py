@@ -29,7 +29,7 @@ from smdsb_jax.datasets.layouts import CLASS_NAMES, H5, LAYOUT, Listing, Source,
 from smdsb_jax.datasets.read import MESH_POINTS, read_clouds, read_h5_labels
 from smdsb_jax.registry import suggest
 
-INSTEAD = " Without it, train on the data that comes with the library: --config configs/embedded.py:c2s"
+INSTEAD = " Without it, train on the data that comes with the library: --config configs/embedded.py:s2c"
 SLOW = 10.0  # seconds of reading after which a cache is recommended
 
 

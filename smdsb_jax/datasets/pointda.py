@@ -96,7 +96,7 @@ def sources(root: str, domain: str) -> list[Path]:
         raise ValueError(
             f"{unset}{folder} {'holds no objects' if folder.is_dir() else 'is missing'}. Expected "
             f"{Path(root, LAYOUT)}, the published PointDA-10. Without it, train on the data that comes "
-            "with the library: --config configs/embedded.py:c2s"
+            "with the library: --config configs/embedded.py:s2c"
         )
     strange = _unlisted(Path(root, domain), files) if domain == "scannet" else _strays(Path(root, domain))
     if strange:

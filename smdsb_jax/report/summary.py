@@ -16,6 +16,7 @@ from smdsb_jax.inference import Model, apply_statistic, load, measure, taken_poi
 from smdsb_jax.metrics import confusion_matrix, shape_confusions, shape_iou
 from smdsb_jax.report import pictures
 from smdsb_jax.report.embedding import embeddings, spread_rows
+from smdsb_jax.report.first_run import bars
 from smdsb_jax.report.tables import Selected, per_class_table, summary_table
 from smdsb_jax.run import checkpoint
 from smdsb_jax.run.evaluation import eval_batch_size, jit_eval_step, labels_and_predictions, predict_split
@@ -105,6 +106,7 @@ def write_summary(workdir: str | Path, allow: Collection[str] = ()) -> str:
             f"\nScores in %, {config.data.source} → {config.data.target}:",
             summary_table(rows, select_by),
             *(f"Stage {row.stage}: {row.note}." for row in rows if row.note),
+            *bars(config, rows),
             *by_class,
             "\nWritten:",
             *(f"  {workdir / name}" for name in written),

@@ -83,9 +83,9 @@ def test_a_mistake_is_told_in_one_line_before_any_work(tmp_path, flags, words):
 def test_a_missing_data_folder_names_what_is_expected(tmp_path):
     root = f"--config.data.root={tmp_path / 'no'}"
     done = train(tmp_path / "run", root, config="configs/pointda.py:m2s,encoder=pointnet")
-    assert_refused(done, str(tmp_path / "no" / "modelnet"), "is missing", "configs/embedded.py:c2s")
+    assert_refused(done, str(tmp_path / "no" / "modelnet"), "is missing", "configs/embedded.py:s2c")
     assert not (tmp_path / "run").exists()
 
 
 def test_without_flags_it_says_what_to_give():
-    assert_refused(run("train.py"), "Give --config configs/embedded.py:c2s and --workdir")
+    assert_refused(run("train.py"), "Give --config configs/embedded.py:s2c and --workdir")
