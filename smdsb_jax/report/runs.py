@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from smdsb_jax.markdown import markdown_table
 from smdsb_jax.registry import printable, suggest
-from smdsb_jax.run.records import CONFIG, RECORDS, read_records
+from smdsb_jax.run.records import CONFIG, RECORDS, read_config, read_records
 from smdsb_jax.scores import ROLES
 
 UNSAID = (
@@ -39,12 +39,8 @@ def find_runs(folder: Path) -> list[FoundRun]:
 
 
 def _read(path: Path, folder: Path) -> FoundRun:
-    try:
-        config = dict(json.loads((path / CONFIG).read_text(encoding="utf-8")))
-        stages = list(config["stages"])
-        steps = [int(config[f"stage{stage}.steps"]) for stage in stages]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path / CONFIG}: not the configuration of a run ({error}). Delete it.") from None
+    config = read_config(path)
+    steps = [int(config[f"stage{stage}.steps"]) for stage in config["stages"]]
     records = read_records(path / RECORDS) if (path / RECORDS).exists() else []
     trained = [r for r in records if any(name.startswith("loss/") for name in r)]
     evaluated = [of_run for r in records if (of_run := _scores(r))]

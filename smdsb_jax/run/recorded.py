@@ -1,13 +1,12 @@
 """A run whose checkpoints were removed, by what is left of it: its configuration and its evaluations."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from smdsb_jax.config import modernize
 from smdsb_jax.run.checkpoint import with_tuples
-from smdsb_jax.run.records import CONFIG, RECORDS, read_records
+from smdsb_jax.run.records import CONFIG, RECORDS, read_config, read_records
 from smdsb_jax.scores import ROLES, VALIDATOR, names_of
 
 
@@ -35,14 +34,9 @@ def read_recorded(workdir: Path) -> Recorded | None:
     records = workdir / RECORDS
     if (workdir / "checkpoints").exists() or not (records.exists() and (workdir / CONFIG).exists()):
         return None
-    try:
-        saved = dict(json.loads((workdir / CONFIG).read_text(encoding="utf-8")))
-        before = {1: 0, 2: saved["stage1.steps"] if 1 in saved["stages"] else 0}  # steps, of each stage
-        config = modernize(with_tuples(saved))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{workdir / CONFIG}: not the configuration of a run ({error}). Delete it."
-        ) from None
+    saved = read_config(workdir)
+    before = {1: 0, 2: saved["stage1.steps"] if 1 in saved["stages"] else 0}  # steps, of each stage
+    config = modernize(with_tuples(saved))
     found = []
     for record in read_records(records):
         stage, scores = record["stage"], {name: record[name] for name in names_of(record)}

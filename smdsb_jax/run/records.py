@@ -97,6 +97,23 @@ def open_reporter(
         yield Reporter(scalars, progress, say)
 
 
+def read_config(workdir: Path) -> dict[str, Any]:
+    """The flat configuration that a run has written into its folder, as it wrote it.
+
+    Raises:
+      ValueError: there is none, or it lacks a stage's steps; names the file.
+    """
+    path = workdir / CONFIG
+    try:
+        config = dict(json.loads(path.read_text(encoding="utf-8")))
+        for stage in config["stages"]:
+            int(config[f"stage{stage}.steps"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        why = f"{path}: not the configuration of a run ({error})"
+        raise ValueError(f"{why}. Delete it, or leave this folder out.") from None
+    return config
+
+
 def read_records(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """The records of a `metrics.jsonl`, oldest first; a line that a crash cut off is left out."""
     return [record for _, record in _complete_lines(Path(path))]

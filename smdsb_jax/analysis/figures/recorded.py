@@ -1,6 +1,5 @@
 """What a run has recorded, as curves: for figures that need no network."""
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ from matplotlib.axes import Axes
 
 from smdsb_jax.config import flatten, modernize
 from smdsb_jax.report.pictures import mark_stage
-from smdsb_jax.run.records import CONFIG, RECORDS, read_records
+from smdsb_jax.run.records import RECORDS, read_config, read_records
 
 
 class Curves(NamedTuple):
@@ -47,11 +46,7 @@ def run_config(workdir: Path) -> dict[str, Any]:
     Raises:
       ValueError: there is none.
     """
-    try:
-        saved = json.loads((workdir / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"{workdir} is not the folder of a run ({error}): leave it out.") from error
-    return flatten(modernize(saved))
+    return flatten(modernize(read_config(workdir)))
 
 
 def run_name(workdir: Path) -> str:

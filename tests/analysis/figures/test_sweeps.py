@@ -67,7 +67,9 @@ def test_runs_of_other_stages_are_another_sweep_and_what_is_no_run_is_named(tmp_
     with pytest.raises(ValueError, match="none of the runs is finished"):
         FIGURES["fig10"].draw(Material(longer))
     assert len(FIGURES["fig9"].draw(Material([*runs, *longer]))) == 2
-    with pytest.raises(ValueError, match="tests is not the folder of a run .*: leave it out"):
+    with pytest.raises(
+        ValueError, match="tests/config.json: not the configuration of .* leave this folder out"
+    ):
         FIGURES["fig10"].draw(Material([Path("tests")]))
 
 
