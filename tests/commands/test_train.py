@@ -37,7 +37,7 @@ def test_the_main_job_shows_what_it_does_and_a_second_command_says_finished(tmp_
     said = first.stdout
     assert '  selection.side: "low"\n' in said and "keep_ratio" not in said  # what differs from defaults
     assert said.index("catalog (source)") < said.index("selection.side")  # what is wrong with data, before
-    assert re.search(r"stage 1: a step needs [\d.]+ GiB of the [\d.]+ GiB that there are\.", said)
+    assert re.search(r"stage 1: a step needs [\d.]+ GiB of the [\d.]+ GiB that there are[.;]", said)
     assert re.search(r"stage 1  step 3/6 \(50 %\)  .*steps/s.*left.*class ", said)
     assert re.search(r"stage 2  step 6: accuracy [\d.]+ % on catalog \(source\) validation", said)
     assert "Pseudo-labels: 430 of 430 target clouds" in said
