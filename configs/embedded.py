@@ -75,7 +75,8 @@ def get_config(arg: str = "s2c") -> ConfigDict:
     config.seed = a.seed
     choose(config, "encoder", a.encoder)
     methods.apply(config, a)
-    if a.budget == "default" and not a.pseudo_labels and config.pseudo_labels.name == "max_confidence":
+    given = a.pseudo_labels or a.task  # votes are on whole clouds, not on points
+    if a.budget == "default" and not given and config.pseudo_labels.name == "max_confidence":
         choose(config, "pseudo_labels", "voted")
     lookup(BUDGETS, a.budget, "config option budget")(config)
     return config

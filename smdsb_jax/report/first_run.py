@@ -2,10 +2,10 @@
 
 import csv
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from smdsb_jax.config import Config, flatten, resolve
-from smdsb_jax.configs import embedded
+from smdsb_jax.configs import embedded  # type: ignore[attr-defined]  # lies in configs/
 from smdsb_jax.datasets.embedded import FOLDER
 from smdsb_jax.report.tables import Selected
 
@@ -63,7 +63,7 @@ def bars(config: Config, rows: Sequence[Selected]) -> list[str]:
     return [f"\nTarget test accuracy, %, last step, of this run and its bounds ({protocol}):", *lines]
 
 
-def _shared(config: Config) -> dict[str, object]:
+def _shared(config: Config) -> dict[str, Any]:
     flat = {name: value for name, value in flatten(config).items() if name.startswith(SHARED)}
     return flat | {"steps": sum(config[f"stage{stage}"].steps for stage in config.stages)}
 

@@ -75,7 +75,7 @@ def test_missing_folders_name_the_layout_and_the_domains_there(root, tmp_path):
     layout = r"\{train,test\}/<class>/\*"
     with pytest.raises(ValueError, match=rf"labb has no train folder.*{layout}.*mean 'lab'. Known: lab\."):
         load(str(root), "labb", points=16)
-    instead = r"train on the data that comes with the library: --config configs/embedded\.py:c2s"
+    instead = r"train on the data that comes with the library: --config configs/embedded\.py:s2c"
     with pytest.raises(ValueError, match=rf"config\.data\.root is empty: .* lab/{layout}.*{instead}"):
         load("", "lab", points=16)
     with pytest.raises(ValueError, match=rf"Expected .*nowhere/lab/{layout}.*{instead}"):

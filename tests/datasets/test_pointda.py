@@ -273,7 +273,7 @@ def test_a_file_that_changes_while_the_cache_is_written_makes_it_stale(small, mo
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_a_missing_folder_names_the_layout_and_offers_the_embedded_data(tmp_path, domain):
     layout = r"\{modelnet,shapenet\}/<class>/\{train,test\}/\*\.npy and scannet/\{train,test\}_\*\.h5"
-    message = rf"nowhere/{domain} is missing\. Expected .*nowhere/{layout}.*--config configs/embedded\.py:c2s"
+    message = rf"nowhere/{domain} is missing\. Expected .*nowhere/{layout}.*--config configs/embedded\.py:s2c"
     with pytest.raises(ValueError, match=message):
         load(str(tmp_path / "nowhere"), domain, points=64)
     with pytest.raises(ValueError, match=rf"config\.data\.root is empty: .* {domain} is missing"):

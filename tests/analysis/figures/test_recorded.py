@@ -10,7 +10,8 @@ def write_run(workdir, records, **config):
     workdir.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps({"stage": stage, "step": step, **values}) for stage, step, values in records]
     (workdir / "metrics.jsonl").write_text("\n".join(lines) + "\n")
-    (workdir / "config.json").write_text(json.dumps(config))
+    stages = {"stages": (1, 2), "stage1.steps": 0, "stage2.steps": 0}  # which each run has written
+    (workdir / "config.json").write_text(json.dumps(stages | config))
     return workdir
 
 
