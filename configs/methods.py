@@ -211,6 +211,7 @@ PRESETS = {  # selections that are more than a statistic
     # bounds: by each sample's own gradient, and by what it does to the target's under true labels
     "cos_c": {"statistic": "skewness", "bound": "cos_c"},
     "oracle_gain": {"statistic": "skewness", "bound": "oracle_gain"},
+    "oracle_dot_o": {"statistic": "skewness", "bound": "oracle_dot_o"},
 }
 # options of every config file's argument, for `parse_arg`; empty: the method's own
 OPTIONS = {"method": "defrec", "selection": "", "task": "", "pretext": "", "combine": "", "pseudo_labels": ""}

@@ -231,8 +231,9 @@ def decide(data: str) -> Grid:
     accuracy on all of the target's test clouds; differences are of the same seed. All arms have the same
     budget, rate and augmentation; none was chosen on labels of the target, which `oracle` trains on and
     `oracle gain` selects by: the sample's effect on the direction of the classification step, measured on 512
-    labelled target clouds, as no statistic could know it better. The rows stand in the order in which they
-    tell most. `--field stages=(1,2)` and `--directions scanned2clean` are for those with a GPU.
+    labelled target clouds in inference mode. `oracle dot_o`, by the sample's part of the step itself, through
+    the batch's statistics, was added when two seeds of the others were known, because `gain` turned out to
+    tell of the step little (docs/verdict.md). The rows stand in the order in which they tell most. `--field stages=(1,2)` and `--directions scanned2clean` are for those with a GPU.
     """
     defrec, distill = "method=defrec,selection", "method=self_distillation,selection"
     weight = embedded.get_config("method=defrec").pretext.weight
@@ -241,6 +242,7 @@ def decide(data: str) -> Grid:
         "DefRec": [f"{defrec}=none"],
         "DefRec, low skewness": [f"{defrec}=skewness", "selection.side=low"],
         "DefRec, oracle gain": [f"{defrec}=oracle_gain"],
+        "DefRec, oracle dot_o": [f"{defrec}=oracle_dot_o"],
         "DefRec, random": [f"{defrec}=random"],
         "DefRec, high skewness": [f"{defrec}=skewness", "selection.side=high"],
         "oracle (trained with target labels)": ["method=oracle"],
@@ -261,6 +263,8 @@ def decide(data: str) -> Grid:
         "DefRec: low skewness minus none": [(low, "DefRec")],
         "DefRec: oracle gain minus none": [("DefRec, oracle gain", "DefRec")],
         "DefRec: oracle gain minus random": [("DefRec, oracle gain", "DefRec, random")],
+        "DefRec: oracle dot_o minus none": [("DefRec, oracle dot_o", "DefRec")],
+        "DefRec: oracle dot_o minus random": [("DefRec, oracle dot_o", "DefRec, random")],
         "DefRec: highest cos_c minus random": [("DefRec, highest cos_c", "DefRec, random")],
         "DefRec: random minus none": [("DefRec, random", "DefRec")],
         "Self-dist GCN: low skewness minus none": [(alone, "Self-dist GCN")],

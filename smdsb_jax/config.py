@@ -15,7 +15,16 @@ from smdsb_jax.defaults import SECTIONS, choose, default_config, make
 from smdsb_jax.optimizer import SCHEDULES
 from smdsb_jax.registry import check_range, check_type, one_line, refuse_foreign, shown, suggest
 from smdsb_jax.scores import SELECT_BY
-from smdsb_jax.selection import BOUNDS, DENOMINATORS, EXECUTIONS, POOL_STEPS, SCOPES, SIDES, kept_count
+from smdsb_jax.selection import (
+    BOUNDS,
+    DENOMINATORS,
+    EXECUTIONS,
+    ORACLES,
+    POOL_STEPS,
+    SCOPES,
+    SIDES,
+    kept_count,
+)
 from smdsb_jax.statistics import Statistic, find_statistic
 from smdsb_jax.trackers import find_tracker
 from smdsb_jax.validators import find_validator
@@ -356,12 +365,12 @@ def _combinations(config: Config) -> list[str]:
         (
             bool(selection.bound) and selection.statistic == "none",
             "config.selection.bound ranks what is selected: set config.selection.statistic, or "
-            "selection=oracle_gain in the config file's argument.",
+            "selection=oracle_dot_o in the config file's argument.",
         ),
         (
-            selection.bound == "oracle_gain" and config.eval_every % POOL_STEPS != 0,
-            f"config.eval_every = {config.eval_every}: oracle_gain keeps its pool for {POOL_STEPS} steps, so "
-            f"that checkpoints are of multiples of {POOL_STEPS}. Give such a number.",
+            selection.bound in ORACLES and config.eval_every % POOL_STEPS != 0,
+            f"config.eval_every = {config.eval_every}: {selection.bound} keeps its pool for {POOL_STEPS} steps, "
+            f"so that checkpoints are of multiples of {POOL_STEPS}. Give such a number.",
         ),
         (
             config.batch_is_total and config.batch_size % 2 != 0,

@@ -14,8 +14,9 @@ SIDES = ("low", "high")
 SCOPES = ("pooled", "per_domain")
 DENOMINATORS = ("batch", "kept")
 EXECUTIONS = ("mask", "gather")
-BOUNDS = ("", "cos_c", "oracle_gain")  # scores from outside the step, of `run.bounds`; empty: none
-POOL_STEPS = 10  # for which oracle_gain keeps its pool of labelled clouds
+ORACLES = ("oracle_gain", "oracle_dot_o")  # bounds that read the target's labels
+BOUNDS = ("", "cos_c", *ORACLES)  # scores from outside the step, of `run.bounds`; empty: none
+POOL_STEPS = 10  # for which an oracle keeps its pool of labelled clouds
 GROUP = 0.3  # of a mini-batch, by score: the groups whose losses are recorded
 
 

@@ -1,7 +1,8 @@
 """Scores that no filter has in practice, to bound what any statistic can do: `config.selection.bound`.
 
-`cos_c` takes a backward pass of each sample, `oracle_gain` the target's true labels too. Both are the
-measures of the laboratory, of the views that the step itself draws.
+`cos_c` takes a backward pass of each sample, the oracles the target's true labels too. They are the measures
+of the laboratory, of the views that the step itself draws: `cos_c` and `oracle_gain` of gradients in inference
+mode, `oracle_dot_o` of those through the batch's statistics, which are what selection leaves out of the step.
 """
 
 import functools
@@ -20,7 +21,7 @@ from smdsb_jax.datasets.domain import UNLABELLED, Split
 from smdsb_jax.parts import Parts
 from smdsb_jax.pretext import build_view, prepare
 from smdsb_jax.run import hosts
-from smdsb_jax.selection import POOL_STEPS
+from smdsb_jax.selection import ORACLES, POOL_STEPS
 from smdsb_jax.state import Batch, Clouds, Pair, TrainState, Tree
 from smdsb_jax.train_step import step_keys
 
@@ -38,10 +39,11 @@ class Scorer(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Inner products of the encoder's gradients in inference mode, by domain."""
+    """Inner products of the encoder's gradients, by domain."""
 
-    own: list[gradients.Products]  # of each sample's with g_c and g_o, and its square; the source's first
-    gram: Float[Array, "2 2"]  # of g_c and g_o with each other
+    # of each sample's with g_c and g_o, and its square; of COUPLED with g_o alone; the source's first
+    own: list[gradients.Products]
+    gram: Float[Array, "directions directions"]  # of g_c and g_o with each other
 
 
 def build_scorer(config: Config, parts: Parts, target: Split) -> Scorer | None:
@@ -56,7 +58,7 @@ def build_scorer(config: Config, parts: Parts, target: Split) -> Scorer | None:
     name = config.selection.bound
     if parts.selection is None or not name:
         return None
-    reads_labels = name == "oracle_gain"
+    reads_labels = name in ORACLES
     batch_size = domain_batch_size(config)
     draw = lambda step: draw_labelled(target, (config.seed, 5, step), POOL // batch_size or 1, batch_size)  # noqa: E731
     if reads_labels:
@@ -109,8 +111,8 @@ def draw_labelled(split: Split, draw: tuple[int, ...], batches: int, most: int) 
 
 
 def oracle_gradient(parts: Parts, key: jax.Array, pool: Clouds, state: TrainState) -> Tree:
-    """g_o: the mean class gradient of a pool of batches, as the target is seen, in inference mode."""
-    setup = gradients.Setup(parts, state.variables, state.pretext, train=False)
+    """g_o: the mean class gradient of a pool of batches, as the target is seen."""
+    setup = _setup(parts, state)
 
     def of_batch(total: Tree, one: tuple[Clouds, jax.Array]) -> tuple[Tree, None]:
         clouds, (view_key, pass_key) = one[0], jax.random.split(one[1])
@@ -131,24 +133,35 @@ def measure_batch(parts: Parts, oracle: Tree, state: TrainState, batch: Batch) -
     """
     keys = step_keys(state)
     augmented = augment_batch(parts.augment, keys[0], batch)
-    setup = gradients.Setup(parts, state.variables, state.pretext, train=False)
-    of_class = gradients.class_gradient(setup, augmented, keys[1])
-    along, own = gradients.stack(of_class, oracle), []
+    setup, own = _setup(parts, state), []
     assert parts.selection is not None  # `build_scorer` asks
+    coupled = setup.train
+    of_class = () if coupled else (gradients.class_gradient(setup, augmented, keys[1]),)
+    along = gradients.stack(*of_class, oracle)
     for domain, domain_key in zip(Batch._fields, jax.random.split(keys[4]), strict=True):
         clouds: Clouds = getattr(augmented, domain)
         if clouds.label is None and not parts.selection.freeze_unlabelled:
             continue
         view = build_view(clouds, getattr(batch, domain), domain, state.step / parts.steps)
         prepared, loss_key = prepare(parts.pretext, view, domain_key)
-        loss = gradients.loss_of_one(setup, loss_key)
-        own.append(gradients.products_and_norms(loss, setup.encoder, prepared, along, CHUNK))
+        if coupled:
+            losses = gradients.pretext_losses(setup, prepared, loss_key)
+            products = gradients.inner_products(losses, setup.encoder, along)
+            own.append(gradients.Products(products, jnp.zeros(products.shape[1:])))
+        else:
+            loss = gradients.loss_of_one(setup, loss_key)
+            own.append(gradients.products_and_norms(loss, setup.encoder, prepared, along, CHUNK))
     return Found(own, gradients.gram(along))
 
 
-Products = Float[np.ndarray, "2 batch"]  # with g_c and g_o
+def _setup(parts: Parts, state: TrainState) -> gradients.Setup:
+    assert parts.selection is not None
+    return gradients.Setup(parts, state.variables, state.pretext, train=parts.selection.bound in COUPLED)
+
+
+Products = Float[np.ndarray, "directions batch"]  # with g_c and g_o, or with g_o alone
 Values = Float[np.ndarray, " batch"]
-Gram = Float[np.ndarray, "2 2"]
+Gram = Float[np.ndarray, "directions directions"]
 
 
 def _cos_c(products: Products, squared: Values, gram: Gram) -> Values:
@@ -160,8 +173,14 @@ def _oracle_gain(products: Products, squared: Values, gram: Gram) -> Values:
     return gradient_agreement.gain(products[ORACLE], products[CLASS], squared, *with_class)
 
 
+def _oracle_dot_o(products: Products, squared: Values, gram: Gram) -> Values:
+    return products[0]
+
+
 # the names are those of `smdsb_jax.selection.BOUNDS`
 MEASURES: dict[str, Callable[..., Float[np.ndarray, " batch"]]] = {
     "cos_c": _cos_c,
     "oracle_gain": _oracle_gain,
+    "oracle_dot_o": _oracle_dot_o,
 }
+COUPLED = ("oracle_dot_o",)  # of gradients through the batch's statistics, with g_o alone

@@ -47,7 +47,7 @@ from smdsb_jax.run.workdir import last_checkpoint, load_variables, refuse_other_
 from smdsb_jax.run.workload import changed_lines, workload
 from smdsb_jax.sampling import sample_batch
 from smdsb_jax.scores import ROLES, sentence, splits_of
-from smdsb_jax.selection import POOL_STEPS
+from smdsb_jax.selection import ORACLES, POOL_STEPS
 from smdsb_jax.state import Batch, Pair, TrainState, Variables
 from smdsb_jax.trackers import require_tracker
 from smdsb_jax.train_step import train_step
@@ -279,8 +279,10 @@ def run_stage(
     step_function = nan_step(compiled, step_of_stage, stage) if config.debug_nans else compiled
     watched = None if run.watch is None else run.watch.begin(parts)
     scorer, oracle = build_scorer(config, parts, run.target.train), None
-    if config.selection.bound == "oracle_gain" and scorer is not None:
-        run.reporter.say("config.selection.bound = oracle_gain reads the target's labels: a bound.")
+    if config.selection.bound in ORACLES and scorer is not None:
+        run.reporter.say(
+            f"config.selection.bound = {config.selection.bound} reads the target's labels: a bound."
+        )
     share = hosts.rows_of_process(run.sharded, domain_batch_size(config))
     sample = functools.partial(
         sample_batch, config.seed, stage, batch=domain_batch_size(config),

@@ -27,8 +27,8 @@ from tests.tiny_run import step_config, tiny_config
 APART = {"selection__scope": "per_domain", "selection__freeze_unlabelled": True}
 
 
-def a_step(**fields):
-    config = resolve(step_config(selection__bound="oracle_gain", eval_every=10, **fields))
+def a_step(bound="oracle_gain", **fields):
+    config = resolve(step_config(selection__bound=bound, eval_every=10, **fields))
     parts = build_parts(config, 1, 3)
     state = jax.jit(functools.partial(init_state, parts))(jax.random.key(0))
     points = jax.random.uniform(jax.random.key(1), (4, 8, 40, 3), minval=-0.6, maxval=0.6)
@@ -95,6 +95,48 @@ def test_scores_are_those_of_written_out_gradients_of_the_views_of_the_step_and_
         jax.eval_shape(functools.partial(train_step, parts), state, batch)
 
 
+def test_a_kept_sample_with_a_high_dot_o_lowers_the_loss_of_the_target_as_the_step_takes_it():
+    config, parts, state, batch, pool = a_step("oracle_dot_o", encoder__name="pointnet")
+    keys, encoder = step_keys(state), state.variables["params"]["encoder"]
+
+    def with_encoder(encoder):
+        return state.variables | {"params": state.variables["params"] | {"encoder": encoder}}
+
+    @jax.jit
+    def loss_of_pool(encoder):  # of both its batches, each normalized by itself
+        def of_batch(points, label, key):
+            view_key, pass_key = jax.random.split(key)
+            clouds = Clouds(points, label)
+            view = augment_batch(parts.augment, view_key, Batch(clouds, clouds)).target
+            output, *_ = predict(parts.network, with_encoder(encoder), view.points, pass_key, train=True)
+            return jnp.mean(parts.network.task.loss(output, view.label))
+
+        pairs = zip(pool.points, pool.label, jax.random.split(keys[5], 2), strict=True)
+        return sum(of_batch(*pair) for pair in pairs) / 2
+
+    augmented = augment_batch(parts.augment, keys[0], batch)
+    view = build_view(augmented.source, batch.source, "source", jnp.zeros(()))
+    prepared, loss_key = prepare(parts.pretext, view, jax.random.split(keys[4])[0])
+
+    @jax.jit
+    def losses(encoder):
+        found = parts.pretext.loss(passes_of(parts.network), with_encoder(encoder), state.pretext,
+                                   prepared, loss_key, train=True)  # fmt: skip
+        return parts.pretext_weight * sum(found.per_sample.values())
+
+    oracle = jax.jit(functools.partial(oracle_gradient, parts))(keys[5], pool, state)
+    np.testing.assert_allclose(flat(oracle), flat(jax.grad(loss_of_pool)(encoder)), rtol=1e-3, atol=1e-5)
+    found = build_scorer(config, parts, Split(np.asarray(pool.points[0]), np.asarray(pool.label[0])))
+    scores = found.scores(oracle, state, batch)
+    rows = jax.jit(jax.jacrev(losses))(encoder)
+    rows = np.stack([flat(jax.tree.map(lambda a, i=i: a[i], rows)) for i in range(8)])
+    np.testing.assert_allclose(scores.source, rows @ flat(oracle), rtol=1e-3, atol=1e-6)
+    assert np.ptp(scores.source) > 1e-5 and scores.target is None
+    # the gradient of all is the sum of these rows: what masking a sample takes from the step
+    whole = flat(jax.jit(jax.grad(lambda encoder: jnp.sum(losses(encoder))))(encoder))
+    np.testing.assert_allclose(rows.sum(axis=0), whole, rtol=1e-3, atol=1e-4)
+
+
 def test_the_target_of_stage_1_is_scored_only_where_it_is_frozen():
     _, parts, state, batch, _ = a_step()
     oracle = jax.tree.map(jnp.zeros_like, state.variables["params"]["encoder"])
@@ -148,7 +190,7 @@ def step_by_scores(parts, state, batch, scores=None):
     return state.replace(variables=state.variables | {"params": moved}), metrics
 
 
-READS = {"skewness": False, "cos_c": False, "oracle_gain": True}
+READS = {"skewness": False, "cos_c": False, "oracle_gain": True, "oracle_dot_o": True}
 
 
 @pytest.mark.parametrize("selection", cases(READS, "skewness", "oracle_gain"))
