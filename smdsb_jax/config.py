@@ -369,8 +369,8 @@ def _combinations(config: Config) -> list[str]:
         ),
         (
             selection.bound in ORACLES and config.eval_every % POOL_STEPS != 0,
-            f"config.eval_every = {config.eval_every}: {selection.bound} keeps its pool for {POOL_STEPS} steps, "
-            f"so that checkpoints are of multiples of {POOL_STEPS}. Give such a number.",
+            f"config.eval_every = {config.eval_every}: {selection.bound} keeps its pool for {POOL_STEPS} "
+            f"steps, so that checkpoints are of multiples of {POOL_STEPS}. Give such a number.",
         ),
         (
             config.batch_is_total and config.batch_size % 2 != 0,

@@ -14,10 +14,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from smdsb_jax.augment import augment_batch
+from smdsb_jax.layers.basic import BatchNorm
 from smdsb_jax.network import Network, Train, per_sample_mean, predict
 from smdsb_jax.parts import Parts
 from smdsb_jax.pretext_pass import weighed_losses
-from smdsb_jax.state import Batch, Clouds, Tree, Variables
+from smdsb_jax.state import Batch, Clouds, Pair, Tree, Variables
 from smdsb_jax.train_step import weigh_labels, weights
 
 Losses: TypeAlias = Callable[[Tree], Float[Array, " batch"]]  # of the encoder's parameters
@@ -71,6 +72,29 @@ def class_losses(
         output, *_ = predict(network, variables, points, key, train=setup.train)
         loss = network.task.loss(output, label)
         return per_sample_mean(loss if weight is None else weight * loss)
+
+    return losses
+
+
+def deployed_losses(setup: Setup, points: Pair, label: Int[Array, "batch *points"], key: jax.Array) -> Losses:
+    """Class losses of the target as a user of the network has them: in inference mode, once it has learned.
+
+    Their values are those under the running statistics. Their derivatives also follow these, as statistics
+    estimated anew in a pass of each domain do: a change of the parameters that BatchNorm takes back, as of a
+    kernel's scale, changes nothing in the end.
+    """
+
+    def losses(encoder: Tree) -> Float[Array, " batch"]:
+        variables, network = with_encoder(setup.variables, encoder), setup.parts.network
+        passes = [predict(network, variables, p, key, train=True)[2]["batch_stats"] for p in points]
+
+        def follow(running: Array, *updated: Array) -> Array:  # updated by `momentum` of a pass's statistic
+            moved = sum(updated, jnp.zeros(())) / (len(updated) * BatchNorm.momentum)
+            return running + moved - jax.lax.stop_gradient(moved)
+
+        following = jax.tree.map(follow, variables["batch_stats"], *passes)
+        output, *_ = predict(network, variables | {"batch_stats": following}, points.target, key, train=False)
+        return per_sample_mean(network.task.loss(output, label))
 
     return losses
 

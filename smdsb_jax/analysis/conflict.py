@@ -26,10 +26,11 @@ DEFINITIONS: dict[str, Train] = {"coupled": True, "frozen_batch": "constant", "r
 
 
 class Agreements(NamedTuple):
-    """Values by name, each [2, samples]: source, target."""
+    """Values by name, each [2, samples]: source, target; and of the whole."""
 
     measures: dict[str, Float[np.ndarray, "2 n"]]
-    checks: dict[str, Float[np.ndarray, "2 n"]]  # other definitions and estimates of the same
+    checks: dict[str, Float[np.ndarray, "2 n"]]  # other definitions and estimates of the same, and sizes
+    angles: dict[str, Float[np.ndarray, ""]]  # cosines of mean gradients
 
 
 def directions(
@@ -38,6 +39,7 @@ def directions(
     """g_c with the host's weight, g_o without one, and g = g_c + g_s of one mini-batch, stacked.
 
     g_c is what the step follows: of the source, and in stage 2 also of the target under its pseudo-labels.
+    In training mode a fourth is g_o of the network as it is used (`gradients.deployed_losses`).
     """
     setup = Setup(parts, variables, pretext, train)
     mean = lambda losses: gradients.mean_gradient(losses, setup.encoder)  # noqa: E731
@@ -50,7 +52,10 @@ def directions(
     for name, prepared, key in zip(Batch._fields, batch.prepared, batch.loss_keys, strict=True):
         if name == "target" or parts.pretext_on_source:
             total = add(total, mean(gradients.pretext_losses(setup, prepared, key)))
-    return gradients.stack(of_class, oracle, total)
+    found = [of_class, oracle, total]
+    if train is True:
+        found.append(mean(gradients.deployed_losses(setup, batch.points, batch.label.target, batch.key)))
+    return gradients.stack(*found)
 
 
 def forward_products(
@@ -168,7 +173,10 @@ def agreements(
                 tick("norms" if part is None else "estimate by the last layer")
         own[name] = jax.tree.map(lambda *a: np.concatenate(a, axis=-1).astype(np.float64), *of_batches)
     of_layer = run.gram({layer: along["running"][layer]})
-    return _by_name(products, grams, own, np.asarray(of_layer, np.float64), rows[0].shape[1])
+    pick = lambda name, which: jax.tree.map(lambda leaf: leaf[which], along[name])  # noqa: E731
+    ways = (pick("coupled", ORACLE), pick("running", ORACLE), pick("coupled", DEPLOYED))
+    of_oracle = np.asarray(run.gram(gradients.stack(*ways)), np.float64)
+    return _by_name(products, grams, own, np.asarray(of_layer, np.float64), of_oracle, rows[0].shape[1])
 
 
 def _chunk(run: Programs, given: tuple[Variables, Tree], batch: AugmentedBatch, along: Tree) -> int:
@@ -177,14 +185,15 @@ def _chunk(run: Programs, given: tuple[Variables, Tree], batch: AugmentedBatch, 
     return choose_chunk(lower, len(batch.points[0]), memory_budget())
 
 
-CLASS, ORACLE, TOTAL = range(3)
+CLASS, ORACLE, TOTAL, DEPLOYED = range(4)
 
 
 def _by_name(
-    products: dict[str, Float[np.ndarray, "2 directions n"]],
-    grams: dict[str, Float[np.ndarray, "directions directions"]],
+    products: dict[str, Float[np.ndarray, "2 _ n"]],
+    grams: dict[str, Float[np.ndarray, "_ _"]],
     own: dict[str, gradients.Products],
-    of_layer: Float[np.ndarray, "directions directions"],
+    of_layer: Float[np.ndarray, "3 3"],
+    of_oracle: Float[np.ndarray, "3 3"],
     batch: int,
 ) -> Agreements:
     """The scalars put into the formulas of `measures`, each row of the two domains by itself."""
@@ -224,4 +233,12 @@ def _by_name(
         np.asarray(last.products)[:, ORACLE], np.asarray(last.squared),
     )  # fmt: skip
     checks = {f"dot_o, {name}": p[:, ORACLE] for name, p in products.items()}
-    return Agreements(found, checks | {"cos_o": cosines["cos_o"], "cos_o, last layer": estimate})
+    checks |= {"dot_o, deployed": coupled[:, DEPLOYED], "size": np.sqrt(squared)}
+    angle = lambda m, i, j: measures.cosine(m[i, j], m[i, i], m[j, j])  # noqa: E731
+    angles = {
+        "class and oracle": angle(g, CLASS, ORACLE),
+        "class and oracle, running": angle(h, CLASS, ORACLE),
+        "oracle and deployed": angle(of_oracle, 0, 2),
+        "oracle, running, and deployed": angle(of_oracle, 1, 2),
+    }
+    return Agreements(found, checks | {"cos_o": cosines["cos_o"], "cos_o, last layer": estimate}, angles)

@@ -24,6 +24,7 @@ from smdsb_jax.state import Sample, Tree, Variables
 from smdsb_jax.statistics import Score, Statistic, find_statistic
 
 SHOWN = 60  # clouds of each domain that a report can show
+FLAT = 0.01  # of a cloud's largest saliency: a point with no more has next to no share in the decision
 
 
 class Settings(NamedTuple):
@@ -174,17 +175,32 @@ def _as_examined(
         scores=scores,
         measures={},
         covariates={"loss": together.loss, "confidence": np.asarray(confidence)},
+        saliency_shares=saliency_shares(together.saliency),
         shown=shown.astype(np.int32),
         points=together.points[shown],
         saliency=together.saliency[shown],
     )  # fmt: skip
 
 
+def saliency_shares(saliency: Float[np.ndarray, "rows n"]) -> dict[str, Float[np.ndarray, " rows"]]:
+    """Of each map the share of points without any saliency, and of those with at most 1 % of its largest.
+
+    A map that is zero nearly everywhere is skewed whatever it means: its skewness tells of the network's
+    maxima and not of the sample.
+    """
+    size = np.abs(saliency)
+    return {
+        "zero": np.mean(size == 0, axis=1),
+        "flat": np.mean(size <= FLAT * size.max(axis=1, keepdims=True), axis=1),
+    }
+
+
 class Measured(NamedTuple):
-    """Measures of agreement and checks on them, each [2, samples]: source, target."""
+    """Measures of agreement and checks on them, each [2, samples]: source, target; and angles."""
 
     measures: dict[str, Float[np.ndarray, "2 n"]]
     checks: dict[str, Float[np.ndarray, "2 n"]]
+    angles: dict[str, Float[np.ndarray, ""]]  # of mean gradients
 
 
 def measure_agreement(subject: Subject, drawn: Drawn, seed: int, tick: Callable[[str], Any]) -> Measured:

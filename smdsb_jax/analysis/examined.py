@@ -32,6 +32,7 @@ class Examined(NamedTuple):
     scores: dict[str, Float[np.ndarray, " rows"]]  # by statistic
     measures: dict[str, Float[np.ndarray, " rows"]]  # by measure of agreement; high is good
     covariates: dict[str, Float[np.ndarray, " rows"]]  # loss, confidence: for partial correlations
+    saliency_shares: dict[str, Float[np.ndarray, " rows"]]  # of the points, of those with next to none
     shown: Int[np.ndarray, " shown"]  # rows that have a cloud below, the same samples in both target domains
     points: Float[np.ndarray, "shown n 3"]  # z up
     saliency: Float[np.ndarray, "shown n"]

@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from smdsb_jax.analysis import examine, store
+from smdsb_jax.analysis.checkpoints import describe
 from smdsb_jax.analysis.conclusions import conclude
 from smdsb_jax.analysis.conflict import count_ticks
 from smdsb_jax.analysis.examine import Drawn, Measured, Settings
@@ -25,11 +26,16 @@ from smdsb_jax.analysis.subject import Located, Subject, find_checkpoints, has_p
 from smdsb_jax.config import flatten
 from smdsb_jax.statistics import STATISTICS, Score, Statistic, find_statistic
 
-DEFINITION = 3  # of the measures and their draws: 3 since cos_s is among them
+DEFINITION = 4  # of the measures and their draws: 4 since there are the angles
 BY_DEFAULT = tuple(name for name, d in FIGURES.items() if d.examines and not d.lengthy)  # no more to compute
-CHECKS = (  # (of, with): the same by another definition, or by an estimate
+CHECKS = (  # (of, with): the same by another definition, or by an estimate; and what it might be instead
     ("dot_o, coupled", "dot_o, frozen_batch"),
     ("dot_o, coupled", "dot_o, running"),
+    ("dot_o, coupled", "dot_o, deployed"),
+    ("dot_o, running", "dot_o, deployed"),
+    ("cos_o", "dot_o, deployed"),
+    ("gain", "dot_o, deployed"),
+    ("gain", "size"),
     ("cos_o", "cos_o, last layer"),
 )
 
@@ -57,7 +63,7 @@ def analyze(
     allow: Collection[str] = (),
     say: Callable[[str], Any] = print,
 ) -> Analysis:
-    """Examine checkpoints and write leaderboard.csv, checks.csv, examined/*.npz, figures/ and report.html.
+    """Examine checkpoints and write their tables (*.csv), examined/*.npz, figures/ and report.html.
 
     With figures only that need no gradients nothing is examined, and these alone are in the report.
 
@@ -96,11 +102,13 @@ def analyze(
     found = [f for w in once.values() for f in find_checkpoints(w, every)]
     material = Material(list(once.values()), root=root, allow=allowed)
     if drawings and not any(drawing.examines for drawing in drawings):
-        return _conclude(out, found, [], material, [], settings, pictures, keep_ratio, [], say)
+        return _conclude(out, found, [], material, Tables([], []), settings, pictures, keep_ratio, [], say)
     found = _with_pretext(found, allowed, say)
     (out / "examined").mkdir(parents=True, exist_ok=True)  # where it cannot be written, nothing is measured
     groups = group_names(found)
-    examined, checks = [], []
+    examined: list[Examined] = []
+    checks: list[Row] = []
+    about_each: list[Row] = []
     for number, (of, group) in enumerate(zip(found, groups, strict=True), start=1):
         subject = open_subject(of, root, allowed)
         drawn = examine.draw(subject, settings)
@@ -118,8 +126,23 @@ def analyze(
         examined.append(examine.with_measures(scored, measured))
         store.save(_file(out, of), examined[-1], measured, about)
         checks += _checks(examined[-1], measured)
+        about_each += describe(examined[-1], measured)
+        say(_on_saliency(about_each[-2:]))
     material = material._replace(examined=examined)
-    return _conclude(out, found, groups, material, checks, settings, pictures, keep_ratio, own, say)
+    tables = Tables(checks, about_each)
+    return _conclude(out, found, groups, material, tables, settings, pictures, keep_ratio, own, say)
+
+
+class Tables(NamedTuple):
+    """What is written beside the leaderboard."""
+
+    checks: list[Row]
+    checkpoints: list[Row]
+
+
+def _on_saliency(rows: Sequence[Row]) -> str:
+    shares = [f"{100 * float(r['saliency_flat']):.0f} % in {r['domain']}" for r in rows]  # type: ignore[arg-type]
+    return f"  Points with at most 1 % of their cloud's largest saliency: {', '.join(shares)}."
 
 
 def _conclude(
@@ -127,7 +150,7 @@ def _conclude(
     found: Sequence[Located],
     groups: Sequence[str],
     material: Material,
-    checks: list[Row],
+    tables: Tables,
     settings: Settings,
     pictures: Sequence[str],
     keep_ratio: float,
@@ -142,8 +165,9 @@ def _conclude(
         with _progress(len(examined) * len(DOMAINS), "checkpoint in a domain") as tick:
             rows = leaderboard(examined, keep_ratio, tick=tick)
         write_table(out / "leaderboard.csv", rows)
-        write_table(out / "checks.csv", checks)
-        written = ["leaderboard.csv", "checks.csv", "figures", "examined"]
+        write_table(out / "checks.csv", tables.checks)
+        write_table(out / "checkpoints.csv", tables.checkpoints)
+        written = ["leaderboard.csv", "checkpoints.csv", "checks.csv", "figures", "examined"]
     drawn = draw(pictures, material, out / "figures", say)
     enough = LEAST_DRAWN * max(
         (int(np.bincount(e.batch[e.domain == SOURCE]).max()) for e in examined), default=0
@@ -160,15 +184,16 @@ def _conclude(
         rows,
         examined,
         drawn.captions,
-        checks,
+        tables.checks,
         conclusions,
         drawn.notes,
         own,
+        tables.checkpoints,
     )
     for line in conclusions.text():
         say(line)
     say(f"Written: {report}; {', '.join(str(out / name) for name in written)}")
-    return Analysis(list(examined), rows, checks, report)
+    return Analysis(list(examined), rows, tables.checks, report)
 
 
 def _with_pretext(found: list[Located], allow: Collection[str], say: Callable[[str], Any]) -> list[Located]:
@@ -235,11 +260,12 @@ def _digest(tree: Any) -> str:
 
 
 def _checks(examined: Examined, measured: Measured) -> list[Row]:
-    """Rank correlations of the same measure by other definitions and estimates."""
+    """Rank correlations of measures with other definitions, estimates and sizes."""
     rows: list[Row] = []
+    known = measured.measures | measured.checks
     for half, domain in enumerate(DOMAINS[:2]):
         for one, other in CHECKS:
-            rho = spearman(measured.checks[one][half], measured.checks[other][half])
+            rho = spearman(known[one][half], known[other][half])
             rows.append(
                 {"checkpoint": examined.name, "domain": domain, "of": one, "with": other, "spearman": rho}
             )

@@ -33,6 +33,7 @@ def write_report(
     conclusions: Conclusions = NOTHING,
     notes: Sequence[str] = (),
     own: Sequence[str] = (),
+    about_each: Sequence[Mapping[str, Value]] = (),
 ) -> Path:
     """Write the report and return its path; an earlier one stays until the new one is whole.
 
@@ -49,6 +50,7 @@ def write_report(
       conclusions: tables and sentences to begin with.
       notes: sentences of the figures.
       own: the reader's own statistics, whose rows come first.
+      about_each: what each checkpoint is like.
 
     Raises:
       ValueError: a figure is neither SVG nor PNG.
@@ -57,6 +59,7 @@ def write_report(
         "title": html.escape(title),
         "facts": _facts(leaderboard, examined),
         "figures": _figures(figures),
+        "checkpoints": _table(about_each),
         "checks": _table(checks),
         "conclusions": _conclusions(conclusions, own),
         "notes": _items(notes),

@@ -67,7 +67,7 @@ class BatchNorm(nn.Module):
 
     With PyTorch's conventions: in training the batch's biased variance normalizes, and the running
     statistics (collection `batch_stats`) take `momentum` of the batch's mean and *unbiased* variance;
-    otherwise the running statistics normalize.
+    otherwise the running statistics normalize. They have derivatives, which a training step does not ask for.
     """
 
     features: int
@@ -102,9 +102,8 @@ class BatchNorm(nn.Module):
 
     def _update(self, batch: Moments) -> None:
         old = 1 - self.momentum
-        mean, var = jax.lax.stop_gradient((batch.mean, batch.var))
-        unbiased = var * (batch.count / max(batch.count - 1, 1))
-        self.mean.value = old * self.mean.value + self.momentum * mean
+        unbiased = batch.var * (batch.count / max(batch.count - 1, 1))
+        self.mean.value = old * self.mean.value + self.momentum * batch.mean
         self.var.value = old * self.var.value + self.momentum * unbiased
 
 

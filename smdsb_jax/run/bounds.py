@@ -1,8 +1,8 @@
 """Scores that no filter has in practice, to bound what any statistic can do: `config.selection.bound`.
 
 `cos_c` takes a backward pass of each sample, the oracles the target's true labels too. They are the measures
-of the laboratory, of the views that the step itself draws: `cos_c` and `oracle_gain` of gradients in inference
-mode, `oracle_dot_o` of those through the batch's statistics, which are what selection leaves out of the step.
+of the laboratory, of the views that the step itself draws: `cos_c` and `oracle_gain` of gradients in
+inference mode, `oracle_dot_o` of those through the batch's statistics, which selection takes from the step.
 """
 
 import functools

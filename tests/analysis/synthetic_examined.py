@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import scipy.stats
 
+from smdsb_jax.analysis.examine import saliency_shares
 from smdsb_jax.analysis.examined import DOMAINS, Examined
 from smdsb_jax.analysis.ranks import spearman
 from smdsb_jax.datasets import DATASETS
@@ -59,7 +60,8 @@ def examined(group="defrec, c2s", seed=0, stage=1, step=200, samples=40, points=
         batch=row % samples // 8, label=label,
         predicted=np.where(rng.random(len(label)) < 0.7, label, rng.integers(0, len(classes), len(label))),
         kept=skewness < np.quantile(skewness, 0.7), scores=scores, measures=measures,
-        covariates={"loss": skewness, "confidence": -skewness}, shown=has_cloud,
+        covariates={"loss": skewness, "confidence": -skewness},
+        saliency_shares=saliency_shares(saliency), shown=has_cloud,
         points=np.concatenate([source, target, target])[has_cloud].astype(np.float32),
         saliency=saliency[has_cloud].astype(np.float32),
     )  # fmt: skip

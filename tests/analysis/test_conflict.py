@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from smdsb_jax import gradients
 from smdsb_jax.analysis import conflict
 from smdsb_jax.analysis.views import augment_all, augment_and_prepare
 from smdsb_jax.network import passes_of
@@ -126,13 +127,14 @@ def test_every_measure_is_that_of_plain_gradients(plain, batches, measured):
 
 def test_the_checks_are_the_same_measures_by_other_definitions(plain, batches, measured, subjects):
     checks, found = measured.found.checks, measured.found.measures
-    assert set(checks) == {f"dot_o, {name}" for name in ("coupled", "frozen_batch", "running")} | {
-        "cos_o", "cos_o, last layer",
+    assert set(checks) == {f"dot_o, {of}" for of in ("coupled", "frozen_batch", "running", "deployed")} | {
+        "cos_o", "cos_o, last layer", "size",
     }  # fmt: skip
     np.testing.assert_array_equal(checks["dot_o, coupled"], found["dot_o"])
     np.testing.assert_array_equal(checks["cos_o"], found["cos_o"])
     alone = [plain.sample(batches, *which, train=False) for which in PICKED]
     assert_picked(checks["dot_o, running"], [s @ plain.running[1] for s in alone])
+    assert_picked(checks["size"], [np.linalg.norm(s) for s in alone])
     # the part of the gradient that belongs to the layer whose kernel has as many columns as the embedding
     names = jax.tree.map(lambda _: "other", plain.encoder)
     (last,) = [k for k, v in plain.encoder.items() if any(x.shape[-1:] == (16,) for x in jax.tree.leaves(v))]
@@ -143,6 +145,62 @@ def test_the_checks_are_the_same_measures_by_other_definitions(plain, batches, m
     assert_picked(checks["cos_o, last layer"], [cos(s[own], plain.running[1][own]) for s in alone])
     assert np.isfinite(checks["dot_o, frozen_batch"]).all()
     assert not np.allclose(checks["dot_o, frozen_batch"], checks["dot_o, coupled"], rtol=0.01)
+
+
+def test_the_deployed_gradient_is_that_of_inference_once_the_statistics_have_followed(
+    subjects, batches, plain, measured
+):
+    subject, stats = subjects[1], {k: plain.variables["batch_stats"][k] for k in ("encoder", "head")}
+    network = subject.parts.network
+
+    @jax.jit
+    def losses(encoder, batch, stats):  # in inference mode, and what passes of both domains leave
+        of = {"params": encoder, "batch_stats": stats["encoder"]}
+        features = network.encoder.apply(of, batch.points.target, train=False)
+        logits = network.head.apply(
+            {"params": plain.variables["params"]["head"], "batch_stats": stats["head"]}, features, train=False
+        )
+        true = batch.label.target
+        return -jnp.mean(jax.nn.log_softmax(logits)[jnp.arange(len(true)), true])
+
+    @jax.jit
+    def statistics(encoder, batch):
+        found = []
+        for points in batch.points:
+            own, empty = {}, jax.tree.map(jnp.zeros_like, stats)
+            of = {"params": encoder, "batch_stats": empty["encoder"]}
+            features, new = network.encoder.apply(of, points, train=True, mutable=["batch_stats"])
+            own["encoder"] = new["batch_stats"]
+            of = {"params": plain.variables["params"]["head"], "batch_stats": empty["head"]}
+            _, new = network.head.apply(of, features, train=True, mutable=["batch_stats"])
+            own["head"] = new["batch_stats"]
+            found.append(own)
+        return jax.tree.map(lambda a, b: 10 * (a + b) / 2, *found)  # a pass has a weight of 0.1
+
+    direction = jax.tree.map(lambda p: jnp.cos(7.0 * jnp.arange(p.size)).reshape(p.shape), plain.encoder)
+    setup = gradients.Setup(subject.parts, subject.state.variables, subject.state.pretext, True)
+    for batch in batches[:2]:
+        given = (setup, batch.points, batch.label.target, batch.key)
+        own = jax.jit(lambda encoder, given=given: gradients.deployed_losses(*given)(encoder))
+        value, slope = jax.jvp(lambda e, own=own: jnp.mean(own(e)), (plain.encoder,), (direction,))
+        start = statistics(plain.encoder, batch)
+        assert value == pytest.approx(float(losses(plain.encoder, batch, stats)), rel=1e-4)
+
+        def moved(size, batch=batch, start=start):
+            encoder = jax.tree.map(lambda p, d: p + size * d, plain.encoder, direction)
+            now = jax.tree.map(lambda r, a, b: r + a - b, stats, statistics(encoder, batch), start)
+            return float(losses(encoder, batch, now))
+
+        assert slope == pytest.approx((moved(1e-4) - moved(-1e-4)) / 2e-4, rel=0.03)
+    found = {k: float(v) for k, v in measured.found.angles.items()}
+    assert found["class and oracle"] == pytest.approx(cos(*plain.coupled[:2]), abs=1e-3)
+    assert found["class and oracle, running"] == pytest.approx(cos(*plain.running[:2]), abs=1e-3)
+    deployed = np.mean([flat(jax.grad(lambda e, b=b: jnp.mean(gradients.deployed_losses(
+        setup, b.points, b.label.target, b.key)(e)))(plain.encoder)) for b in batches], axis=0)  # fmt: skip
+    assert found["oracle and deployed"] == pytest.approx(cos(plain.coupled[1], deployed), abs=1e-3)
+    assert found["oracle, running, and deployed"] == pytest.approx(cos(plain.running[1], deployed), abs=1e-3)
+    coupled = [plain.sample(batches, *which, train=True) for which in PICKED]
+    assert_picked(measured.found.checks["dot_o, deployed"], [s @ deployed for s in coupled])
 
 
 def test_a_source_that_has_no_part_in_the_pretext_task_is_not_in_the_total(subjects, batches, plain):

@@ -164,7 +164,7 @@ def test_a_failing_statistic_is_told_with_the_checkpoint_and_the_domain(subjects
 def test_measures_go_to_both_target_domains_and_the_references_among_the_scores(found):
     rng = np.random.default_rng(0)
     measures = {name: rng.normal(size=(2, 16)) for name in ("gain", "cos_c", "cos_o")}
-    both = examine.with_measures(found, examine.Measured(measures, {}))
+    both = examine.with_measures(found, examine.Measured(measures, {}, {}))
     for name, (source, target) in measures.items():
         np.testing.assert_array_equal(both.measures[name], np.concatenate([source, target, target]))
     assert list(both.scores) == [*STATISTICS, "reference: cos_c", "oracle: cos_o"]

@@ -29,7 +29,8 @@ def measure_nothing(called):
         values = np.random.default_rng(len(called)).normal(size=(8, 2, drawn.samples))
         names = dict.fromkeys(name for pair in laboratory.CHECKS for name in pair)
         checks = {name: values[0] + i * values[i] for i, name in enumerate(names)}
-        return examine.Measured(dict(zip(MEASURES, values, strict=False)), checks)
+        angles = {"class and oracle": np.asarray(0.25)}
+        return examine.Measured(dict(zip(MEASURES, values, strict=False)), checks, angles)
 
     return made_up
 
@@ -79,8 +80,11 @@ def test_the_tables_are_read_as_they_were_written(lab):
         pd.read_csv(lab.out / "leaderboard.csv"), pd.DataFrame(rows), check_exact=False
     )
     checks = pd.read_csv(lab.out / "checks.csv")
-    assert list(checks) == ["checkpoint", "domain", "of", "with", "spearman"] and len(checks) == 3 * 2 * 3
+    assert list(checks) == ["checkpoint", "domain", "of", "with", "spearman"] and len(checks) == 3 * 2 * 8
     assert checks.spearman.between(-1, 1).all() and checks.spearman.abs().max() > 0.5
+    each = pd.read_csv(lab.out / "checkpoints.csv")
+    assert list(each.domain) == 3 * ["source", "target"] and (each["cos class and oracle"] == 0.25).all()
+    assert (each.saliency_zero <= each.saliency_flat).all() and each.saliency_flat.between(0, 1).all()
 
 
 def test_what_was_examined_is_in_files_of_one_checkpoint_each(lab, run, other_seed):
@@ -105,7 +109,7 @@ def test_figures_and_report_are_drawn(lab):
     assert lab.analysis.report == lab.out / "report.html"
     assert GROUP in text and "selection.keep_ratio = 0.7" in text and "samples = 16" in text
     assert sorted(p.name for p in lab.out.iterdir()) == [
-        "checks.csv", "examined", "figures", "leaderboard.csv", "report.html",
+        "checkpoints.csv", "checks.csv", "examined", "figures", "leaderboard.csv", "report.html",
     ]  # fmt: skip
 
 

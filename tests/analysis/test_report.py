@@ -108,8 +108,10 @@ def test_checks_conclusions_and_notes_are_in_the_page_as_text(tmp_path):
     table = Table(f"of {NASTY}", [{"statistic": NASTY}, {"statistic": "skewness"}])
     conclusions = Conclusions([table], [f"skewness: {NASTY}"])
     given = {"conclusions": conclusions, "notes": [f"fig4: {NASTY}"], "own": [NASTY]}
-    page = write(tmp_path, checks=checks, **given).read_text(encoding="utf-8")
+    each = [{"checkpoint": f"about {NASTY}", "accuracy": None}]
+    page = write(tmp_path, checks=checks, about_each=each, **given).read_text(encoding="utf-8")
     text = html.escape(NASTY)
+    assert f"<td>about {text}</td>" in page
     assert f"<li>skewness: {text}</li>" in page and f"<li>fig4: {text}</li>" in page
     assert f"<h3>of {text}</h3>" in page and page.index("<h3>of") < page.index("<li>skewness")
     assert f'<tr class="own"><td>{text}</td></tr>\n<tr><td>skewness</td></tr>' in page

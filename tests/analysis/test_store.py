@@ -10,6 +10,7 @@ RNG = np.random.default_rng(0)
 MEASURED = Measured(
     {"gain": RNG.normal(size=(2, 40)), "dot_o": RNG.normal(size=(2, 40))},
     {"cos_o, last layer": RNG.normal(size=(2, 40))},
+    {"class and oracle": RNG.normal(size=())},
 )
 
 
@@ -36,7 +37,7 @@ def test_all_that_was_examined_is_there_without_pickles(path):
         assert all(saved[name].dtype != object for name in saved.files)
         for name in ("domain", "index", "label", "kept", "points", "saliency", "classes"):
             np.testing.assert_array_equal(saved[name], getattr(e, name))
-        for field in ("scores", "measures", "covariates"):
+        for field in ("scores", "measures", "covariates", "saliency_shares"):
             own = {n.split("/", 1)[1]: saved[n] for n in saved.files if n.startswith(f"{field}/")}
             assert own.keys() == getattr(e, field).keys()
             np.testing.assert_array_equal(own[next(iter(own))], next(iter(getattr(e, field).values())))
