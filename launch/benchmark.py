@@ -16,14 +16,14 @@ from benchmarks.contenders import CONTENDERS, Setting
 from benchmarks.methods import TASKS
 from benchmarks.processes import check_threads
 from smdsb_jax.encoders import ENCODERS
-from smdsb_jax.flags import run_command
+from smdsb_jax.flags import define_words, run_command
 
 names = ", ".join(CONTENDERS)
-CONTENDERS_FLAG = flags.DEFINE_list(
+CONTENDERS_FLAG = define_words(
     "contenders", [], f"Which to compare, of: {names}; if not given, some of them."
 )
 BASELINE = flags.DEFINE_string("baseline", "", "Ratios are to this one; torch eager if not given.")
-BATCH = flags.DEFINE_list("batch", ["16", "32"], "Clouds of each domain; one table each.")
+BATCH = define_words("batch", ["16", "32"], "Clouds of each domain; one table each.")
 POINTS = flags.DEFINE_integer("points", 1024, "Points of a cloud.", 2)
 ENCODER = flags.DEFINE_enum("encoder", "dgcnn", list(ENCODERS), "Encoder, at its published width.")
 TNET = flags.DEFINE_boolean("tnet", False, "With the encoder's T-Nets.")

@@ -25,13 +25,13 @@ from benchmarks.processes import check_threads
 from benchmarks.report import gib, machine_lines
 from configs import embedded
 from smdsb_jax.files import whole_file
-from smdsb_jax.flags import run_command, stop
+from smdsb_jax.flags import define_words, run_command, stop
 from smdsb_jax.report.summary import write_summary
 
 OUT = flags.DEFINE_string("out", "runs/gpu_check", "Folder of what is written.")
 STEPS = flags.DEFINE_integer("steps", 300, "Steps of each stage of the training run.", 1)
 ROUNDS = flags.DEFINE_integer("rounds", 7, "Steps of each contender of the benchmark.", 1)
-BATCH = flags.DEFINE_list("batch", ["32"], "Clouds of each domain in the benchmark; one table each.")
+BATCH = define_words("batch", ["32"], "Clouds of each domain in the benchmark; one table each.")
 
 
 def main(_: list[str]) -> int:

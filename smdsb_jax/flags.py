@@ -128,6 +128,23 @@ def stop(message: str) -> Any:
     raise SystemExit(2)
 
 
+class _Words(flags.MultiFlag):
+    """Words with commas between them; the flag given again adds to them."""
+
+    def _parse(self, arguments: str | Sequence[str]) -> list[str]:
+        given = [arguments] if isinstance(arguments, str) else arguments
+        return [word.strip() for several in given for word in several.split(",") if word.strip()]
+
+    def _serialize(self, value: list[str] | None) -> str:
+        return ",".join(value or ())
+
+
+def define_words(name: str, default: list[str] | None, about: str) -> flags.FlagHolder[list[str]]:
+    """A flag of words: `--batch=16,32` and `--batch=16 --batch=32` are the same."""
+    parsing = flags.ArgumentParser(), flags.ListSerializer(",")
+    return flags.DEFINE_flag(_Words(*parsing, name, default, about))
+
+
 class Parser(argparse.ArgumentParser):
     """That of the commands without a configuration: an error is one line here too."""
 

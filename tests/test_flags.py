@@ -1,3 +1,4 @@
+import functools
 import re
 import sys
 import warnings
@@ -12,6 +13,8 @@ from ml_collections import config_flags
 from smdsb_jax.flags import (
     Parser,
     cache_compilation,
+    define_words,
+    help_text,
     hide_what_follows_a_failed_write,
     load_config,
     parse_flags,
@@ -96,6 +99,16 @@ def test_the_home_folder_behind_an_equals_sign(values, config, tmp_path, monkeyp
 )
 def test_wrong_overrides_are_told_in_one_line(values, config, capsys, override, words):
     assert words in told(capsys, "--config", config, override)
+
+
+@pytest.mark.parametrize("given, read", [
+    ([], ["16"]), (["--batch=8,32"], ["8", "32"]), (["--batch=8, 32", "--batch", "64"], ["8", "32", "64"]),
+])  # fmt: skip
+def test_words_may_stand_together_or_apart(values, given, read):
+    with mock.patch.object(flags, "DEFINE_flag", functools.partial(flags.DEFINE_flag, flag_values=values)):
+        define_words("batch", ["16"], "Sizes.")
+    assert parse(*given) == ["train.py"] and values.batch == read
+    assert "Sizes. (16)" in help_text("train.py", "")
 
 
 def test_wrong_files_are_told_in_one_line(values, tmp_path, capsys):

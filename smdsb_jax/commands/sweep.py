@@ -14,7 +14,7 @@ from absl import flags
 
 import smdsb_jax
 from smdsb_jax.files import only_writer
-from smdsb_jax.flags import CONFIGS, stop
+from smdsb_jax.flags import CONFIGS, define_words, stop
 from smdsb_jax.run.signals import stop_on_signal
 from smdsb_jax.sweep.cluster import CLUSTERS, open_cluster
 from smdsb_jax.sweep.dask_cluster import open_dask
@@ -30,14 +30,14 @@ TRAIN = PACKAGE / "__main__.py"  # by its path, so that it needs no installation
 TABLE = flags.DEFINE_string("table", None, "File and argument, as configs/tables.py:table1,data=embedded.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the runs and of the table.")
 SEEDS = flags.DEFINE_integer("seeds", None, "Runs of each cell; none: as the table says.", 1)
-DIRECTIONS = flags.DEFINE_list("directions", None, "Only these, as m2s,s2r.")
+DIRECTIONS = define_words("directions", None, "Only these, as m2s,s2r.")
 FIELD = flags.DEFINE_multi_string("field", [], "For every run, as data.root=PointDA_data. May be repeated.")
 PARALLEL = flags.DEFINE_integer("parallel", None, "Runs at a time; none: 1, on Slurm and Dask all.", 1)
 CLUSTER = flags.DEFINE_enum(
     "cluster", None, (*CLUSTERS, "dask"), "Jobs through submitit, or of --dask; none: one after the other."
 )
 DASK = flags.DEFINE_string("dask", None, "Address of a Dask scheduler, as tcp://host:8786.")
-SLURM = flags.DEFINE_list("slurm", [], "Options of sbatch, as partition=gpu,gres=gpu:1,time=1440 (minutes).")
+SLURM = define_words("slurm", [], "Options of sbatch, as partition=gpu,gres=gpu:1,time=1440 (minutes).")
 RANK_BY = flags.DEFINE_string(
     "rank_by",
     None,
