@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import re
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from smdsb_jax.analysis.subject import Located, Subject, find_checkpoints, has_p
 from smdsb_jax.config import flatten
 from smdsb_jax.statistics import STATISTICS, Score, Statistic, find_statistic
 
+MINUTE = 60.0  # seconds between lines of progress where there is no terminal
 DEFINITION = 4  # of the measures and their draws: 4 since there are the angles
 BY_DEFAULT = tuple(name for name, d in FIGURES.items() if d.examines and not d.lengthy)  # no more to compute
 CHECKS = (  # (of, with): the same by another definition, or by an estimate; and what it might be instead
@@ -106,30 +108,15 @@ def analyze(
     found = _with_pretext(found, allowed, say)
     (out / "examined").mkdir(parents=True, exist_ok=True)  # where it cannot be written, nothing is measured
     groups = group_names(found)
-    examined: list[Examined] = []
-    checks: list[Row] = []
-    about_each: list[Row] = []
+    asked = Asked(out, chosen, per_cloud, settings, root, allowed, say)
+    examined, tables = [], Tables([], [])
     for number, (of, group) in enumerate(zip(found, groups, strict=True), start=1):
-        subject = open_subject(of, root, allowed)
-        drawn = examine.draw(subject, settings)
-        say(
-            f"[{number}/{len(found)}] {subject.name}: {drawn.samples} + {drawn.samples} samples in "
-            f"mini-batches of {drawn.rows[0].shape[1]}, mean gradients of {drawn.rows[0].size} per domain"
-        )
-        left_out = per_cloud if subject.parts.network.task.per_point else []
-        if left_out:
-            say(f"{subject.name}: {', '.join(left_out)} need one label per cloud, left out.")
-        usable = {name: statistic for name, statistic in chosen.items() if name not in left_out}
-        scored = examine.examine_scores(subject, group, drawn, settings.seed, usable)
-        about = _about(subject, of, drawn, settings)
-        measured = _measured(subject, drawn, settings, _file(out, of), about)
-        examined.append(examine.with_measures(scored, measured))
-        store.save(_file(out, of), examined[-1], measured, about)
-        checks += _checks(examined[-1], measured)
-        about_each += describe(examined[-1], measured)
-        say(_on_saliency(about_each[-2:]))
+        one, measured = _examine(of, group, f"[{number}/{len(found)}]", asked)
+        examined.append(one)
+        about_it = describe(one, measured)
+        tables = Tables(tables.checks + _checks(one, measured), tables.checkpoints + about_it)
+        say(_on_saliency(about_it))
     material = material._replace(examined=examined)
-    tables = Tables(checks, about_each)
     return _conclude(out, found, groups, material, tables, settings, pictures, keep_ratio, own, say)
 
 
@@ -138,6 +125,39 @@ class Tables(NamedTuple):
 
     checks: list[Row]
     checkpoints: list[Row]
+
+
+class Asked(NamedTuple):
+    """How each checkpoint is to be examined."""
+
+    out: Path
+    statistics: dict[str, str | Score | Statistic]
+    per_cloud: list[str]  # statistics that need one label per cloud
+    settings: Settings
+    root: str | None
+    allow: Collection[str]
+    say: Callable[[str], Any]
+
+
+def _examine(of: Located, group: str, which: str, asked: Asked) -> tuple[Examined, Measured]:
+    """One checkpoint, scored and measured; its file is written."""
+    settings, say, path = asked.settings, asked.say, _file(asked.out, of)
+    subject = open_subject(of, asked.root, asked.allow)
+    drawn = examine.draw(subject, settings)
+    say(
+        f"{which} {subject.name}: {drawn.samples} + {drawn.samples} samples in "
+        f"mini-batches of {drawn.rows[0].shape[1]}, mean gradients of {drawn.rows[0].size} per domain"
+    )
+    left_out = asked.per_cloud if subject.parts.network.task.per_point else []
+    if left_out:
+        say(f"{subject.name}: {', '.join(left_out)} need one label per cloud, left out.")
+    usable = {name: statistic for name, statistic in asked.statistics.items() if name not in left_out}
+    scored = examine.examine_scores(subject, group, drawn, settings.seed, usable)
+    about = _about(subject, of, drawn, settings)
+    measured = _measured(subject, drawn, settings, path, about, say)
+    examined = examine.with_measures(scored, measured)
+    store.save(path, examined, measured, about)
+    return examined, measured
 
 
 def _on_saliency(rows: Sequence[Row]) -> str:
@@ -162,7 +182,7 @@ def _conclude(
     rows: list[Row] = []
     if examined:
         say("Leaderboard: rank correlations with bootstrap intervals …")
-        with _progress(len(examined) * len(DOMAINS), "checkpoint in a domain") as tick:
+        with _progress(len(examined) * len(DOMAINS), "checkpoint in a domain", say) as tick:
             rows = leaderboard(examined, keep_ratio, tick=tick)
         write_table(out / "leaderboard.csv", rows)
         write_table(out / "checks.csv", tables.checks)
@@ -209,24 +229,37 @@ def _with_pretext(found: list[Located], allow: Collection[str], say: Callable[[s
 
 
 def _measured(
-    subject: Subject, drawn: Drawn, settings: Settings, path: Path, about: dict[str, Any]
+    subject: Subject,
+    drawn: Drawn,
+    settings: Settings,
+    path: Path,
+    about: dict[str, Any],
+    say: Callable[[str], Any],
 ) -> Measured:
     """The measures from `path`, or anew."""
     found = store.load_measured(path, about)
     if found is not None:
         return found
-    with _progress(count_ticks(len(drawn.rows[0]), drawn.measured), "mini-batch") as tick:
+    with _progress(count_ticks(len(drawn.rows[0]), drawn.measured), "mini-batch", say) as tick:
         return examine.measure_agreement(subject, drawn, settings.seed, tick)
 
 
 @contextlib.contextmanager
-def _progress(total: int, unit: str) -> Iterator[Callable[[str], None]]:
-    """A bar on a terminal, nothing elsewhere; what it gives is called after each piece, with its name."""
+def _progress(
+    total: int, unit: str, say: Callable[[str], Any], now: Callable[[], float] = time.monotonic
+) -> Iterator[Callable[[str], None]]:
+    """A bar on a terminal, elsewhere a line each minute; what it gives is called after each piece."""
+    done, last = 0, now()
     with tqdm(total=total, unit=unit, leave=False, disable=None) as bar:
 
         def tick(what: str) -> None:
+            nonlocal done, last
+            done += 1
             bar.set_description(what, refresh=False)
             bar.update()
+            if bar.disable and now() - last >= MINUTE:
+                last = now()
+                say(f"  {100 * done // total} %: {what}")
 
         yield tick
 

@@ -81,7 +81,10 @@ class Result(NamedTuple):
 
     def __repr__(self) -> str:
         """As `Result(runs/s2c, finished: source_val/accuracy 81.5 %, target_test/accuracy 64.4 %)`."""
-        scores = ", ".join(f"{name} {100 * value:.1f} %" for name, value in self.scores.items())
+        try:
+            scores = ", ".join(f"{name} {100 * value:.1f} %" for name, value in self.scores.items())
+        except ValueError:  # a damaged checkpoint; `scores` says which
+            scores = "its checkpoints cannot be read"
         state = "finished" if self.finished else "stopped"
         here = Path.cwd()
         folder = self.workdir.relative_to(here) if self.workdir.is_relative_to(here) else self.workdir

@@ -113,6 +113,14 @@ def test_figures_and_report_are_drawn(lab):
     ]  # fmt: skip
 
 
+def test_without_a_terminal_progress_is_a_line_a_minute():
+    said, clock = [], iter([0.0, 59.0, 60.0, 60.0, 119.0])
+    with laboratory._progress(4, "mini-batch", said.append, lambda: next(clock)) as tick:
+        for piece in ("class", "norms", "norms"):
+            tick(piece)
+    assert said == ["  50 %: norms"]
+
+
 def test_progress_verdicts_and_places_are_said(lab, run):
     said = "\n".join(lab.said)
     assert (

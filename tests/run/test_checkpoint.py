@@ -17,6 +17,7 @@ from smdsb_jax.config import modernize
 from smdsb_jax.pseudo_labels import PseudoLabels
 from smdsb_jax.run import checkpoint
 from smdsb_jax.run.checkpoint import open_checkpoints
+from smdsb_jax.run.loop import Result
 from smdsb_jax.scores import SELECT_BY
 from smdsb_jax.state import TrainState
 from tests.tiers import cases, exhaustive
@@ -320,6 +321,7 @@ def test_later_checkpoints_are_set_aside_and_none_is_lost(tmp_path):
     with pytest.raises(ValueError, match=r"/11: cannot be read .* as with smdsb train --from_step=10\."):
         with open_checkpoints(tmp_path) as checkpointer:
             checkpoint.info(checkpointer)
+    assert repr(Result(tmp_path, True, None)).endswith("finished: its checkpoints cannot be read)")
     with pytest.raises(ValueError, match=r"7 does not exist\. There are: 9, 10, 11\."):
         checkpoint.set_aside(tmp_path, 7)
     (tmp_path / "set_aside" / "11").mkdir(parents=True)  # of a time before
