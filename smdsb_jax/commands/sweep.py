@@ -3,7 +3,8 @@
 smdsb sweep --table tables:table1,data=embedded --workdir runs/table1
 
 Finished runs are skipped and interrupted ones go on, so the same command continues a sweep. table.md,
-table.csv and table.png in the workdir are written anew after each run. Tables may share a workdir, and runs.
+table.csv, table.png and curves.png in the workdir are written anew after each run. Tables may share a
+workdir, and runs.
 """
 
 import sys

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from smdsb_jax.registry import foreign_names
 from smdsb_jax.sweep.child import LOG, train
+from smdsb_jax.sweep.curves import learning_curve
 from smdsb_jax.sweep.grid import Grid, Run
 from smdsb_jax.sweep.measure import MEASURES
 from smdsb_jax.sweep.plan import Planned, estimate_text, progress
@@ -113,6 +114,8 @@ def _collect(grid: Grid, planned: Planned, found: Results, failed: dict[Path, st
     try:
         own = foreign_names(planned.config).values()  # of the table's author
         add(found, run, MEASURES[grid.measure].of_run(run.row, run.workdir, own))
+        if (curve := learning_curve(run.workdir)).size:
+            found.curves.setdefault((run.row, run.direction), {})[run.seed] = curve
     except Exception as unreadable:
         failed[run.workdir] = f"It is finished, but cannot be read: {unreadable}"
 

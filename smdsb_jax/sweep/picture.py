@@ -56,6 +56,7 @@ def draw_table(
     marks = [
         Line2D([], [], color=color, marker="o", linestyle="", label=f"stage {stage}")
         for stage, color in STAGE_COLORS.items()
+        if any(stage == found for _, found, _ in points)
     ]
     if published:
         marks.append(

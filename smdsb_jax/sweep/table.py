@@ -10,6 +10,7 @@ import numpy as np
 from smdsb_jax.files import whole_file
 from smdsb_jax.markdown import markdown_table
 from smdsb_jax.scores import choice_of
+from smdsb_jax.sweep.curves import Curve, draw_curves
 from smdsb_jax.sweep.differences import Cell, difference_lines
 from smdsb_jax.sweep.grid import Grid, Run, rows_by_encoder
 from smdsb_jax.sweep.measure import MEASURES
@@ -29,6 +30,7 @@ class Results:
 
     def __init__(self) -> None:
         self.values: dict[Cell, dict[int, list[float]]] = {}  # cell → seed → numbers of that run
+        self.curves: dict[tuple[str, str], dict[int, Curve]] = {}  # row, direction → seed → of that run
         self.runs = 0
 
 
@@ -73,6 +75,11 @@ def row_names(
     return names
 
 
+def columns_of(grid: Grid) -> list[str]:
+    """The directions, and their average where they are several."""
+    return [*grid.directions, *([AVERAGE] if len(grid.directions) > 1 else [])]
+
+
 def choices_of(grid: Grid) -> dict[str, str]:
     """The measure's ways of choosing checkpoints and their titles, and the grid's own, as of a validator."""
     return {grid.select_by: choice_of(grid.select_by).title} | dict(MEASURES[grid.measure].choices)
@@ -87,13 +94,13 @@ def markdown(grid: Grid, found: Results, rows: Sequence[str], total: int) -> str
       rows: names of the rows that have runs, in order.
       total: runs of the whole grid.
     """
-    measure = MEASURES[grid.measure]
-    columns = [*grid.directions, AVERAGE]
+    measure, columns = MEASURES[grid.measure], columns_of(grid)
+    several = AVERAGE in columns
     parts = [
         f"# {grid.title}",
         f"{measure.title[0].upper()}{measure.title[1:]}: mean ± sample standard deviation over the runs of "
-        f"different seeds; {found.runs} of {total} runs are done. {MISSING}: no run yet. The average is over "
-        "the directions, of the seeds that have all of them.",
+        f"different seeds; {found.runs} of {total} runs are done. {MISSING}: no run yet."
+        + (" The average is over the directions, of the seeds that have all of them." if several else ""),
     ]
     for selection, title in choices_of(grid).items():
         lines = [["row", "stage", *columns, "runs"]]
@@ -108,9 +115,9 @@ def markdown(grid: Grid, found: Results, rows: Sequence[str], total: int) -> str
                 lines.append(_published_line(grid, row))
         if headline:
             lines += [_published_line(grid, row) for row in grid.published if row not in rows]
-        several = headline and len(choices_of(grid)) > 1
+        marked = headline and len(choices_of(grid)) > 1
         parts += [
-            f"## Checkpoint: {title}{' (headline)' if several else ''}",
+            f"## Checkpoint: {title}{' (headline)' if marked else ''}",
             markdown_table(lines[0], lines[1:]),
         ]
     if grid.contrasts:
@@ -130,8 +137,10 @@ def markdown(grid: Grid, found: Results, rows: Sequence[str], total: int) -> str
 
 def _published_line(grid: Grid, row: str) -> list[str]:
     printed = grid.published[row]
-    cells = (f"{printed.values[d]:.1f}" if d in printed.values else MISSING for d in grid.directions)
-    return [f"*{row}, published*", "", *cells, average_text(printed) if whole(grid, printed) else MISSING, ""]
+    cells = [f"{printed.values[d]:.1f}" if d in printed.values else MISSING for d in grid.directions]
+    if AVERAGE in columns_of(grid):
+        cells.append(average_text(printed) if whole(grid, printed) else MISSING)
+    return [f"*{row}, published*", "", *cells, ""]
 
 
 def whole(grid: Grid, printed: Published) -> bool:
@@ -164,21 +173,31 @@ def csv_text(grid: Grid, found: Results, rows: Sequence[str]) -> str:
 
 
 def write_tables(grid: Grid, found: Results, total: int, workdir: Path) -> None:
-    """Write table.md, table.csv and table.png into the folder, each whole or not at all."""
+    """Write table.md, table.csv, table.png and curves.png into the folder, each whole or not at all."""
     rows = list(rows_by_encoder(grid))
     for name, text in (("md", markdown(grid, found, rows, total)), ("csv", csv_text(grid, found, rows))):
         with whole_file(workdir / f"table.{name}") as part:
             part.write_text(text, encoding="utf-8")
-    columns = [*grid.directions, AVERAGE]
+    columns = columns_of(grid)
     names, by = row_names(grid, found, rows, grid.select_by), grid.select_by
     points = [
         (row, stage, [cell_values(found, (row, stage or 0, by, c), grid.directions) for c in columns])
         for row, stage in names
     ]
     printed = {
-        row: [*(p.values.get(d) for d in grid.directions), p.average if whole(grid, p) else None]
+        row: [*(p.values.get(d) for d in grid.directions), p.average if whole(grid, p) else None][
+            : len(columns)
+        ]
         for row, p in grid.published.items()
     }
     measure = MEASURES[grid.measure]
     title = f"{grid.title}: {measure.title}, {choices_of(grid)[by]}, {found.runs} of {total} runs"
     draw_table(workdir / "table.png", title, columns, points, printed)
+    curves = {
+        (row, d): list(found.curves[row, d].values())
+        for row in rows
+        for d in grid.directions
+        if (row, d) in found.curves
+    }
+    if curves:
+        draw_curves(workdir / "curves.png", f"{grid.title}: target test, %, {found.runs} runs", curves)
