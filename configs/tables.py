@@ -233,7 +233,8 @@ def decide(data: str) -> Grid:
     `oracle gain` selects by: the sample's effect on the direction of the classification step, measured on 512
     labelled target clouds in inference mode. `oracle dot_o`, by the sample's part of the step itself, through
     the batch's statistics, and `own dot_o`, the same under the network's own labels, were added when two
-    seeds of the others were known, because `gain` turned out to tell of the step little (docs/verdict.md). The rows stand in the order in which they tell most.
+    seeds of the others were known, because `gain` turned out to tell of the step little (docs/verdict.md).
+    The rows stand in the order in which they tell most.
     `--field stages=(1,2)` and `--directions scanned2clean` are for those with a GPU.
     """
     defrec, distill = "method=defrec,selection", "method=self_distillation,selection"
