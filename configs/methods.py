@@ -212,7 +212,6 @@ PRESETS = {  # selections that are more than a statistic
     "cos_c": {"statistic": "skewness", "bound": "cos_c"},
     "oracle_gain": {"statistic": "skewness", "bound": "oracle_gain"},
     "oracle_dot_o": {"statistic": "skewness", "bound": "oracle_dot_o"},
-    "own_dot_o": {"statistic": "skewness", "bound": "own_dot_o"},
 }
 # options of every config file's argument, for `parse_arg`; empty: the method's own
 OPTIONS = {"method": "defrec", "selection": "", "task": "", "pretext": "", "combine": "", "pseudo_labels": ""}

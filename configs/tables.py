@@ -232,9 +232,8 @@ def decide(data: str) -> Grid:
     budget, rate and augmentation; none was chosen on labels of the target, which `oracle` trains on and
     `oracle gain` selects by: the sample's effect on the direction of the classification step, measured on 512
     labelled target clouds in inference mode. `oracle dot_o`, by the sample's part of the step itself, through
-    the batch's statistics, and `own dot_o`, the same under the network's own labels, were added when two
-    seeds of the others were known, because `gain` turned out to tell of the step little (docs/verdict.md).
-    The rows stand in the order in which they tell most.
+    the batch's statistics, was added when two seeds of the others were known, because `gain` turned out to
+    tell of the step little (docs/verdict.md). The rows stand in the order in which they tell most.
     `--field stages=(1,2)` and `--directions scanned2clean` are for those with a GPU.
     """
     defrec, distill = "method=defrec,selection", "method=self_distillation,selection"
@@ -245,7 +244,6 @@ def decide(data: str) -> Grid:
         "DefRec, low skewness": [f"{defrec}=skewness", "selection.side=low"],
         "DefRec, oracle gain": [f"{defrec}=oracle_gain"],
         "DefRec, oracle dot_o": [f"{defrec}=oracle_dot_o"],
-        "DefRec, own dot_o": [f"{defrec}=own_dot_o"],
         "DefRec, random": [f"{defrec}=random"],
         "DefRec, high skewness": [f"{defrec}=skewness", "selection.side=high"],
         "oracle (trained with target labels)": ["method=oracle"],
@@ -268,8 +266,6 @@ def decide(data: str) -> Grid:
         "DefRec: oracle gain minus random": [("DefRec, oracle gain", "DefRec, random")],
         "DefRec: oracle dot_o minus none": [("DefRec, oracle dot_o", "DefRec")],
         "DefRec: oracle dot_o minus random": [("DefRec, oracle dot_o", "DefRec, random")],
-        "DefRec: own dot_o minus none": [("DefRec, own dot_o", "DefRec")],
-        "DefRec: own dot_o minus random": [("DefRec, own dot_o", "DefRec, random")],
         "DefRec: highest cos_c minus random": [("DefRec, highest cos_c", "DefRec, random")],
         "DefRec: random minus none": [("DefRec, random", "DefRec")],
         "Self-dist GCN: low skewness minus none": [(alone, "Self-dist GCN")],

@@ -96,8 +96,8 @@ def default_config() -> ConfigDict:
     config.selection.execution = "mask"  # gather runs the kept samples only (other BatchNorm statistics)
 
     config.selection.freeze_unlabelled = False  # stage 1: keep the ratio of the target too, at random
-    config.selection.bound = ""  # rank by gradients, in place of the statistic: cos_c, own_dot_o, or
-    # oracle_dot_o and oracle_gain, which read the target's labels (docs/methods.md)
+    config.selection.bound = ""  # no method: rank by cos_c, each sample's own gradient, or by
+    # oracle_dot_o or oracle_gain, which read the target's labels (docs/methods.md)
 
     config.combine = ConfigDict()
     config.combine.split = "task"  # what the rule merges: class and pretext gradients; domain or loss: the

@@ -15,9 +15,8 @@ SCOPES = ("pooled", "per_domain")
 DENOMINATORS = ("batch", "kept")
 EXECUTIONS = ("mask", "gather")
 ORACLES = ("oracle_gain", "oracle_dot_o")  # bounds that read the target's labels
-POOLED = (*ORACLES, "own_dot_o")  # that hold a sample against a pool of target clouds
-BOUNDS = ("", "cos_c", *POOLED)  # scores from outside the step, of `run.bounds`; empty: none
-POOL_STEPS = 10  # for which the pool is kept
+BOUNDS = ("", "cos_c", *ORACLES)  # scores from outside the step, of `run.bounds`; empty: none
+POOL_STEPS = 10  # for which an oracle keeps its pool of labelled clouds
 GROUP = 0.3  # of a mini-batch, by score: the groups whose losses are recorded
 
 

@@ -3,7 +3,6 @@
 `cos_c` takes a backward pass of each sample, the oracles the target's true labels too. They are the measures
 of the laboratory, of the views that the step itself draws: `cos_c` and `oracle_gain` of gradients in
 inference mode, `oracle_dot_o` of those through the batch's statistics, which selection takes from the step.
-`own_dot_o` is the same without labels: the network's own predictions stand for them.
 """
 
 import functools
@@ -19,11 +18,10 @@ from smdsb_jax import gradient_agreement, gradients
 from smdsb_jax.augment import augment_batch
 from smdsb_jax.config import Config, domain_batch_size
 from smdsb_jax.datasets.domain import UNLABELLED, Split
-from smdsb_jax.network import predict
 from smdsb_jax.parts import Parts
 from smdsb_jax.pretext import build_view, prepare
 from smdsb_jax.run import hosts
-from smdsb_jax.selection import ORACLES, POOL_STEPS, POOLED
+from smdsb_jax.selection import ORACLES, POOL_STEPS
 from smdsb_jax.state import Batch, Clouds, Pair, TrainState, Tree
 from smdsb_jax.train_step import step_keys
 
@@ -60,11 +58,10 @@ def build_scorer(config: Config, parts: Parts, target: Split) -> Scorer | None:
     name = config.selection.bound
     if parts.selection is None or not name:
         return None
-    pooled, batch_size = name in POOLED, domain_batch_size(config)
-    if name not in ORACLES:  # no label is read
-        target = target._replace(label=np.zeros_like(target.label))
+    reads_labels = name in ORACLES
+    batch_size = domain_batch_size(config)
     draw = lambda step: draw_labelled(target, (config.seed, 5, step), POOL // batch_size or 1, batch_size)  # noqa: E731
-    if pooled:
+    if reads_labels:
         draw(0)
     measure = jax.jit(functools.partial(measure_batch, parts))
     of_pool = jax.jit(functools.partial(oracle_gradient, parts))
@@ -72,7 +69,7 @@ def build_scorer(config: Config, parts: Parts, target: Split) -> Scorer | None:
 
     def oracle(held: Tree | None, state: TrainState) -> Tree:
         step = int(state.step)
-        if not pooled:
+        if not reads_labels:
             return jax.tree.map(jnp.zeros_like, state.variables["params"]["encoder"])
         if held is not None and step % POOL_STEPS:
             return held
@@ -114,18 +111,11 @@ def draw_labelled(split: Split, draw: tuple[int, ...], batches: int, most: int) 
 
 
 def oracle_gradient(parts: Parts, key: jax.Array, pool: Clouds, state: TrainState) -> Tree:
-    """g_o: the mean class gradient of a pool of batches, as the target is seen.
-
-    Under the pool's labels, or for `own_dot_o` under those that the network gives it in inference mode.
-    """
+    """g_o: the mean class gradient of a pool of batches, as the target is seen."""
     setup = _setup(parts, state)
-    own = parts.selection is not None and parts.selection.bound == "own_dot_o"
 
     def of_batch(total: Tree, one: tuple[Clouds, jax.Array]) -> tuple[Tree, None]:
         clouds, (view_key, pass_key) = one[0], jax.random.split(one[1])
-        if own:
-            output, *_ = predict(parts.network, state.variables, clouds.points, train=False)
-            clouds = clouds._replace(label=jnp.argmax(output, axis=-1).astype(jnp.int32))
         return jax.tree.map(
             jnp.add, total, gradients.target_gradient(setup, clouds, view_key, pass_key)
         ), None
@@ -183,7 +173,7 @@ def _oracle_gain(products: Products, squared: Values, gram: Gram) -> Values:
     return gradient_agreement.gain(products[ORACLE], products[CLASS], squared, *with_class)
 
 
-def _dot_o(products: Products, squared: Values, gram: Gram) -> Values:
+def _oracle_dot_o(products: Products, squared: Values, gram: Gram) -> Values:
     return products[0]
 
 
@@ -191,7 +181,6 @@ def _dot_o(products: Products, squared: Values, gram: Gram) -> Values:
 MEASURES: dict[str, Callable[..., Float[np.ndarray, " batch"]]] = {
     "cos_c": _cos_c,
     "oracle_gain": _oracle_gain,
-    "oracle_dot_o": _dot_o,
-    "own_dot_o": _dot_o,
+    "oracle_dot_o": _oracle_dot_o,
 }
-COUPLED = ("oracle_dot_o", "own_dot_o")  # of gradients through the batch's statistics, with g_o alone
+COUPLED = ("oracle_dot_o",)  # of gradients through the batch's statistics, with g_o alone
