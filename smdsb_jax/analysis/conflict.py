@@ -1,7 +1,7 @@
 """How much each sample's pretext gradient agrees with the classification's and the oracle's."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -152,12 +152,12 @@ def agreements(
     layer = gradients.last_layer(subject.parts.network, subject.parts.augment.points)
     products, grams, along = {}, {}, {}
     for name, train in DEFINITIONS.items():
-        total = None
-        for batch in batches:
-            of_batch = run.directions(train, *given, batch)
-            total = of_batch if total is None else jax.tree.map(jnp.add, total, of_batch)
+        halves: list[Tree] = [None, None]  # every other mini-batch
+        for number, batch in enumerate(batches):
+            of_batch, before = run.directions(train, *given, batch), halves[number % 2]
+            halves[number % 2] = of_batch if before is None else jax.tree.map(jnp.add, before, of_batch)
             tick(f"gradients of the batch, {name}")
-        along[name] = jax.tree.map(lambda leaf: leaf / len(batches), total)
+        along[name] = _means(halves, len(batches), apart=train is True)
         grams[name] = np.asarray(run.gram(along[name]), np.float64)
         of_batches = []
         for batch in batches[:measured]:
@@ -179,6 +179,18 @@ def agreements(
     return _by_name(products, grams, own, np.asarray(of_layer, np.float64), of_oracle, rows[0].shape[1])
 
 
+def _means(halves: Sequence[Tree], count: int, apart: bool) -> Tree:
+    """The means over all mini-batches; `apart` also those of OF_HALVES over either half of them."""
+    divide = lambda total, number: jax.tree.map(lambda leaf: leaf / number, total)  # noqa: E731
+    one, other = halves[0], halves[1] if count > 1 else halves[0]
+    whole = divide(jax.tree.map(jnp.add, one, other) if count > 1 else one, count)
+    if not apart:
+        return whole
+    rows = jnp.array(OF_HALVES)
+    means = divide(one, (count + 1) // 2), divide(other, max(count // 2, 1))
+    return jax.tree.map(lambda all_of, *of: jnp.concatenate([all_of, *(h[rows] for h in of)]), whole, *means)
+
+
 def _chunk(run: Programs, given: tuple[Variables, Tree], batch: AugmentedBatch, along: Tree) -> int:
     """Gradients at a time; those of the last layer alone need less."""
     lower = lambda chunk: run.own.lower(None, chunk, *given, batch, along)  # noqa: E731
@@ -186,6 +198,7 @@ def _chunk(run: Programs, given: tuple[Variables, Tree], batch: AugmentedBatch, 
 
 
 CLASS, ORACLE, TOTAL, DEPLOYED = range(4)
+OF_HALVES = (ORACLE, DEPLOYED)  # whose means of either half of the pool follow: how sure are they?
 
 
 def _by_name(
@@ -234,9 +247,13 @@ def _by_name(
     )  # fmt: skip
     checks = {f"dot_o, {name}": p[:, ORACLE] for name, p in products.items()}
     checks |= {"dot_o, deployed": coupled[:, DEPLOYED], "size": np.sqrt(squared)}
+    for place, half in enumerate(("one half", "other half")):
+        first = DEPLOYED + 1 + place * len(OF_HALVES)
+        checks |= {f"dot_o, {half}": coupled[:, first], f"dot_o, deployed, {half}": coupled[:, first + 1]}
     angle = lambda m, i, j: measures.cosine(m[i, j], m[i, i], m[j, j])  # noqa: E731
     angles = {
         "class and oracle": angle(g, CLASS, ORACLE),
+        "oracle, halves": angle(g, DEPLOYED + 1, DEPLOYED + 1 + len(OF_HALVES)),
         "class and oracle, running": angle(h, CLASS, ORACLE),
         "oracle and deployed": angle(of_oracle, 0, 2),
         "oracle, running, and deployed": angle(of_oracle, 1, 2),

@@ -28,7 +28,7 @@ from smdsb_jax.config import flatten
 from smdsb_jax.statistics import STATISTICS, Score, Statistic, find_statistic
 
 MINUTE = 60.0  # seconds between lines of progress where there is no terminal
-DEFINITION = 4  # of the measures and their draws: 4 since there are the angles
+DEFINITION = 5  # of the measures and their draws: 5 since there are angles and halves
 BY_DEFAULT = tuple(name for name, d in FIGURES.items() if d.examines and not d.lengthy)  # no more to compute
 CHECKS = (  # (of, with): the same by another definition, or by an estimate; and what it might be instead
     ("dot_o, coupled", "dot_o, frozen_batch"),
@@ -39,6 +39,8 @@ CHECKS = (  # (of, with): the same by another definition, or by an estimate; and
     ("gain", "dot_o, deployed"),
     ("gain", "size"),
     ("cos_o", "cos_o, last layer"),
+    ("dot_o, one half", "dot_o, other half"),  # of the pool: no score can agree better with what is measured
+    ("dot_o, deployed, one half", "dot_o, deployed, other half"),
 )
 
 

@@ -26,7 +26,7 @@ def measure_nothing(called):
 
     def made_up(subject, drawn, seed, tick):
         called.append(subject.name)
-        values = np.random.default_rng(len(called)).normal(size=(8, 2, drawn.samples))
+        values = np.random.default_rng(len(called)).normal(size=(16, 2, drawn.samples))
         names = dict.fromkeys(name for pair in laboratory.CHECKS for name in pair)
         checks = {name: values[0] + i * values[i] for i, name in enumerate(names)}
         angles = {"class and oracle": np.asarray(0.25)}
@@ -80,7 +80,9 @@ def test_the_tables_are_read_as_they_were_written(lab):
         pd.read_csv(lab.out / "leaderboard.csv"), pd.DataFrame(rows), check_exact=False
     )
     checks = pd.read_csv(lab.out / "checks.csv")
-    assert list(checks) == ["checkpoint", "domain", "of", "with", "spearman"] and len(checks) == 3 * 2 * 8
+    assert list(checks) == ["checkpoint", "domain", "of", "with", "spearman"] and len(checks) == 3 * 2 * len(
+        laboratory.CHECKS
+    )
     assert checks.spearman.between(-1, 1).all() and checks.spearman.abs().max() > 0.5
     each = pd.read_csv(lab.out / "checkpoints.csv")
     assert list(each.domain) == 3 * ["source", "target"] and (each["cos class and oracle"] == 0.25).all()
