@@ -139,10 +139,12 @@ class _Words(flags.MultiFlag):
         return ",".join(value or ())
 
 
-def define_words(name: str, default: list[str] | None, about: str) -> flags.FlagHolder[list[str]]:
+def define_words(
+    name: str, default: list[str] | None, about: str, flag_values: flags.FlagValues = flags.FLAGS
+) -> flags.FlagHolder[list[str]]:
     """A flag of words: `--batch=16,32` and `--batch=16 --batch=32` are the same."""
     parsing = flags.ArgumentParser(), flags.ListSerializer(",")
-    return flags.DEFINE_flag(_Words(*parsing, name, default, about))
+    return flags.DEFINE_flag(_Words(*parsing, name, default, about), flag_values)
 
 
 class Parser(argparse.ArgumentParser):

@@ -14,6 +14,7 @@ from absl import flags
 from hypothesis import strategies as st
 from ml_collections import config_flags
 
+import smdsb_jax.flags
 from smdsb_jax.config import flatten, resolve
 from smdsb_jax.configs import tables
 from smdsb_jax.flags import parse_flags, user_errors
@@ -52,9 +53,11 @@ def command(script: str) -> tuple[flags.FlagValues, dict[str, Any], tuple[str, .
     """The flags of a script's command, apart from those of all others; what it defines; their names."""
     own = flags.FlagValues()
     with contextlib.ExitStack() as stack:
-        for module in (flags, config_flags):
+        for module in (flags, config_flags, smdsb_jax.flags):
             for name in (
-                name for name in dir(module) if name.startswith("DEFINE_") and name != "DEFINE_flag"
+                name
+                for name in dir(module)
+                if name.startswith(("DEFINE_", "define_words")) and name != "DEFINE_flag"
             ):
                 define = functools.partial(getattr(module, name), flag_values=own)
                 stack.enter_context(mock.patch.object(module, name, define))

@@ -1,4 +1,3 @@
-import functools
 import re
 import sys
 import warnings
@@ -105,8 +104,7 @@ def test_wrong_overrides_are_told_in_one_line(values, config, capsys, override, 
     ([], ["16"]), (["--batch=8,32"], ["8", "32"]), (["--batch=8, 32", "--batch", "64"], ["8", "32", "64"]),
 ])  # fmt: skip
 def test_words_may_stand_together_or_apart(values, given, read):
-    with mock.patch.object(flags, "DEFINE_flag", functools.partial(flags.DEFINE_flag, flag_values=values)):
-        define_words("batch", ["16"], "Sizes.")
+    define_words("batch", ["16"], "Sizes.", flag_values=values)
     assert parse(*given) == ["train.py"] and values.batch == read
     assert "Sizes. (16)" in help_text("train.py", "")
 
