@@ -38,8 +38,8 @@ def draw_curves(
     directions = list(dict.fromkeys(direction for _, direction in curves))
     height = -(-len(rows) // COLUMNS)
     figure = Figure(figsize=(3.1 * min(len(rows), COLUMNS), 0.9 + 2.2 * height), layout="constrained")
-    panels = figure.subplots(height, min(len(rows), COLUMNS), sharex=True, sharey=True, squeeze=False).flat
-    for axes, row in zip(panels, rows, strict=False):
+    panels = figure.subplots(height, min(len(rows), COLUMNS), sharex=True, sharey=True, squeeze=False)
+    for axes, row in zip(panels.flat, rows, strict=False):
         for direction, color in zip(directions, _colors(directions), strict=True):
             runs = curves.get((row, direction), ())
             if behind := curves.get((rows[0], direction), ()):
@@ -52,7 +52,7 @@ def draw_curves(
         axes.grid(color=FAINT, linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=9, colors=INK)
-    for axes in list(panels)[len(rows) :]:
+    for axes in panels.ravel()[len(rows) :]:
         axes.set_visible(False)
     figure.suptitle(title, fontsize=12, color=INK)
     figure.supxlabel(f"step (optimizer updates); dashed: {rows[0]}", fontsize=10, color=INK)

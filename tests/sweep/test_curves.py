@@ -44,3 +44,10 @@ def test_every_run_and_the_mean_at_common_steps_are_drawn_before_the_first_row(d
     assert lines[:3] == [mean, run, run]  # behind, the run, and the mean of one
     assert len(first.lines) == (1 + 2 + 1) + (1 + 1 + 1)
     assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["c2b", "c2s"]
+
+
+def test_panels_without_a_row_are_hidden(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr("smdsb_jax.sweep.curves.save", lambda figure, path: figures.append(figure))
+    draw_curves(tmp_path / "curves.png", "Tiny", {(str(i), "c2b"): FIRST for i in range(5)})
+    assert [axes.get_visible() for axes in figures[0].axes] == [True] * 5 + [False] * 3
