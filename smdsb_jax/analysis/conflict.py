@@ -134,6 +134,7 @@ def agreements(
     subject: Subject,
     rows: Rows,
     measured: int,
+    skipped: int,
     seed: int,
     tick: Callable[[str], Any],
 ) -> Agreements:
@@ -141,9 +142,10 @@ def agreements(
 
     Args:
       subject: the checkpoint.
-      rows: of the source's and the target's training clouds, in mini-batches; g_c, g_o and g are the means
-        over all of them, so that one mini-batch's noise does not decide.
+      rows: of the source's and the target's training clouds, in mini-batches.
       measured: how many of them.
+      skipped: how many of the first do not add to g_c, g_o and g, which are means over all others, so that
+        one mini-batch's noise does not decide.
       seed: of augmentation and pretext tasks.
       tick: called after each piece of work with what is being done, `count_ticks` times.
     """
@@ -153,11 +155,11 @@ def agreements(
     products, grams, along = {}, {}, {}
     for name, train in DEFINITIONS.items():
         halves: list[Tree] = [None, None]  # every other mini-batch
-        for number, batch in enumerate(batches):
+        for number, batch in enumerate(batches[skipped:]):
             of_batch, before = run.directions(train, *given, batch), halves[number % 2]
             halves[number % 2] = of_batch if before is None else jax.tree.map(jnp.add, before, of_batch)
             tick(f"gradients of the batch, {name}")
-        along[name] = _means(halves, len(batches), apart=train is True)
+        along[name] = _means(halves, len(batches) - skipped, apart=train is True)
         grams[name] = np.asarray(run.gram(along[name]), np.float64)
         of_batches = []
         for batch in batches[:measured]:

@@ -36,22 +36,36 @@ class Settings(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """The samples of a checkpoint: their mini-batches, and those that only add to the mean gradients."""
+    """Mini-batches of training clouds: those of samples, then those of the mean gradients alone."""
 
     rows: Rows
-    measured: int  # the first so many mini-batches
+    measured: int  # so many mini-batches are of samples
+    skipped: int  # so many are left out of the mean gradients: the samples', or none
 
     @property
     def samples(self) -> int:
         """Of each domain."""
         return self.measured * self.rows[0].shape[1]
 
+    @property
+    def pool(self) -> int:
+        """Clouds of each domain in the mean gradients."""
+        return self.rows[0][self.skipped :].size
+
 
 def draw(subject: Subject, settings: Settings) -> Drawn:
-    """Whole mini-batches of the run's own size, at least one."""
+    """Whole mini-batches of the run's own size, at least one.
+
+    A sample's own gradient is no part of the mean that it is held against where the domains have, beside the
+    samples, half of the pool or more; where they have less, all clouds are in both.
+    """
     batch = domain_batch_size(subject.config)
-    rows = draw_rows(subject, batch, max(settings.pool, settings.samples), settings.seed)
-    return Drawn(rows, min(max(settings.samples // batch, 1), len(rows[0])))
+    measured, pool = (max(clouds // batch, 1) for clouds in (settings.samples, settings.pool))
+    rows = draw_rows(subject, batch, (measured + pool) * batch, settings.seed)
+    if len(rows[0]) - measured >= max(pool // 2, 1):
+        return Drawn(rows, measured, measured)
+    rows = (rows[0][: max(measured, pool)], rows[1][: max(measured, pool)])
+    return Drawn(rows, min(measured, len(rows[0])), 0)
 
 
 def examine_scores(
@@ -205,7 +219,7 @@ class Measured(NamedTuple):
 
 def measure_agreement(subject: Subject, drawn: Drawn, seed: int, tick: Callable[[str], Any]) -> Measured:
     """The expensive part: gradients. It knows no statistic, so it is computed once per checkpoint."""
-    return Measured(*agreements(subject, drawn.rows, drawn.measured, seed, tick))
+    return Measured(*agreements(subject, drawn.rows, drawn.measured, drawn.skipped, seed, tick))
 
 
 def with_measures(examined: Examined, measured: Measured) -> Examined:

@@ -28,7 +28,7 @@ from smdsb_jax.config import flatten
 from smdsb_jax.statistics import STATISTICS, Score, Statistic, find_statistic
 
 MINUTE = 60.0  # seconds between lines of progress where there is no terminal
-DEFINITION = 5  # of the measures and their draws: 5 since there are angles and halves
+DEFINITION = 6  # of the measures and their draws: 6 since the pool takes other clouds than the samples
 BY_DEFAULT = tuple(name for name, d in FIGURES.items() if d.examines and not d.lengthy)  # no more to compute
 CHECKS = (  # (of, with): the same by another definition, or by an estimate; and what it might be instead
     ("dot_o, coupled", "dot_o, frozen_batch"),
@@ -148,7 +148,8 @@ def _examine(of: Located, group: str, which: str, asked: Asked) -> tuple[Examine
     drawn = examine.draw(subject, settings)
     say(
         f"{which} {subject.name}: {drawn.samples} + {drawn.samples} samples in "
-        f"mini-batches of {drawn.rows[0].shape[1]}, mean gradients of {drawn.rows[0].size} per domain"
+        f"mini-batches of {drawn.rows[0].shape[1]}, mean gradients of {drawn.pool} "
+        + ("other clouds per domain" if drawn.skipped else "per domain, the samples among them")
     )
     left_out = asked.per_cloud if subject.parts.network.task.per_point else []
     if left_out:
@@ -242,7 +243,9 @@ def _measured(
     found = store.load_measured(path, about)
     if found is not None:
         return found
-    with _progress(count_ticks(len(drawn.rows[0]), drawn.measured), "mini-batch", say) as tick:
+    with _progress(
+        count_ticks(len(drawn.rows[0]) - drawn.skipped, drawn.measured), "mini-batch", say
+    ) as tick:
         return examine.measure_agreement(subject, drawn, settings.seed, tick)
 
 

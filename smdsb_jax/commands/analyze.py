@@ -31,7 +31,11 @@ STATISTIC = flags.DEFINE_multi_string(
 )
 SAMPLES = flags.DEFINE_integer("samples", 256, "Of each domain, from its training split.", 1)
 POOL = flags.DEFINE_integer(
-    "pool", 512, "Clouds of each domain for the mean gradients that samples are held against.", 1
+    "pool",
+    512,
+    "Clouds of each domain for the mean gradients that samples are held against; others than the samples, "
+    "where there are enough.",
+    1,
 )
 SEED = flags.DEFINE_integer("seed", 0, "Which samples, and the randomness of their views.", 0)
 EVERY = flags.DEFINE_boolean(

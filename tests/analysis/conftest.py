@@ -42,5 +42,5 @@ def subjects(run):
 def measured(subjects):
     """What `agreements` finds of stage 1, of which samples, and how often it ticked."""
     drawn, ticks = examine.draw(subjects[1], SETTINGS), []
-    found = agreements(subjects[1], drawn.rows, drawn.measured, 0, ticks.append)
+    found = agreements(subjects[1], drawn.rows, drawn.measured, drawn.skipped, 0, ticks.append)
     return SimpleNamespace(found=found, drawn=drawn, ticks=ticks)

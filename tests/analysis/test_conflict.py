@@ -87,9 +87,10 @@ def batches(subjects, measured):
 
 
 @pytest.fixture(scope="module")
-def plain(subjects, batches):
+def plain(subjects, batches, measured):
     found = Plain(subjects[1])
-    found.coupled, found.running = (found.directions(batches, train) for train in (True, False))
+    pool = batches[measured.drawn.skipped :]  # other clouds than the samples
+    found.coupled, found.running = (found.directions(pool, train) for train in (True, False))
     return found
 
 
@@ -196,9 +197,10 @@ def test_the_deployed_gradient_is_that_of_inference_once_the_statistics_have_fol
     found = {k: float(v) for k, v in measured.found.angles.items()}
     assert found["class and oracle"] == pytest.approx(cos(*plain.coupled[:2]), abs=1e-3)
     assert found["class and oracle, running"] == pytest.approx(cos(*plain.running[:2]), abs=1e-3)
+    pool = batches[measured.drawn.skipped :]
     deployed = np.mean([flat(jax.grad(lambda e, b=b: jnp.mean(gradients.deployed_losses(
-        setup, b.points, b.label.target, b.key)(e)))(plain.encoder)) for b in batches], axis=0)  # fmt: skip
-    halves = [plain.directions(batches[i::2], True)[1] for i in range(2)]
+        setup, b.points, b.label.target, b.key)(e)))(plain.encoder)) for b in pool], axis=0)  # fmt: skip
+    halves = [plain.directions(pool[i::2], True)[1] for i in range(2)]
     assert found["oracle, halves"] == pytest.approx(cos(*halves), abs=1e-3)
     for half, name in zip(halves, ("one half", "other half"), strict=True):
         own = [plain.sample(batches, *which, train=True) @ half for which in PICKED]

@@ -125,9 +125,8 @@ def test_without_a_terminal_progress_is_a_line_a_minute():
 
 def test_progress_verdicts_and_places_are_said(lab, run):
     said = "\n".join(lab.said)
-    assert (
-        f"[1/3] {run}, stage 1, step 40: 16 + 16 samples in mini-batches of 8, mean gradients of 32" in said
-    )
+    samples = "16 + 16 samples in mini-batches of 8, mean gradients of 32 other clouds per domain"
+    assert f"[1/3] {run}, stage 1, step 40: {samples}" in said
     assert f"{GROUP}, stage 1, step 40, 16 samples a domain, 2 seeds:" in said
     assert "dot_o: no interval, for it takes 5 mini-batches: give more samples, 40 at least." in said
     assert lab.said[-1].startswith(f"Written: {lab.out / 'report.html'}")

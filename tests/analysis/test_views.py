@@ -74,9 +74,16 @@ def test_a_pretext_task_sees_whether_its_pass_has_labels_and_the_oracle_the_true
 
 def test_whole_mini_batches_of_the_runs_size_are_measured(subjects):
     drawn = examine.draw(subjects[1], examine.Settings(samples=20, pool=32))
-    assert (drawn.rows[0].shape, drawn.measured, drawn.samples) == ((4, 8), 2, 16)
+    assert (drawn.rows[0].shape, drawn.measured, drawn.samples) == ((6, 8), 2, 16)
     assert examine.draw(subjects[1], examine.Settings(samples=1, pool=1)).samples == 8
-    more = examine.draw(
-        subjects[1], examine.Settings(samples=24, pool=8)
-    )  # all measured ones are in the pool
-    assert (len(more.rows[0]), more.measured) == (3, 3)
+
+
+def test_samples_are_no_part_of_the_pool_where_there_are_other_clouds(subjects):
+    """A domain has 53 mini-batches of 8 clouds."""
+    of = lambda samples, pool: examine.draw(subjects[1], examine.Settings(samples, pool))  # noqa: E731
+    describe = lambda drawn: (len(drawn.rows[0]), drawn.measured, drawn.skipped, drawn.pool)  # noqa: E731
+    assert describe(of(8, 16)) == (3, 1, 1, 16)
+    assert describe(of(320, 208)) == (53, 40, 40, 104)  # half of those asked for
+    assert describe(of(328, 208)) == (41, 41, 0, 328)  # less than half are left: all are in both
+    assert describe(of(8, 10**4)) == (53, 1, 0, 424)
+    np.testing.assert_array_equal(of(8, 16).rows, [rows[:3] for rows in of(328, 208).rows])

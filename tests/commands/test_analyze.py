@@ -42,7 +42,7 @@ def test_a_pattern_of_runs_with_a_statistic_of_ones_own(runs):
     done = analyze(runs, "--workdir=*", "--out=lab", "--statistic=mine:half_mass", *SMALL)
     assert done.returncode == 0, done.stderr[-2000:]
     lines = done.stdout.splitlines()
-    samples = "8 + 8 samples in mini-batches of 8, mean gradients of 8 per domain"
+    samples = "8 + 8 samples in mini-batches of 8, mean gradients of 8 other clouds per domain"
     assert lines[0] == f"[1/1] c2s,seed=1, stage 1, step 40: {samples}"
     first = next(line for line in lines if line.startswith("| source | gain"))
     assert re.fullmatch(rf"\| source \| gain +\| mine:half_mass +\| \d+ of {len(STATISTICS) + 1} .*", first)
