@@ -31,6 +31,9 @@ class Setting(NamedTuple):
     device: str = "cpu"  # or gpu
     threads: int = 1  # CPU cores that each process may use
     warmup: int = 1  # steps before those that count
+    k: int = 0  # neighbors of a point; 0: the encoder's own
+    width: float = 1.0  # times the encoder's published one
+    inference: bool = False  # instead of the step: the forward pass in inference mode
 
 
 class Contender(NamedTuple):
@@ -97,6 +100,11 @@ def config_of(setting: Setting, contender: Contender) -> Config:
     for name in ("input_tnet", "feature_tnet"):
         if name in config.encoder:
             config.encoder[name] = setting.tnet
+    if setting.k:
+        config.encoder.k = setting.k
+    if setting.width != 1:
+        config.encoder.layers = tuple(int(setting.width * width) for width in config.encoder.layers)
+        config.encoder.embedding = int(setting.width * config.encoder.embedding)
     config.data.points = setting.points
     config.batch_size, config.batch_is_total = setting.batch, False
     config.optimizer.schedule = "constant"

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
 from benchmarks.contenders import CONTENDERS, Setting
 from smdsb_jax.files import whole_file
 from smdsb_jax.markdown import markdown_table
-from smdsb_jax.report.pictures import COLORS, FAINT, INK, log_scale, save
+from smdsb_jax.report.pictures import COLORS, FAINT, INK, save
 
 Record = dict[str, Any]
 FRAMEWORK_COLORS = {"jax": COLORS[0], "torch": COLORS[1]}
@@ -105,27 +104,6 @@ def _compilation(contenders: Record) -> str:
     )
 
 
-def sweep_table(records: Sequence[Record]) -> str:
-    """A row per size and contender, with what was skipped."""
-    rows = []
-    for r in records:
-        cells = [r.get("skipped") or r.get("failed", ""), "-", "-", "-"]
-        if "alone" in r:
-            clouds = 2 * r["batch"] / r["alone"]["median"]
-            cells = [*times_cells(r["alone"]), digits(clouds), gib(r["peak_bytes"])]
-        rows.append([str(r["batch"]), str(r["points"]), r["contender"], *cells])
-    head = [
-        "batch per domain",
-        "points",
-        "contender",
-        "median, s",
-        "min to max",
-        "clouds/s",
-        "peak memory, GiB",
-    ]
-    return markdown_table(head, rows)
-
-
 def times_cells(times: Record) -> list[str]:
     """Median, and minimum to maximum."""
     return [digits(times["median"]), f"{digits(times['min'])} to {digits(times['max'])}"]
@@ -169,31 +147,6 @@ def comparison_picture(cases: Sequence[Record]) -> Figure:
         title = f"{setting['encoder']}, batch {setting['batch']} per domain, {setting['points']} points"
         dress(axes, title, "seconds per step: median, min to max", "")
         axes.grid(axis="x", color=FAINT, linewidth=0.8)
-    return figure
-
-
-def sweep_picture(records: Sequence[Record]) -> Figure:
-    """Step time and peak memory against batch and points, all logarithmic; a line per contender."""
-    figure = Figure(figsize=(11, 8), layout="constrained")
-    panels = figure.subplots(2, 2)
-    names = list(dict.fromkeys(r["contender"] for r in records))
-    values = {
-        "seconds per step": lambda r: r["alone"]["median"],
-        "peak memory, GiB": lambda r: r["peak_bytes"] / 2**30,
-    }
-    for column, axis in enumerate(("batch", "points")):
-        of_axis = [r for r in records if r["axis"] == axis]
-        fixed = f"{of_axis[0]['points']} points" if axis == "batch" else f"batch {of_axis[0]['batch']}"
-        for axes, (label, value) in zip(panels[:, column], values.items(), strict=True):
-            for name, color in zip(names, COLORS * 2, strict=False):
-                of = [r for r in of_axis if r["contender"] == name and "alone" in r]
-                axes.plot([r[axis] for r in of], [value(r) for r in of], "o-", color=color, label=name)
-            axes.set_xscale("log", base=2)
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            log_scale(axes)
-            dress(axes, f"{label}, {fixed}", f"{axis}{' per domain' * (axis == 'batch')}", label)
-            axes.grid(color=FAINT, linewidth=0.8)
-    panels[0, 0].legend(frameon=False, fontsize=10, labelcolor=INK)
     return figure
 
 

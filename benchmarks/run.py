@@ -12,7 +12,7 @@ from benchmarks.compare import ALONE, compare
 from benchmarks.contenders import CONTENDERS, WITHOUT_TORCH, Setting, choose_contenders, has_torch
 from benchmarks.machine import describe
 from benchmarks.processes import run_module
-from benchmarks.sweep import sweep
+from benchmarks.sweep import axes_lines, chosen_axes, sweep, sweep_picture, sweep_table
 
 WITH_TORCH = ("dgcnn", "pointnet")  # encoders of `reference/`
 PAIR = ("torch eager", "jax mask shared")  # of the sweep and the training, if no contenders are given
@@ -72,15 +72,20 @@ def run_comparison(asked: Asked, batches: Sequence[int]) -> str:
     return _write(asked, "benchmark", text, machine, cases, report.comparison_picture(cases))
 
 
-def run_sweep(asked: Asked) -> str:
-    """Step time and memory as batch and points grow."""
+def run_sweep(asked: Asked, axes: Sequence[str]) -> str:
+    """Time and memory along some of `benchmarks.sweep.AXES`.
+
+    Raises:
+      ValueError: no such axis.
+    """
+    along = chosen_axes(axes, asked.setting.encoder)
     names, _ = chosen(asked, PAIR)
     machine = describe()
-    records = sweep(asked.setting, names, min(asked.rounds, ALONE))
+    records = sweep(asked.setting, names, min(asked.rounds, ALONE), along)
     device = next((r["device"] for r in records if "device" in r), "none could run")
     head = f"{report.header(machine, asked.setting, device)}\n- Each alone, from an empty cache."
-    text = f"{head}\n\n{report.sweep_table(records)}"
-    return _write(asked, "sweep", text, machine, records, report.sweep_picture(records))
+    text = f"{head}\n{axes_lines(records)}\n\n{sweep_table(records)}"
+    return _write(asked, "sweep", text, machine, records, sweep_picture(records))
 
 
 def run_kernels(asked: Asked) -> str:

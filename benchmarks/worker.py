@@ -14,13 +14,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TextIO
 
 import jax
+import jax.numpy as jnp
+from jaxtyping import Array
 
 from benchmarks.contenders import CLASSES, CONTENDERS, Contender, Setting, config_of, random_batch
 from benchmarks.machine import free_bytes
 from smdsb_jax import pages
 from smdsb_jax.build import build_parts, init_state
+from smdsb_jax.run.evaluation import EvalStep, eval_program
 from smdsb_jax.run.memory import has_room, needed_bytes
-from smdsb_jax.state import Batch
+from smdsb_jax.state import Batch, TrainState
 from smdsb_jax.train_step import train_step
 
 
@@ -34,11 +37,14 @@ class Built(NamedTuple):
 
 
 def build_jax(setting: Setting, contender: Contender, batch: Batch) -> Built:
-    """The library's step, jitted as in the training loop."""
+    """The library's step, jitted as in the training loop, or the evaluation's forward pass."""
     jax.config.update("jax_default_matmul_precision", setting.precision)
-    parts = build_parts(config_of(setting, contender), setting.stage, CLASSES)
+    config = config_of(setting, contender)
+    parts = build_parts(config, setting.stage, CLASSES)
     state = jax.block_until_ready(jax.jit(functools.partial(init_state, parts))(jax.random.key(0)))
     jitted = jax.jit(functools.partial(train_step, parts), donate_argnums=0)
+    if setting.inference:
+        jitted = jax.jit(functools.partial(_infer, eval_program(parts.network, config)))
     compiled: Any = None
     device = jax.local_devices()[0]
 
@@ -75,6 +81,11 @@ def build_jax(setting: Setting, contender: Contender, batch: Batch) -> Built:
     )
 
 
+def _infer(program: EvalStep, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Array]]:
+    logits = program(state.variables, batch.source.points).predictions.logits
+    return state, {"logits/mean_square": jnp.mean(logits**2)}
+
+
 def build_torch(setting: Setting, contender: Contender, batch: Batch) -> Built:
     """The PyTorch reference's step, from the library's first weights."""
     from benchmarks import with_torch  # not all have it
@@ -82,6 +93,8 @@ def build_torch(setting: Setting, contender: Contender, batch: Batch) -> Built:
     config = config_of(setting, contender)
     state = init_state(build_parts(config, setting.stage, CLASSES), jax.random.key(0))
     made = with_torch.build(config, contender, CLASSES, jax.device_get(state.variables), setting)
+    infer = lambda batch: {"logits/mean_square": (made.predict(batch.source.points) ** 2).mean()}  # noqa: E731
+    run = infer if setting.inference else made.step
     device = with_torch.device_of(setting)
     name, free = with_torch.device_facts(device)
 
@@ -91,7 +104,7 @@ def build_torch(setting: Setting, contender: Contender, batch: Batch) -> Built:
         return {"first_step": time.perf_counter() - begun}
 
     def step() -> dict[str, float]:
-        metrics = made.step(batch)
+        metrics = run(batch)
         with_torch.wait(device)
         return {name: float(value) for name, value in metrics.items()}
 

@@ -15,6 +15,7 @@ from benchmarks import run
 from benchmarks.contenders import CONTENDERS, Setting
 from benchmarks.methods import TASKS
 from benchmarks.processes import check_threads
+from benchmarks.sweep import AXES
 from smdsb_jax.encoders import ENCODERS
 from smdsb_jax.flags import define_words, run_command
 
@@ -39,7 +40,9 @@ PRECISION = flags.DEFINE_enum(
 )
 DEVICE = flags.DEFINE_enum("device", "cpu", ["cpu", "gpu"], "What computes.")
 OUT = flags.DEFINE_string("out", "runs/benchmark", "Folder for tables, JSON and pictures.")
-SWEEP = flags.DEFINE_boolean("sweep", False, "Step time and memory: batch 8 to 64, 512 to 8,192 points.")
+SWEEP = define_words(
+    "sweep", [], f"How time and memory grow, along: {', '.join(AXES)}; some of them, as --sweep=batch,points."
+)
 KERNELS = flags.DEFINE_boolean("kernels", False, "Single kernels beside the plain formula.")
 METHODS = flags.DEFINE_boolean("methods", False, "The step of every method beside source_only's.")
 TASK = flags.DEFINE_enum("task", "classification", list(TASKS), "Of --methods.")
@@ -64,7 +67,7 @@ def main(_: list[str]) -> int:
     )  # fmt: skip
     asked = run.Asked(setting, CONTENDERS_FLAG.value, BASELINE.value, ROUNDS.value, Path(OUT.value))
     if SWEEP.value:
-        print(run.run_sweep(asked))
+        print(run.run_sweep(asked, SWEEP.value))
     if KERNELS.value:
         print(run.run_kernels(asked))
     if METHODS.value:

@@ -51,6 +51,13 @@ def test_every_contender_has_a_valid_configuration(name):
     assert ("per_sample" in name) == (config.saliency.mode == "per_sample") or "no selection" in name
 
 
+def test_neighbors_and_width_may_differ_from_the_published_ones():
+    config = config_of(Setting(k=7, width=0.5), CONTENDERS["torch eager"])
+    assert (config.encoder.k, config.encoder.layers, config.encoder.embedding) == (7, (32, 32, 64, 128), 512)
+    assert config_of(Setting("pointnet", width=2), CONTENDERS["torch eager"]).encoder.embedding == 2048
+    assert config_of(Setting(), CONTENDERS["torch eager"]).encoder.k == 20
+
+
 @pytest.mark.parametrize("stage", [1, 2])
 def test_the_clouds_are_normalized_and_the_same_for_all(stage):
     setting = Setting(batch=3, points=50, stage=stage)

@@ -87,14 +87,6 @@ def test_the_header_names_machine_versions_and_setting():
 
 
 def test_everything_is_written(case, tmp_path):
-    size = {"points": 1024, "peak_bytes": GIB}
-    sweep = [
-        {"axis": axis, "batch": b, "contender": name, "alone": spread([b * 0.1]), **size}
-        for axis in ("batch", "points") for b in (8, 16) for name in case["contenders"]
-    ]  # fmt: skip
-    skipped = {"axis": "batch", "batch": 32, "points": 1024, "contender": "torch eager"}
-    sweep.append(skipped | {"skipped": "would take 99 GiB"})
-    assert "would take 99 GiB" in report.sweep_table(sweep)
     runs = [
         {
             "contender": name, "evaluated": [2, 4], "target_accuracy": [0.1, 0.2 + seed / 10],
@@ -104,7 +96,6 @@ def test_everything_is_written(case, tmp_path):
     ]  # fmt: skip
     figures = [
         report.comparison_picture([case, case]),
-        report.sweep_picture(sweep),
         report.training_picture(runs),
     ]
     for i, figure in enumerate(figures):

@@ -25,9 +25,9 @@ def small_networks(monkeypatch):
     jax.config.update("jax_default_matmul_precision", before)
 
 
-def served(name, commands):
+def served(name, commands, setting=TINY):
     answers = io.StringIO()
-    serve(name, TINY, io.StringIO(commands), answers)
+    serve(name, setting, io.StringIO(commands), answers)
     return [json.loads(line) for line in answers.getvalue().splitlines()]
 
 
@@ -57,3 +57,13 @@ def test_our_step_compiles_apart_and_updates(monkeypatch):
 def test_the_reference_answers_alike(name):
     pytest.importorskip("torch")
     check(name)
+
+
+def test_inference_is_the_forward_pass_alone_and_the_references():
+    """Both have the same weights; the logits' mean square is what they are compared by."""
+    pytest.importorskip("torch")
+    setting = TINY._replace(inference=True)
+    of = {name: served(name, "step\nstep\n", setting)[1:] for name in ("jax mask shared", "torch eager")}
+    values = {name: [a["metrics"]["logits/mean_square"] for a in answers] for name, answers in of.items()}
+    (ours, again), (theirs, _) = values["jax mask shared"], values["torch eager"]
+    assert ours == again > 0 and ours == pytest.approx(theirs, rel=1e-3)
