@@ -5,10 +5,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from smdsb_jax.encoders.dgcnn import DGCNN
-from smdsb_jax.layers.basic import DenseBlock
 from smdsb_jax.layers.edge_conv import EdgeConv, LinearEdgeConv
+from smdsb_jax.layers.edge_pair import EdgeTerms, PooledEdges
 from smdsb_jax.layers.pooled_dense import PooledDense
-from smdsb_jax.layers.tnet import EdgeBlock, EdgeTNet
+from smdsb_jax.layers.tnet import EdgeTNet
 from smdsb_jax.state import Features
 
 NORMS = ("none", "batch")
@@ -53,8 +53,8 @@ class DGCNNSegmentation(DGCNN):
             return LinearEdgeConv(width, self.k, depth=1 if is_last else 2, name=f"edge{i}")(x)
         if is_last:
             return EdgeConv(width, self.k, name=f"edge{i}")(x, train=train)
-        h = EdgeBlock(width, self.k, name=f"edge{i}")(x, train=train)
-        return DenseBlock(width, pool=True, name=f"pooled{i}")(h, train=train)
+        edges = EdgeTerms(width, self.k, name=f"edge{i}")(x, train=train)
+        return PooledEdges(width, name=f"pooled{i}")(edges, train=train)
 
     @nn.nowrap
     def check(self, points: int) -> None:

@@ -90,14 +90,31 @@ class BatchNorm(nn.Module):
         self, x: Float[Array, "*axes c"], *, train: bool, batch: Moments | None = None
     ) -> Float[Array, "*axes c"]:
         """Normalize x; `batch` replaces its own moments where x is a selection from a larger batch."""
+        batch = moments(x) if train and batch is None else batch
+        return self._normalized(x, *self._center_and_multiplier(train, batch))
+
+    def of_terms(
+        self,
+        a: Float[Array, "*axes c"],
+        b: Float[Array, "*axes c"],
+        *,
+        train: bool,
+        batch: Moments | None,
+    ) -> tuple[Float[Array, "*axes c"], Float[Array, "*axes c"]]:
+        """The terms whose sums are the normalized sums of terms of a and b; `batch`: moments of the sums."""
+        mean, multiplier = self._center_and_multiplier(train, batch)
+        return self._normalized(a, mean, multiplier), b * _like(multiplier, b)
+
+    def _center_and_multiplier(self, train: bool, batch: Moments | None) -> tuple[Array, Array]:
+        mean, var = self.mean.value, self.var.value
         if train:
-            batch = moments(x) if batch is None else batch
+            assert batch is not None
             mean, var = batch.mean, batch.var
             if not self.is_initializing():
                 self._update(batch)
-        else:
-            mean, var = self.mean.value, self.var.value
-        multiplier = jax.lax.rsqrt(var + self.epsilon) * self.scale
+        return mean, jax.lax.rsqrt(var + self.epsilon) * self.scale
+
+    def _normalized(self, x: Array, mean: Array, multiplier: Array) -> Array:
         return (x - _like(mean, x)) * _like(multiplier, x) + _like(self.bias, x)
 
     def _update(self, batch: Moments) -> None:
@@ -108,30 +125,20 @@ class BatchNorm(nn.Module):
 
 
 class DenseBlock(nn.Module):
-    """Dense, BatchNorm, leaky ReLU; with `pool` the maximum of that over the axis before channels.
-
-    Norm and activation are monotone per channel, so the maximum is taken before them (of -y where the
-    norm's scale is negative): the same value from one pass over the large array instead of three.
-    """
+    """Dense, BatchNorm, leaky ReLU."""
 
     features: int
     negative_slope: float = 0.2
     use_bias: bool = False
-    pool: bool = False
     use_norm: bool = True  # False: without BatchNorm
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*axes c"], *, train: bool) -> Float[Array, "*pooled d"]:
-        """Apply to the last axis, pooling the one before it if asked."""
+    def __call__(self, x: Float[Array, "*axes c"], *, train: bool) -> Float[Array, "*axes d"]:
+        """Apply to the last axis."""
         y = Dense(self.features, self.use_bias, name="dense")(x)
-        if not self.use_norm:
-            return leaky_relu(jnp.max(y, axis=-2) if self.pool else y, self.negative_slope)
-        norm = BatchNorm(self.features, name="norm")
-        batch = moments(y) if train else None
-        if self.pool:
-            direction = _like(norm.direction(), y)
-            y = jnp.squeeze(direction, -2) * jnp.max(direction * y, axis=-2)
-        return leaky_relu(norm(y, train=train, batch=batch), self.negative_slope)
+        if self.use_norm:
+            y = BatchNorm(self.features, name="norm")(y, train=train)
+        return leaky_relu(y, self.negative_slope)
 
 
 class Dropout(nn.Module):

@@ -1,12 +1,10 @@
-import functools
-
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from smdsb_jax.layers.basic import BatchNorm, Dense, DenseBlock, Dropout, leaky_relu, moments, random_bits
+from smdsb_jax.layers.basic import BatchNorm, Dense, Dropout, leaky_relu, moments, random_bits
 
 
 def cloud(*shape, seed=0):
@@ -67,26 +65,6 @@ def test_moments_over_all_axes_but_channels():
     np.testing.assert_allclose(mean, exact.mean(0), rtol=1e-6)
     np.testing.assert_allclose(var, exact.var(0), rtol=1e-4)
     assert count == 120
-
-
-@pytest.mark.parametrize("train", [True, False])
-def test_pooling_before_the_norm_equals_pooling_after_it(train):
-    with jax.enable_x64(True):
-        x = jnp.asarray(cloud(3, 11, 4))
-        blocks = {pool: DenseBlock(6, use_bias=True, pool=pool) for pool in (True, False)}
-        variables = jax.jit(functools.partial(blocks[True].init, train=False))(jax.random.key(0), x)
-        variables["params"]["norm"]["scale"] = jnp.asarray(cloud(6, seed=1))  # both signs
-        variables["params"]["norm"]["bias"] = jnp.asarray(cloud(6, seed=2))
-        weight = jnp.asarray(cloud(3, 6, seed=3))
-
-        def loss(params, x, pool):
-            y, updated = blocks[pool].apply({**variables, "params": params}, x, train=train, mutable=True)
-            return jnp.sum(weight * (y if pool else y.max(1))), updated["batch_stats"]
-
-        value_and_grad = jax.jit(jax.value_and_grad(loss, (0, 1), has_aux=True), static_argnums=2)
-        pooled, plain = (value_and_grad(variables["params"], x, pool) for pool in (True, False))
-        chex.assert_trees_all_close(pooled, plain, atol=1e-12, rtol=1e-10)
-        assert set(np.sign(variables["params"]["norm"]["scale"])) == {-1, 1}
 
 
 @pytest.mark.parametrize("width", [32, 40, 7])  # whole words, and a part of one

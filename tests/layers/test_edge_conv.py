@@ -20,7 +20,6 @@ from smdsb_jax.layers.edge_conv import (
     neighbor_rows,
     neighbor_sum,
 )
-from smdsb_jax.layers.tnet import EdgeBlock
 from tests.random_variables import random_variables
 
 
@@ -36,14 +35,13 @@ class PlainEdgeConv(nn.Module):
 
     features: int
     k: int
-    pool: bool = True
 
     @nn.compact
     def __call__(self, x, *, train):
         edges = jax.vmap(functools.partial(edge_features, k=self.k))(x)
         y = edges @ self.param("kernel", torch_uniform, (edges.shape[-1], self.features))
         y = leaky_relu(BatchNorm(self.features, name="norm")(y, train=train), 0.2)
-        return jnp.max(y, axis=-2) if self.pool else y
+        return jnp.max(y, axis=-2)
 
 
 class PlainLinearEdgeConv(nn.Module):
@@ -141,16 +139,6 @@ def test_linear_layers_make_no_array_of_all_edges():
     step = jax.jit(jax.grad(lambda v, x: jnp.sum(module.apply(v, x) ** 2), (0, 1)))
     memory = step.lower(variables, x).compile().memory_analysis()
     assert memory.temp_size_in_bytes < 4 * batch * n * k * d / 2
-
-
-def test_block_of_all_edges_equals_the_plain_formula():
-    with jax.enable_x64(True):
-        x = jnp.asarray(cloud(2, 20, 3))
-        variables = start(EdgeBlock(5, 4), x)
-        ours, plain = (
-            everything(m, variables, x, True) for m in (EdgeBlock(5, 4), PlainEdgeConv(5, 4, False))
-        )
-        chex.assert_trees_all_close(ours, plain, rtol=1e-10, atol=1e-10)
 
 
 def with_layer_norm(layer, x):
@@ -296,13 +284,12 @@ ROWS, ROWS_GRADIENT = "rows_of_neighbors", "add_rows_to_neighbors"
 KERNELS = {MAX, MAX_GRADIENT, SUM, SUM_GRADIENT, ROWS, ROWS_GRADIENT, "edges_into", "knn_search"}
 TRAINING = {MAX, MAX_GRADIENT, SUM, SUM_GRADIENT, "edges_into", "knn_search"}
 INFERENCE = {MAX, MAX_GRADIENT, "knn_search"}  # no statistics
-EDGES = {ROWS, ROWS_GRADIENT, "knn_search"}
 
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu", "cpu"])
 @pytest.mark.parametrize(
     ("module", "train", "kernels"),
-    [(EdgeConv(4, 3), True, TRAINING), (EdgeConv(4, 3), False, INFERENCE), (EdgeBlock(4, 3), True, EDGES)],
+    [(EdgeConv(4, 3), True, TRAINING), (EdgeConv(4, 3), False, INFERENCE)],
 )
 def test_which_kernels_run_and_that_accelerators_get_the_batched_ones(module, train, kernels, platform):
     x = jnp.ones((2, 8, 3))

@@ -5,10 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from smdsb_jax.layers import tnet as tnet_module
 from smdsb_jax.layers.tnet import EdgeTNet, PointTNet
 from tests.random_variables import random_variables
-from tests.tiers import cases
 
 POINTS = np.random.default_rng(0).normal(size=(2, 12, 3)).astype(np.float32)
 
@@ -35,15 +33,3 @@ def test_which_layers_have_a_bias():
     assert biases(EdgeTNet(), 3) == {"fc2", "out"}
     assert biases(EdgeTNet(use_norm=False), 3) == {"fc1", "fc2", "out"}
     assert biases(PointTNet(), 64) == {"conv1", "conv2", "conv3", "fc1", "fc2", "out"}
-
-
-@pytest.mark.parametrize("use_norm", cases([True, False], True))
-def test_in_inference_the_edges_of_a_large_cloud_come_in_blocks_of_points(use_norm, monkeypatch):
-    module = EdgeTNet(4, 32, use_norm)
-    variables = random_variables(module, POINTS)
-    whole = jax.jit(functools.partial(module.apply, train=False))(variables, POINTS)
-    monkeypatch.setattr(tnet_module, "EDGES_OF", 5)  # of 12 points: two blocks, and what is left
-    apply = jax.jit(functools.partial(module.apply, train=False))
-    np.testing.assert_allclose(apply(variables, POINTS), whole, rtol=1e-5, atol=1e-6)
-    edges = str(jax.make_jaxpr(apply)(variables, POINTS))
-    assert "f32[2,12,4,4]" not in edges and "f32[5,2,1,4,4]" in edges
