@@ -31,8 +31,8 @@ from smdsb_jax.train_step import train_step
 
 LEAST_SHARE = 0.01  # of the step, that a group takes to get a line of its own
 TIMES_BOUND = 1.5  # beyond, there is something to be won
-PRODUCT_SIZE = 2048  # of the square matrices whose product gives the peak
-TRIAD_SIZE = 2**26  # numbers, more than caches hold, of a[i] + 2 b[i]
+PRODUCT_SIZE = {"cpu": 2048, "gpu": 8192}  # of the square matrices whose product gives the peak
+TRIAD_SIZE = {"cpu": 2**26, "gpu": 2**28}  # numbers, more than caches hold, of a[i] + 2 b[i]
 
 # The scopes that a step names (train_step.py, pretext_pass.py).
 PASSES = (
@@ -71,10 +71,10 @@ def place(op_name: str) -> Place:
     return Place(step, " ".join(layer), "transpose(" in op_name)
 
 
-def measure(
-    setting: Setting, name: str, rounds: int, product: int = PRODUCT_SIZE, triad: int = TRIAD_SIZE
-) -> Record:
+def measure(setting: Setting, name: str, rounds: int, product: int = 0, triad: int = 0) -> Record:
     """The machine's rates, a step by itself and a profiled one, in turns; medians of every instruction.
+
+    The rates are of arrays of `product` and `triad`; 0: of the device's size in PRODUCT_SIZE and TRIAD_SIZE.
 
     Where the profiler names no instruction of the step, `operations` is empty.
     """
@@ -90,7 +90,8 @@ def measure(
         state, metrics = step(state, batch)
         return state, metrics
 
-    rates = product_rate(product), memory_rate(triad)
+    sizes = product or PRODUCT_SIZE[setting.device], triad or TRIAD_SIZE[setting.device]
+    rates = product_rate(sizes[0]), memory_rate(sizes[1])
     for _ in range(1 + setting.warmup):
         jax.block_until_ready(advance())
     tick = open_progress(rounds)
