@@ -1,8 +1,8 @@
 """Check the library on a GPU: python launch/gpu_check.py, or `make gpu-check`.
 
 Agreement of one step with the CPU, what TensorFloat-32 and bfloat16 change in it, throughput and memory of
-all contenders in each precision, the time in kernels beside their bound, a training run. Prints and writes all
-of it to --out; ends with 1 where the GPU computes something else or a part failed.
+all contenders in each precision, the time in kernels beside their bound, a training run. Prints and writes
+all of it to --out; ends with 1 where the GPU computes something else or a part failed.
 """
 
 import os
