@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -24,6 +25,7 @@ from smdsb_jax.geometry.farthest_points import farthest_point_sampling
 from smdsb_jax.geometry.neighbors import knn
 from smdsb_jax.layers.basic import random_bits
 from smdsb_jax.layers.edge_conv import EdgeConv
+from smdsb_jax.layers.edge_pair import EdgeTerms, PooledEdges
 from smdsb_jax.layers.pooled_dense import PooledDense
 from smdsb_jax.markdown import markdown_table
 
@@ -41,12 +43,33 @@ def plain_norm(norm: dict[str, Array], y: Array) -> Array:
     return jnp.where(y > 0, y, SLOPE * y)
 
 
-def plain_edge_conv(params: Any, x: Array) -> Array:
-    """max_j LeakyReLU(BN(W [x_j - x_i, x_i])) from the array of all edges."""
+def plain_edges(params: Any, x: Array) -> Array:
+    """LeakyReLU(BN(W [x_j - x_i, x_i])), [batch, n, k, d]."""
     rows = jax.vmap(lambda x, neighbors: x[neighbors])(x, jax.vmap(top_k_neighbors)(x))  # [batch, n, k, c]
     center = jnp.broadcast_to(x[:, :, None], rows.shape)
     edges = jnp.concatenate([rows - center, center], axis=-1)
-    return jnp.max(plain_norm(params["norm"], edges @ params["kernel"]), axis=2)
+    return plain_norm(params["norm"], edges @ params["kernel"])
+
+
+def plain_edge_conv(params: Any, x: Array) -> Array:
+    """The maximum over neighbors of the array of all edges."""
+    return jnp.max(plain_edges(params, x), axis=2)
+
+
+class EdgePair(nn.Module):
+    """The first two layers of a T-Net."""
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        """Apply and pool."""
+        edges = EdgeTerms(64, K, name="first")(x, train=train)
+        return PooledEdges(128, name="second")(edges, train=train)
+
+
+def plain_edge_pair(params: Any, x: Array) -> Array:
+    """The same from the arrays of all edges."""
+    edges = plain_edges(params["first"], x) @ params["second"]["dense"]["kernel"]
+    return jnp.max(plain_norm(params["second"]["norm"], edges), axis=2)
 
 
 def plain_pooled_dense(params: Any, x: Array) -> Array:
@@ -149,6 +172,7 @@ def cases(setting: Setting) -> dict[str, tuple[Variants, tuple[Any, ...]]]:
     }
     for name, module, plain, x in (
         ("EdgeConv 64 → 128", edge_conv, plain_edge_conv, features),
+        ("two layers of edges, 3 → 64 → 128", EdgePair(), plain_edge_pair, points),
         ("PooledDense 512 → 1024", pooled_dense, plain_pooled_dense, wide),
     ):
         variables: Any = module.init(keys[5], x, train=False)
