@@ -6,19 +6,21 @@ them, and the norm's statistics follow from first and second moments of its inpu
 edges is computed for a block of points at a time, and again in the backward pass: [n, k, c] never exists.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, Int
 
 from smdsb_jax.geometry.neighbors import knn
-from smdsb_jax.geometry.per_sample import linear, per_sample
+from smdsb_jax.geometry.per_sample import Kernel, linear, per_sample
 from smdsb_jax.layers.basic import BatchNorm, Dense, Moments, leaky_relu, product, torch_uniform
 from smdsb_jax.layers.edge_conv import edge_factors, edge_moments
 
-BLOCK = 64  # points whose edges exist at a time: [64, k, c] and [64, k, d] stay in a core's own cache
+BLOCK = 256  # points whose edges exist at a time; smaller ones are no faster, and slower on several cores
 SLOPE = 0.2  # of the leaky ReLU after either layer
 
 
@@ -60,72 +62,68 @@ class PooledEdges(nn.Module):
         """Apply and pool; `train` normalizes by the batch's own statistics and records them."""
         a, b, neighbors = edges
         kernel, _ = Dense(self.features, use_bias=False, name="dense").weights(a.shape[-1])
-        pool = jax.vmap(max_of_edges, in_axes=(0, 0, None))
         terms = jnp.stack([a, b], axis=1)
+        # near the mean of h: moments about it lose little to rounding
+        near = jax.lax.stop_gradient(jnp.mean(leaky_relu(a + b, SLOPE), axis=(0, 1)))
+        pool = functools.partial(pool_edges, train and self.use_norm)
+        pool = jax.vmap(pool, in_axes=(0, 0, None, None))
         if not self.use_norm:
-            return leaky_relu(pool(terms, neighbors, kernel.T), SLOPE)
+            return leaky_relu(pool(terms, neighbors, kernel.T, near)[0], SLOPE)
         norm = BatchNorm(self.features, name="norm")
         direction = norm.direction()
-        largest = direction[None, None, :] * pool(terms, neighbors, direction[:, None] * kernel.T)
-        batch = pair_moments(terms, neighbors, kernel) if train else None
-        return leaky_relu(norm(largest, train=train, batch=batch), SLOPE)
+        largest, sums = pool(terms, neighbors, direction[:, None] * kernel.T, near)
+        batch = pair_moments(jnp.sum(sums, axis=0), near, kernel, neighbors.size) if train else None
+        return leaky_relu(norm(direction[None, None, :] * largest, train=train, batch=batch), SLOPE)
 
 
 def pair_moments(
-    terms: Float[Array, "batch 2 n c"], neighbors: Int[Array, "batch n k"], kernel: Float[Array, "c d"]
+    sums: Float[Array, "rows c"], near: Float[Array, " c"], kernel: Float[Array, "c d"], count: int
 ) -> Moments:
-    """Moments of W h over all edges, h = LeakyReLU(a_i + b_j): of h those of first and second order.
-
-    They are taken about a point near the mean (the mean over each point's edge to itself), not about 0, so
-    that little is lost to rounding.
-    """
-    near = jax.lax.stop_gradient(jnp.mean(leaky_relu(jnp.sum(terms, axis=1), SLOPE), axis=(0, 1)))
-    sums = jnp.sum(jax.vmap(edge_sums, in_axes=(0, 0, None))(terms, neighbors, near), axis=0)
-    offset, second = sums[0] / neighbors.size, sums[1:] / neighbors.size
+    """Moments of W h over `count` edges from the sums of u = h - near and of u u'."""
+    offset, second = sums[0] / count, sums[1:] / count
     covariance = second - offset[:, None] * offset[None, :]
     var = jnp.sum(kernel * (covariance @ kernel), axis=0)
-    return Moments((near + offset) @ kernel, jnp.maximum(var, 0), neighbors.size)
+    return Moments((near + offset) @ kernel, jnp.maximum(var, 0), count)
 
 
-@jax.custom_jvp
-def max_of_edges(
-    terms: Float[Array, "2 n c"], neighbors: Int[Array, "n k"], columns: Float[Array, "d c"]
-) -> Float[Array, "n d"]:
-    """Per point and column w the maximum of w'h over its edges; its gradient goes to the first of equals."""
-    return max_over_edges(terms, neighbors, columns)[0]
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def pool_edges(
+    train: bool,
+    terms: Float[Array, "2 n c"],
+    neighbors: Int[Array, "n k"],
+    columns: Float[Array, "d c"],
+    near: Float[Array, " c"],
+) -> tuple[Float[Array, "n d"], Float[Array, "rows c"]]:
+    """Per point and column w the maximum of w'h over its edges, and sums over all edges.
 
-
-@max_of_edges.defjvp
-def _max_of_edges_jvp(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
-    terms, neighbors, columns = primals
-    largest, winner = max_over_edges(*primals)
-    of_terms = linear(winners_of_terms, winners_to_terms)(tangents[0], terms, neighbors, columns, winner)
-    of_columns = linear(winners_of_columns, winners_to_columns)(tangents[2], terms, neighbors, winner)
-    return largest, of_terms + of_columns
-
-
-@jax.custom_jvp
-def edge_sums(
-    terms: Float[Array, "2 n c"], neighbors: Int[Array, "n k"], near: Float[Array, " c"]
-) -> Float[Array, "1+c c"]:
-    """Over all edges the sum of u = h - near, and below it that of u u', for quadratic forms w' u u' w only.
-
-    The derivative by h lacks an antisymmetric part, as that of `pooled_dense.gram`; `near` is a constant.
+    The sums, [1 + c, c] and 0 without `train`, are that of u = h - near and below it that of u u', for
+    quadratic forms w' u u' w only: their derivative by h lacks an antisymmetric part, as that of
+    `pooled_dense.gram`. The maximum's gradient goes to the first of equals; `near` is a constant.
     """
-    return sums_over_edges(terms, neighbors, near)
+    largest, _, sums = _pooling(train)(terms, neighbors, columns, near)
+    return largest, sums
 
 
-@edge_sums.defjvp
-def _edge_sums_jvp(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
-    return edge_sums(*primals), linear(sums_of_terms, sums_to_terms)(tangents[0], *primals)
+@functools.partial(pool_edges.defjvp, symbolic_zeros=True)
+def _pool_edges_jvp(train: bool, primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+    terms, neighbors, columns, near = primals
+    largest, winner, sums = _pooling(train)(*primals)
+    d_terms, _, d_columns, _ = tangents
+    fixed = isinstance(d_columns, SymbolicZero)  # as in the gradient by the points alone
+    change = d_terms if not isinstance(d_terms, SymbolicZero) else jnp.zeros_like(terms)
+    rows = change.reshape(-1, change.shape[-1])
+    packed = rows if fixed else jnp.concatenate([rows, d_columns])
+    flat = linear(*_derivatives(train, fixed))(packed, terms, neighbors, columns, near, winner)
+    changes = flat[: largest.size].reshape(largest.shape), flat[largest.size :].reshape(sums.shape)
+    return (largest, sums), changes
 
 
 def _blocks(*arrays: Array) -> tuple[Array, ...]:
-    """The points' rows in blocks, the last one filled up with zeros."""
+    """The points' rows in blocks, the last one filled up with zeros; the last array says which are points."""
     n = len(arrays[0])
     size = min(BLOCK, n)
-    more = -n % size
-    fill = lambda x: jnp.pad(x, [(0, more), *[(0, 0)] * (x.ndim - 1)])  # noqa: E731
+    fill = lambda x: jnp.pad(x, [(0, -n % size), *[(0, 0)] * (x.ndim - 1)])  # noqa: E731
+    arrays = (*arrays, jnp.ones(n, arrays[0].dtype))
     return tuple(fill(x).reshape(-1, size, *x.shape[1:]) for x in arrays)
 
 
@@ -137,144 +135,102 @@ def _ends(b: Array, neighbors: Array) -> Array:
     return b.at[neighbors].get(mode="promise_in_bounds")
 
 
-def _through(x: Array, matrix: Array) -> Array:
-    """X [p, k, c] times matrix [c, d]."""
-    return (x.reshape(-1, x.shape[-1]) @ matrix).reshape(*x.shape[:-1], -1)
+def _rows(x: Array) -> Array:
+    return x.reshape(-1, x.shape[-1])
 
 
 def _slope(before: Array) -> Array:
     return jnp.where(before > 0, jnp.ones_like(before), SLOPE)
 
 
-@per_sample
-def max_over_edges(terms: Array, neighbors: Array, columns: Array) -> tuple[Array, Array]:
-    """Kernel: maximum, and which of the k edges has it."""
-    n, k = neighbors.shape
+@functools.cache
+def _pooling(train: bool) -> Kernel:
+    @per_sample
+    def pool_of_edges(
+        terms: Array, neighbors: Array, columns: Array, near: Array
+    ) -> tuple[Array, Array, Array]:
+        """Kernel: maximum, which of the k edges has it, and the sums."""
+        (n, k), c = neighbors.shape, terms.shape[-1]
 
-    def block(given: tuple[Array, Array]) -> tuple[Array, Array]:
-        a, near = given
-        y = _through(leaky_relu(a[:, None] + _ends(terms[1], near), SLOPE), columns.T)
-        largest = jnp.max(y, axis=1)
-        # NaN equals nothing: k - 1 keeps the number inside the array
-        winner = jnp.where(y == largest[:, None], jnp.arange(k)[None, :, None], k - 1)
-        return largest, jnp.min(winner, axis=1)
+        def block(total: Array, given: tuple[Array, ...]) -> tuple[Array, tuple[Array, Array]]:
+            a, neighbors, valid = given
+            h = leaky_relu(a[:, None] + _ends(terms[1], neighbors), SLOPE)
+            y = (_rows(h) @ columns.T).reshape(*neighbors.shape, -1)
+            largest = jnp.max(y, axis=1)
+            # NaN equals nothing: k - 1 keeps the number inside the array
+            winner = jnp.where(y == largest[:, None], jnp.arange(k)[None, :, None], k - 1)
+            if train:
+                u = _rows((h - near[None, None, :]) * valid[:, None, None])
+                total = total + jnp.concatenate([jnp.sum(u, axis=0)[None], u.T @ u])
+            return total, (largest, jnp.min(winner, axis=1))
 
-    largest, winner = jax.lax.map(block, _blocks(terms[0], neighbors))
-    return _whole(largest, n), _whole(winner, n)
+        start = jnp.zeros((1 + c, c), terms.dtype)
+        sums, (largest, winner) = jax.lax.scan(block, start, _blocks(terms[0], neighbors))
+        return _whole(largest, n), _whole(winner, n), sums
 
-
-@per_sample
-def winners_of_terms(change: Array, terms: Array, neighbors: Array, columns: Array, winner: Array) -> Array:
-    """Kernel: [i, j] is w_j' of the change of h at i's edge winner[i, j]."""
-
-    def block(given: tuple[Array, ...]) -> Array:
-        da, a, near, winner = given
-        h = _slope(a[:, None] + _ends(terms[1], near)) * (da[:, None] + _ends(change[1], near))
-        return _of_winners(_through(h, columns.T), winner)
-
-    return _whole(jax.lax.map(block, _blocks(change[0], terms[0], neighbors, winner)), len(neighbors))
-
-
-@per_sample
-def winners_to_terms(gradient: Array, terms: Array, neighbors: Array, columns: Array, winner: Array) -> Array:
-    """Kernel: the transpose of `winners_of_terms`."""
-
-    def block(of_neighbor: Array, given: tuple[Array, ...]) -> tuple[Array, Array]:
-        g, a, near, winner = given
-        of_h = _through(_at_winners(g, winner, near.shape[1]), columns)
-        return _add_to_terms(of_neighbor, _slope(a[:, None] + _ends(terms[1], near)) * of_h, near)
-
-    start = jnp.zeros_like(terms[1])
-    of_neighbor, of_center = jax.lax.scan(block, start, _blocks(gradient, terms[0], neighbors, winner))
-    return jnp.stack([_whole(of_center, len(neighbors)), of_neighbor])
+    return pool_of_edges
 
 
-@per_sample
-def winners_of_columns(change: Array, terms: Array, neighbors: Array, winner: Array) -> Array:
-    """Kernel: [i, j] is the change of w_j times h at i's edge winner[i, j]."""
+@functools.cache
+def _derivatives(train: bool, fixed: bool) -> tuple[Kernel, Kernel]:
+    """Kernel and transpose: the change of largest and sums, flat, with that of the rows of terms and columns.
 
-    def block(given: tuple[Array, ...]) -> Array:
-        a, near, winner = given
-        h = leaky_relu(a[:, None] + _ends(terms[1], near), SLOPE)
-        return _of_winners(_through(h, change.T), winner)
+    Where the columns are `fixed` they have no rows, and the product for their gradient is saved.
+    """
 
-    return _whole(jax.lax.map(block, _blocks(terms[0], neighbors, winner)), len(neighbors))
+    @per_sample
+    def change_of_pool(
+        packed: Array, terms: Array, neighbors: Array, columns: Array, near: Array, winner: Array
+    ) -> Array:
+        n, c = terms.shape[1:]
+        d_terms, d_columns = packed[: 2 * n].reshape(2, n, c), packed[2 * n :]
 
+        def block(total: Array, given: tuple[Array, ...]) -> tuple[Array, Array]:
+            da, a, neighbors, winner, valid = given
+            before = a[:, None] + _ends(terms[1], neighbors)
+            h = leaky_relu(before, SLOPE)
+            dh = _slope(before) * (da[:, None] + _ends(d_terms[1], neighbors)) * valid[:, None, None]
+            dy = _rows(dh) @ columns.T
+            if not fixed:
+                dy = dy + _rows(h) @ d_columns.T
+            dy = dy.reshape(*neighbors.shape, -1)
+            of_winners = jnp.take_along_axis(dy, winner[:, None], axis=1, mode="promise_in_bounds")[:, 0]
+            if train:
+                moments = 2 * _rows(h - near[None, None, :]).T @ _rows(dh)
+                total = total + jnp.concatenate([jnp.sum(dh, axis=(0, 1))[None], moments])
+            return total, of_winners
 
-@per_sample
-def winners_to_columns(gradient: Array, terms: Array, neighbors: Array, winner: Array) -> Array:
-    """Kernel: the transpose of `winners_of_columns`."""
+        start = jnp.zeros((1 + c, c), terms.dtype)
+        sums, largest = jax.lax.scan(block, start, _blocks(d_terms[0], terms[0], neighbors, winner))
+        return jnp.concatenate([_whole(largest, n).reshape(-1), sums.reshape(-1)])
 
-    def block(total: Array, given: tuple[Array, ...]) -> tuple[Array, None]:
-        g, a, near, winner = given
-        h = leaky_relu(a[:, None] + _ends(terms[1], near), SLOPE)
-        at = _at_winners(g, winner, near.shape[1])
-        return total + at.reshape(-1, at.shape[-1]).T @ h.reshape(-1, h.shape[-1]), None
+    @per_sample
+    def back_to_terms(
+        gradient: Array, terms: Array, neighbors: Array, columns: Array, near: Array, winner: Array
+    ) -> Array:
+        """The transpose."""
+        (n, k), c, d = neighbors.shape, terms.shape[-1], columns.shape[0]
+        of_largest, of_sums = gradient[: n * d].reshape(n, d), gradient[n * d :].reshape(1 + c, c)
+        numbers = jnp.arange(k, dtype=winner.dtype)[None, :, None]
 
-    start = jnp.zeros((gradient.shape[1], terms.shape[-1]), gradient.dtype)
-    return jax.lax.scan(block, start, _blocks(gradient, terms[0], neighbors, winner))[0]
+        def block(total: tuple[Array, Array], given: tuple[Array, ...]) -> tuple[tuple[Array, Array], Array]:
+            of_neighbor, of_columns = total
+            g, a, neighbors, winner, valid = given
+            before = a[:, None] + _ends(terms[1], neighbors)
+            h = leaky_relu(before, SLOPE)
+            at_winners = _rows(jnp.where(winner[:, None] == numbers, g[:, None], 0))
+            of_h = at_winners @ columns
+            if train:
+                of_h = of_h + of_sums[:1] + 2 * _rows(h - near[None, None, :]) @ of_sums[1:]
+            of_before = _slope(before) * of_h.reshape(h.shape) * valid[:, None, None]
+            if not fixed:
+                of_columns = of_columns + at_winners.T @ _rows(h)
+            ends = neighbors.reshape(-1)
+            of_neighbor = of_neighbor.at[ends].add(_rows(of_before), mode="promise_in_bounds")
+            return (of_neighbor, of_columns), jnp.sum(of_before, axis=1)
 
+        start = jnp.zeros_like(terms[1]), jnp.zeros((0 if fixed else d, c), terms.dtype)
+        totals, of_center = jax.lax.scan(block, start, _blocks(of_largest, terms[0], neighbors, winner))
+        return jnp.concatenate([_whole(of_center, n), *totals])
 
-def _of_winners(y: Array, winner: Array) -> Array:
-    """Of y [p, k, d] what the winners [p, d] have."""
-    return jnp.take_along_axis(y, winner[:, None], axis=1, mode="promise_in_bounds")[:, 0]
-
-
-def _at_winners(gradient: Array, winner: Array, k: int) -> Array:
-    """The transpose: [p, k, d], zero but at the winners."""
-    return jnp.where(winner[:, None] == jnp.arange(k)[None, :, None], gradient[:, None], 0)
-
-
-def _add_to_terms(of_neighbor: Array, edges: Array, neighbors: Array) -> tuple[Array, Array]:
-    """The edges' gradients [p, k, c] added up: those of the neighbors' terms so far, and the centers'."""
-    rows = edges.reshape(-1, edges.shape[-1])
-    added = of_neighbor.at[neighbors.reshape(-1)].add(rows, mode="promise_in_bounds")
-    return added, jnp.sum(edges, axis=1)
-
-
-@per_sample
-def sums_over_edges(terms: Array, neighbors: Array, near: Array) -> Array:
-    """Kernel: the sums."""
-
-    def block(total: Array, given: tuple[Array, ...]) -> tuple[Array, None]:
-        a, neighbors, valid = given
-        u = leaky_relu(a[:, None] + _ends(terms[1], neighbors), SLOPE) - near[None, None, :]
-        u = (u * valid[:, None, None]).reshape(-1, u.shape[-1])
-        return total + jnp.concatenate([jnp.sum(u, axis=0)[None], u.T @ u]), None
-
-    c = terms.shape[-1]
-    valid = jnp.ones(len(neighbors), terms.dtype)
-    return jax.lax.scan(block, jnp.zeros((1 + c, c), terms.dtype), _blocks(terms[0], neighbors, valid))[0]
-
-
-@per_sample
-def sums_of_terms(change: Array, terms: Array, neighbors: Array, near: Array) -> Array:
-    """Kernel: the change of the sums with that of the terms."""
-
-    def block(total: Array, given: tuple[Array, ...]) -> tuple[Array, None]:
-        da, a, neighbors, valid = given
-        before = a[:, None] + _ends(terms[1], neighbors)
-        u = leaky_relu(before, SLOPE) - near[None, None, :]
-        dh = _slope(before) * (da[:, None] + _ends(change[1], neighbors)) * valid[:, None, None]
-        dh, u = dh.reshape(-1, dh.shape[-1]), u.reshape(-1, u.shape[-1])
-        return total + jnp.concatenate([jnp.sum(dh, axis=0)[None], 2 * u.T @ dh]), None
-
-    c = terms.shape[-1]
-    given = _blocks(change[0], terms[0], neighbors, jnp.ones(len(neighbors), terms.dtype))
-    return jax.lax.scan(block, jnp.zeros((1 + c, c), terms.dtype), given)[0]
-
-
-@per_sample
-def sums_to_terms(gradient: Array, terms: Array, neighbors: Array, near: Array) -> Array:
-    """Kernel: the transpose of `sums_of_terms`."""
-
-    def block(of_neighbor: Array, given: tuple[Array, ...]) -> tuple[Array, Array]:
-        a, neighbors, valid = given
-        before = a[:, None] + _ends(terms[1], neighbors)
-        u = leaky_relu(before, SLOPE) - near[None, None, :]
-        of_h = gradient[0][None, None, :] + 2 * _through(u, gradient[1:])
-        return _add_to_terms(of_neighbor, _slope(before) * of_h * valid[:, None, None], neighbors)
-
-    given = _blocks(terms[0], neighbors, jnp.ones(len(neighbors), terms.dtype))
-    of_neighbor, of_center = jax.lax.scan(block, jnp.zeros_like(terms[1]), given)
-    return jnp.stack([_whole(of_center, len(neighbors)), of_neighbor])
+    return change_of_pool, back_to_terms

@@ -11,7 +11,7 @@ import pytest
 from smdsb_jax.geometry.neighbors import knn
 from smdsb_jax.layers import edge_pair
 from smdsb_jax.layers.basic import BatchNorm, Dense, leaky_relu, moments, torch_uniform
-from smdsb_jax.layers.edge_pair import EdgeTerms, PooledEdges, max_of_edges, pair_moments
+from smdsb_jax.layers.edge_pair import EdgeTerms, PooledEdges, pair_moments, pool_edges
 from tests.random_variables import random_variables
 from tests.tiers import cases
 
@@ -138,8 +138,15 @@ def test_moments_of_edges_far_from_zero_without_the_edges():
         neighbors = jax.vmap(functools.partial(knn, k=K))(terms[:, 1])
         ends = jax.vmap(lambda b, rows: b[rows])(terms[:, 1], neighbors)
         expected = moments(leaky_relu(terms[:, 0, :, None] + ends, 0.2) @ kernel)
-        chex.assert_trees_all_close(pair_moments(terms, neighbors, kernel), expected, rtol=1e-10)
-        rounded = pair_moments(terms.astype(jnp.float32), neighbors, kernel.astype(jnp.float32))
+
+        def found(terms, kernel):
+            near = jnp.mean(leaky_relu(jnp.sum(terms, axis=1), 0.2), axis=(0, 1))
+            pool = jax.vmap(functools.partial(pool_edges, True), in_axes=(0, 0, None, None))
+            _, sums = pool(terms, neighbors, kernel.T, near)
+            return pair_moments(jnp.sum(sums, axis=0), near, kernel, neighbors.size)
+
+        chex.assert_trees_all_close(found(terms, kernel), expected, rtol=1e-10)
+        rounded = found(terms.astype(jnp.float32), kernel.astype(jnp.float32))
     np.testing.assert_allclose(rounded.var, expected.var, rtol=1e-4)  # about 0 it would lose 4 digits
 
 
@@ -148,7 +155,9 @@ def test_the_gradient_of_equal_maxima_goes_to_the_first():
         jnp.zeros((2, 3, 1)).at[1, :, 0].set(jnp.array([2.0, 5, 5])),
         jnp.array([[0, 1, 2]] * 3),
     )
-    gradient = jax.grad(lambda t: max_of_edges(t, neighbors, jnp.ones((1, 1))).sum())(terms)
+    gradient = jax.grad(lambda t: pool_edges(False, t, neighbors, jnp.ones((1, 1)), jnp.zeros(1))[0].sum())(
+        terms
+    )
     np.testing.assert_array_equal(gradient[1, :, 0], [0, 3, 0])
     np.testing.assert_array_equal(gradient[0, :, 0], [1, 1, 1])
 
@@ -197,7 +206,7 @@ def test_no_array_of_all_edges_exists(monkeypatch):
     )  # of the second layer alone
 
 
-KERNELS = ("max_over_edges", "winners_to_terms", "winners_to_columns", "sums_over_edges", "sums_to_terms")
+KERNELS = ("pool_of_edges", "back_to_terms")
 
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu", "cpu"])
