@@ -208,8 +208,9 @@ METHODS: dict[str, Callable[[ConfigDict], None]] = {
 PRESETS = {  # selections that are more than a statistic
     # half of each domain at random, in stage 1 of the target too [SM-DSB, arXiv:2504.15796, I]
     "pilot": {"statistic": "random", "keep_ratio": 0.5, "scope": "per_domain", "freeze_unlabelled": True},
-    # bounds: by each sample's own gradient, and by what it does to the target's under true labels
+    # by each sample's own gradient: beside that of the classes, and what it does to the target's true labels
     "cos_c": {"statistic": "skewness", "bound": "cos_c"},
+    "dot_c": {"statistic": "skewness", "bound": "dot_c"},
     "oracle_gain": {"statistic": "skewness", "bound": "oracle_gain"},
     "oracle_dot_o": {"statistic": "skewness", "bound": "oracle_dot_o"},
 }

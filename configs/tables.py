@@ -233,7 +233,8 @@ def decide(data: str) -> Grid:
     `oracle gain` selects by: the sample's effect on the direction of the classification step, measured on 512
     labelled target clouds in inference mode. `oracle dot_o`, by the sample's part of the step itself, through
     the batch's statistics, was added when two seeds of the others were known, because `gain` turned out to
-    tell of the step little (docs/verdict.md). The rows stand in the order in which they tell most.
+    tell of the step little, and `highest dot_c` when all were known: the one score without labels of the
+    target that had predicted that part (docs/verdict.md). The rows stand in the order of what they tell.
     `--field stages=(1,2)` and `--directions scanned2clean` are for those with a GPU.
     """
     defrec, distill = "method=defrec,selection", "method=self_distillation,selection"
@@ -248,6 +249,7 @@ def decide(data: str) -> Grid:
         "DefRec, high skewness": [f"{defrec}=skewness", "selection.side=high"],
         "oracle (trained with target labels)": ["method=oracle"],
         "DefRec, highest cos_c": [f"{defrec}=cos_c"],
+        "DefRec, highest dot_c": [f"{defrec}=dot_c"],
         "DefRec, smaller weight": [f"{defrec}=none", f"pretext.weight={0.7 * weight:g}"],
         "DefRec, half weight": [f"{defrec}=none", f"pretext.weight={0.5 * weight:g}"],
         "DefRec, pilot": [f"{defrec}=pilot"],
@@ -267,6 +269,8 @@ def decide(data: str) -> Grid:
         "DefRec: oracle dot_o minus none": [("DefRec, oracle dot_o", "DefRec")],
         "DefRec: oracle dot_o minus random": [("DefRec, oracle dot_o", "DefRec, random")],
         "DefRec: highest cos_c minus random": [("DefRec, highest cos_c", "DefRec, random")],
+        "DefRec: highest dot_c minus none": [("DefRec, highest dot_c", "DefRec")],
+        "DefRec: highest dot_c minus random": [("DefRec, highest dot_c", "DefRec, random")],
         "DefRec: random minus none": [("DefRec, random", "DefRec")],
         "Self-dist GCN: low skewness minus none": [(alone, "Self-dist GCN")],
         "Self-dist GCN: low skewness minus random": [(alone, "Self-dist GCN, random")],

@@ -19,8 +19,8 @@ from smdsb_jax.selection import (
     BOUNDS,
     DENOMINATORS,
     EXECUTIONS,
-    ORACLES,
     POOL_STEPS,
+    POOLED,
     SCOPES,
     SIDES,
     kept_count,
@@ -368,7 +368,7 @@ def _combinations(config: Config) -> list[str]:
             "selection=oracle_dot_o in the config file's argument.",
         ),
         (
-            selection.bound in ORACLES and config.eval_every % POOL_STEPS != 0,
+            selection.bound in POOLED and config.eval_every % POOL_STEPS != 0,
             f"config.eval_every = {config.eval_every}: {selection.bound} keeps its pool for {POOL_STEPS} "
             f"steps, so that checkpoints are of multiples of {POOL_STEPS}. Give such a number.",
         ),

@@ -96,7 +96,7 @@ def default_config() -> ConfigDict:
     config.selection.execution = "mask"  # gather runs the kept samples only (other BatchNorm statistics)
 
     config.selection.freeze_unlabelled = False  # stage 1: keep the ratio of the target too, at random
-    config.selection.bound = ""  # no method: rank by cos_c, each sample's own gradient, or by
+    config.selection.bound = ""  # no method: rank by each sample's own gradient, cos_c or dot_c, or by
     # oracle_dot_o or oracle_gain, which read the target's labels (docs/methods.md)
 
     config.combine = ConfigDict()

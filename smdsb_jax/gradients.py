@@ -117,9 +117,13 @@ def class_gradient(setup: Setup, augmented: Batch, key: jax.Array) -> Tree:
     return jax.tree.map(lambda g: setup.parts.class_weight * g, total)
 
 
-def target_gradient(setup: Setup, clouds: Clouds, view_key: jax.Array, pass_key: jax.Array) -> Tree:
-    """g_o of a batch of target clouds with their true labels, without the host's weight."""
-    view = augment_batch(setup.parts.augment, view_key, Batch(clouds, clouds)).target  # as targets are seen
+def labelled_gradient(
+    setup: Setup, clouds: Clouds, view_key: jax.Array, pass_key: jax.Array, domain: str = "target"
+) -> Tree:
+    """g_o of a batch of target clouds with their true labels, or as much of the source; no host's weight."""
+    view = getattr(
+        augment_batch(setup.parts.augment, view_key, Batch(clouds, clouds)), domain
+    )  # as it is seen
     assert view.label is not None  # an oracle has labels
     return mean_gradient(class_losses(setup, view.points, view.label, pass_key), setup.encoder)
 

@@ -15,8 +15,12 @@ SCOPES = ("pooled", "per_domain")
 DENOMINATORS = ("batch", "kept")
 EXECUTIONS = ("mask", "gather")
 ORACLES = ("oracle_gain", "oracle_dot_o")  # bounds that read the target's labels
-BOUNDS = ("", "cos_c", *ORACLES)  # scores from outside the step, of `run.bounds`; empty: none
-POOL_STEPS = 10  # for which an oracle keeps its pool of labelled clouds
+POOLED = (
+    "dot_c",
+    *ORACLES,
+)  # bounds that ask a pool of labelled clouds, of the source or, as an oracle, the target
+BOUNDS = ("", "cos_c", *POOLED)  # scores from outside the step, of `run.bounds`; empty: none
+POOL_STEPS = 10  # for which they keep it
 GROUP = 0.3  # of a mini-batch, by score: the groups whose losses are recorded
 
 

@@ -84,7 +84,7 @@ def products(
 
     def oracle(of: tuple[Clouds, jax.Array]) -> Tree:
         clouds, (view_key, pass_key) = of[0], jax.random.split(of[1])
-        return gradients.target_gradient(setup, clouds, view_key, pass_key)
+        return gradients.labelled_gradient(setup, clouds, view_key, pass_key)
 
     oracle_keys = jax.random.split(jax.random.fold_in(key, state.step))
     pair = jax.lax.map(oracle, (oracles, oracle_keys))  # a loop: compiled once for both

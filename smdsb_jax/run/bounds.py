@@ -1,8 +1,10 @@
 """Scores that no filter has in practice, to bound what any statistic can do: `config.selection.bound`.
 
-`cos_c` takes a backward pass of each sample, the oracles the target's true labels too. They are the measures
+`cos_c` takes a backward pass of each sample, `dot_c` a forward-mode pass of the mini-batch and now and then
+the gradient of a pool of the source's clouds, the oracles the target's true labels too. They are the measures
 of the laboratory, of the views that the step itself draws: `cos_c` and `oracle_gain` of gradients in
-inference mode, `oracle_dot_o` of those through the batch's statistics, which selection takes from the step.
+inference mode, `dot_c` and `oracle_dot_o` of those through the batch's statistics, which selection takes from
+the step.
 """
 
 import functools
@@ -21,11 +23,11 @@ from smdsb_jax.datasets.domain import UNLABELLED, Split
 from smdsb_jax.parts import Parts
 from smdsb_jax.pretext import build_view, prepare
 from smdsb_jax.run import hosts
-from smdsb_jax.selection import ORACLES, POOL_STEPS
+from smdsb_jax.selection import ORACLES, POOL_STEPS, POOLED
 from smdsb_jax.state import Batch, Clouds, Pair, TrainState, Tree
 from smdsb_jax.train_step import step_keys
 
-POOL = 512  # labelled clouds of the target
+POOL = 512  # labelled clouds
 CHUNK = 4  # samples whose gradients exist at a time
 CLASS, ORACLE = range(2)
 
@@ -33,7 +35,7 @@ CLASS, ORACLE = range(2)
 class Scorer(NamedTuple):
     """What scores the mini-batch of a step, from the state that the step begins from."""
 
-    # the oracle's gradient and the state → the same, or from time to time a new one; None starts it
+    # the pool's gradient and the state → the same, or from time to time a new one; None starts it
     oracle: Callable[[Tree | None, TrainState], Tree]
     scores: Callable[[Tree, TrainState, Batch], Pair]  # with it → scores of source and target
 
@@ -41,35 +43,36 @@ class Scorer(NamedTuple):
 class Found(NamedTuple):
     """Inner products of the encoder's gradients, by domain."""
 
-    # of each sample's with g_c and g_o, and its square; of COUPLED with g_o alone; the source's first
+    # of each sample's with g_c and the pool's gradient, and its square; of COUPLED with the pool's alone; the
+    # source's first
     own: list[gradients.Products]
-    gram: Float[Array, "directions directions"]  # of g_c and g_o with each other
+    gram: Float[Array, "directions directions"]  # of the two with each other
 
 
-def build_scorer(config: Config, parts: Parts, target: Split) -> Scorer | None:
+def build_scorer(config: Config, parts: Parts, source: Split, target: Split) -> Scorer | None:
     """The scorer of `config.selection.bound`; None where the statistic scores.
 
-    The oracle's gradient is made anew every POOL_STEPS steps, of other clouds. A run resumes to the same bits
+    The pool's gradient is made anew every POOL_STEPS steps, of other clouds. A run resumes to the same bits
     where its checkpoints are of such steps; the configuration and the loop see to that.
 
     Raises:
-      ValueError: the target has no labelled training clouds.
+      ValueError: the domain of the pool has no labelled training clouds.
     """
     name = config.selection.bound
     if parts.selection is None or not name:
         return None
-    reads_labels = name in ORACLES
+    split, domain = (target, "target") if name in ORACLES else (source, "source")
     batch_size = domain_batch_size(config)
-    draw = lambda step: draw_labelled(target, (config.seed, 5, step), POOL // batch_size or 1, batch_size)  # noqa: E731
-    if reads_labels:
+    draw = lambda step: draw_labelled(split, (config.seed, 5, step), POOL // batch_size or 1, batch_size)  # noqa: E731
+    if name in POOLED:
         draw(0)
     measure = jax.jit(functools.partial(measure_batch, parts))
-    of_pool = jax.jit(functools.partial(oracle_gradient, parts))
+    of_pool = jax.jit(functools.partial(pool_gradient, parts, domain))
     key = jax.random.fold_in(jax.random.key(config.seed), 5)  # 1 to 4 are of stages, labels and watch
 
     def oracle(held: Tree | None, state: TrainState) -> Tree:
         step = int(state.step)
-        if not reads_labels:
+        if name not in POOLED:
             return jax.tree.map(jnp.zeros_like, state.variables["params"]["encoder"])
         if held is not None and step % POOL_STEPS:
             return held
@@ -102,22 +105,22 @@ def draw_labelled(split: Split, draw: tuple[int, ...], batches: int, most: int) 
     size = size // devices * devices if size > devices else size
     if size < 2:
         raise ValueError(
-            f"The target's classification gradient under true labels needs clouds, and {len(labelled)} of "
-            "its training clouds have labels. Give labels of four at least, or leave it out: "
+            f"The classification gradient under true labels needs clouds, and {len(labelled)} of the "
+            "domain's training clouds have labels. Give labels of four at least, or leave it out: "
             "config.selection.bound, --watch."
         )
     rows = np.random.default_rng(draw).permutation(labelled)[: batches * size].reshape(batches, size)
     return Clouds(jnp.asarray(split.points[rows]), jnp.asarray(split.label[rows]))
 
 
-def oracle_gradient(parts: Parts, key: jax.Array, pool: Clouds, state: TrainState) -> Tree:
-    """g_o: the mean class gradient of a pool of batches, as the target is seen."""
+def pool_gradient(parts: Parts, domain: str, key: jax.Array, pool: Clouds, state: TrainState) -> Tree:
+    """The mean class gradient of a pool of batches, as its domain is seen: of the target g_o."""
     setup = _setup(parts, state)
 
     def of_batch(total: Tree, one: tuple[Clouds, jax.Array]) -> tuple[Tree, None]:
         clouds, (view_key, pass_key) = one[0], jax.random.split(one[1])
         return jax.tree.map(
-            jnp.add, total, gradients.target_gradient(setup, clouds, view_key, pass_key)
+            jnp.add, total, gradients.labelled_gradient(setup, clouds, view_key, pass_key, domain)
         ), None
 
     batches = len(pool.points)
@@ -159,7 +162,7 @@ def _setup(parts: Parts, state: TrainState) -> gradients.Setup:
     return gradients.Setup(parts, state.variables, state.pretext, train=parts.selection.bound in COUPLED)
 
 
-Products = Float[np.ndarray, "directions batch"]  # with g_c and g_o, or with g_o alone
+Products = Float[np.ndarray, "directions batch"]  # with g_c and g_o, or with the pool's gradient alone
 Values = Float[np.ndarray, " batch"]
 Gram = Float[np.ndarray, "directions directions"]
 
@@ -173,7 +176,7 @@ def _oracle_gain(products: Products, squared: Values, gram: Gram) -> Values:
     return gradient_agreement.gain(products[ORACLE], products[CLASS], squared, *with_class)
 
 
-def _oracle_dot_o(products: Products, squared: Values, gram: Gram) -> Values:
+def _with_the_pool(products: Products, squared: Values, gram: Gram) -> Values:
     return products[0]
 
 
@@ -181,6 +184,7 @@ def _oracle_dot_o(products: Products, squared: Values, gram: Gram) -> Values:
 MEASURES: dict[str, Callable[..., Float[np.ndarray, " batch"]]] = {
     "cos_c": _cos_c,
     "oracle_gain": _oracle_gain,
-    "oracle_dot_o": _oracle_dot_o,
+    "dot_c": _with_the_pool,
+    "oracle_dot_o": _with_the_pool,
 }
-COUPLED = ("oracle_dot_o",)  # of gradients through the batch's statistics, with g_o alone
+COUPLED = ("dot_c", "oracle_dot_o")  # of gradients through the batch's statistics, with the pool's alone

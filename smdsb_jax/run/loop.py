@@ -281,7 +281,7 @@ def run_stage(
     )
     step_function = nan_step(compiled, step_of_stage, stage) if config.debug_nans else compiled
     watched = None if run.watch is None else run.watch.begin(parts)
-    scorer, oracle = build_scorer(config, parts, run.target.train), None
+    scorer, oracle = build_scorer(config, parts, run.source.train, run.target.train), None
     if config.selection.bound in ORACLES and scorer is not None:
         run.reporter.say(
             f"config.selection.bound = {config.selection.bound} reads the target's labels: a bound."

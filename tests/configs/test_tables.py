@@ -176,7 +176,7 @@ def test_the_arms_of_the_decision_differ_in_what_takes_part_alone(tmp_path):
     for host in ("DefRec", "Self-dist GCN"):
         of_host = [flatten(c) for name, c in found.items() if name.startswith(host)]
         rest = [{k: v for k, v in c.items() if not k.startswith(ours)} for c in of_host]
-        assert len(rest) == {"DefRec": 10, "Self-dist GCN": 4}[host] and all(r == rest[0] for r in rest)
+        assert len(rest) == {"DefRec": 11, "Self-dist GCN": 4}[host] and all(r == rest[0] for r in rest)
     weights = [found[f"DefRec{name}"].pretext.weight for name in ("", ", smaller weight", ", half weight")]
     assert weights == pytest.approx([0.2, 0.14, 0.1])
     reads = [name for name, c in found.items() if c.selection.bound.startswith("oracle")]

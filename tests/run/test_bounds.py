@@ -15,7 +15,7 @@ from smdsb_jax.datasets.domain import UNLABELLED, Split
 from smdsb_jax.network import passes_of, predict
 from smdsb_jax.pretext import build_view, prepare
 from smdsb_jax.run import bounds, loop
-from smdsb_jax.run.bounds import build_scorer, draw_labelled, measure_batch, oracle_gradient
+from smdsb_jax.run.bounds import build_scorer, draw_labelled, measure_batch, pool_gradient
 from smdsb_jax.run.loop import train_and_evaluate
 from smdsb_jax.state import Batch, Clouds, Pair
 from smdsb_jax.train_step import step_keys, train_step
@@ -77,10 +77,10 @@ def test_scores_are_those_of_written_out_gradients_of_the_views_of_the_step_and_
         )  # fmt: skip
         return parts.pretext_weight * sum(found.per_sample.values())
 
-    oracle = jax.jit(functools.partial(oracle_gradient, parts))(keys[5], pool, state)
+    oracle = jax.jit(functools.partial(pool_gradient, parts, "target"))(keys[5], pool, state)
     np.testing.assert_allclose(flat(oracle), g_o, rtol=1e-3, atol=1e-5)
     labelled = Split(np.asarray(pool.points[0]), np.asarray(pool.label[0]))
-    found = build_scorer(config, parts, labelled).scores(oracle, state, batch)
+    found = build_scorer(config, parts, labelled, labelled).scores(oracle, state, batch)
     for domain, key in zip(Batch._fields, jax.random.split(keys[4]), strict=True):
         rows = jax.jit(jax.jacobian(losses), static_argnums=1)(encoder, domain, key)
         rows = np.stack([flat(jax.tree.map(lambda a, i=i: a[i], rows)) for i in range(8)])
@@ -95,8 +95,9 @@ def test_scores_are_those_of_written_out_gradients_of_the_views_of_the_step_and_
         jax.eval_shape(functools.partial(train_step, parts), state, batch)
 
 
-def test_a_kept_sample_with_a_high_dot_o_lowers_the_loss_of_the_target_as_the_step_takes_it():
-    config, parts, state, batch, pool = a_step("oracle_dot_o", encoder__name="pointnet")
+@pytest.mark.parametrize("bound, domain", [("oracle_dot_o", "target"), ("dot_c", "source")])
+def test_a_kept_sample_with_a_high_product_lowers_the_loss_of_the_pool_as_the_step_takes_it(bound, domain):
+    config, parts, state, batch, pool = a_step(bound, encoder__name="pointnet")
     keys, encoder = step_keys(state), state.variables["params"]["encoder"]
 
     def with_encoder(encoder):
@@ -107,7 +108,7 @@ def test_a_kept_sample_with_a_high_dot_o_lowers_the_loss_of_the_target_as_the_st
         def of_batch(points, label, key):
             view_key, pass_key = jax.random.split(key)
             clouds = Clouds(points, label)
-            view = augment_batch(parts.augment, view_key, Batch(clouds, clouds)).target
+            view = getattr(augment_batch(parts.augment, view_key, Batch(clouds, clouds)), domain)
             output, *_ = predict(parts.network, with_encoder(encoder), view.points, pass_key, train=True)
             return jnp.mean(parts.network.task.loss(output, view.label))
 
@@ -124,9 +125,10 @@ def test_a_kept_sample_with_a_high_dot_o_lowers_the_loss_of_the_target_as_the_st
                                    prepared, loss_key, train=True)  # fmt: skip
         return parts.pretext_weight * sum(found.per_sample.values())
 
-    oracle = jax.jit(functools.partial(oracle_gradient, parts))(keys[5], pool, state)
+    oracle = jax.jit(functools.partial(pool_gradient, parts, domain))(keys[5], pool, state)
     np.testing.assert_allclose(flat(oracle), flat(jax.grad(loss_of_pool)(encoder)), rtol=1e-3, atol=1e-5)
-    found = build_scorer(config, parts, Split(np.asarray(pool.points[0]), np.asarray(pool.label[0])))
+    labelled = Split(np.asarray(pool.points[0]), np.asarray(pool.label[0]))
+    found = build_scorer(config, parts, labelled, labelled)
     scores = found.scores(oracle, state, batch)
     rows = jax.jit(jax.jacrev(losses))(encoder)
     rows = np.stack([flat(jax.tree.map(lambda a, i=i: a[i], rows)) for i in range(8)])
@@ -157,7 +159,9 @@ def test_labelled_batches_are_apart_and_depend_on_the_draw_alone():
     few = Split(split.points[:20], label[:20])
     assert draw_labelled(few, (0, 4, 5), 2, 64).label.shape == (2, 4)  # of 13, for 4 devices
     assert draw_labelled(split, (0, 5, 0), 16, 32).label.shape == (6, 32)  # as many as there are
-    with pytest.raises(ValueError, match=r"under true labels .* and 3 of its training .*bound") as error:
+    with pytest.raises(
+        ValueError, match=r"under true labels .* and 3 of the domain's training .*bound"
+    ) as error:
         draw_labelled(Split(split.points[3:8], label[3:8]), (0, 4, 5), 2, 64)
     assert "\n" not in str(error.value)
 
@@ -177,7 +181,7 @@ def labels_and_state(parts, oracle, state, batch):
     return bounds.Found(own, jnp.eye(2))
 
 
-def pool_and_state(parts, key, pool, state):
+def pool_and_state(parts, domain, key, pool, state):
     value = jnp.sum(pool.label) + jnp.sum(pool.points) + state.step
     return jax.tree.map(lambda leaf: jnp.full_like(leaf, value), state.variables["params"]["encoder"])
 
@@ -190,15 +194,15 @@ def step_by_scores(parts, state, batch, scores=None):
     return state.replace(variables=state.variables | {"params": moved}), metrics
 
 
-READS = {"skewness": False, "cos_c": False, "oracle_gain": True, "oracle_dot_o": True}
+READS = {"skewness": False, "cos_c": False, "dot_c": False, "oracle_gain": True, "oracle_dot_o": True}
 
 
-@pytest.mark.parametrize("selection", cases(READS, "skewness", "oracle_gain"))
+@pytest.mark.parametrize("selection", cases(READS, "skewness", "dot_c", "oracle_gain"))
 def test_labels_of_the_target_are_read_by_the_oracle_alone(selection, tmp_path, monkeypatch, capsys):
     reads = READS[selection]
     monkeypatch.setattr(loop, "train_step", step_by_scores)
     monkeypatch.setattr(bounds, "measure_batch", labels_and_state)
-    monkeypatch.setattr(bounds, "oracle_gradient", pool_and_state)
+    monkeypatch.setattr(bounds, "pool_gradient", pool_and_state)
     config = tiny_config(stage1__steps=12, stage2__steps=12, eval_every=10, stages=(1,) if reads else (1, 2))
     config.selection.update(methods.PRESETS.get(selection, {}))
     train_and_evaluate(config, tmp_path / "true")
@@ -217,7 +221,7 @@ def test_labels_of_the_target_are_read_by_the_oracle_alone(selection, tmp_path, 
 def test_a_run_with_an_oracle_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "train_step", step_by_scores)
     monkeypatch.setattr(bounds, "measure_batch", labels_and_state)
-    monkeypatch.setattr(bounds, "oracle_gradient", pool_and_state)
+    monkeypatch.setattr(bounds, "pool_gradient", pool_and_state)
     config = tiny_config(stage1__steps=24, eval_every=20, stages=(1,))
     config.selection.update(methods.PRESETS["oracle_gain"])
     train_and_evaluate(config, tmp_path / "whole")
@@ -239,7 +243,7 @@ def test_a_run_with_an_oracle_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     ({"selection__statistic": "none"}, "bound ranks what is selected: set config.selection.statistic"),
     ({"eval_every": 15}, "config.eval_every = 15: oracle_gain keeps its pool for 10 steps"),
     ({"pretext__on_source": False}, "bound = 'oracle_gain' needs pretext losses of single samples: set"),
-    ({"selection__bound": "loss"}, "config.selection.bound = 'loss': one of '', 'cos_c', 'oracle"),
+    ({"selection__bound": "loss"}, "config.selection.bound = 'loss': one of '', 'cos_c', 'dot_c', 'oracle"),
 ])  # fmt: skip
 def test_what_cannot_be_a_bound_is_refused(fields, message):
     with pytest.raises(ValueError, match=message):
