@@ -38,6 +38,8 @@ CHECKS = (  # (of, with): the same by another definition, or by an estimate; and
     ("cos_o", "dot_o, deployed"),
     ("gain", "dot_o, deployed"),
     ("gain", "size"),
+    ("dot_c", "dot_o"),  # what can be had without labels of the target, by a forward-mode pass
+    ("dot_c", "dot_o, deployed"),
     ("cos_o", "cos_o, last layer"),
     ("dot_o, one half", "dot_o, other half"),  # of the pool: no score can agree better with what is measured
     ("dot_o, deployed, one half", "dot_o, deployed, other half"),
