@@ -182,6 +182,7 @@ def _derivatives(train: bool, fixed: bool) -> tuple[Kernel, Kernel]:
     def change_of_pool(
         packed: Array, terms: Array, neighbors: Array, columns: Array, near: Array, winner: Array
     ) -> Array:
+        """Kernel: of the packed rows, those of terms and then those of columns."""
         n, c = terms.shape[1:]
         d_terms, d_columns = packed[: 2 * n].reshape(2, n, c), packed[2 * n :]
 

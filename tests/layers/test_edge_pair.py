@@ -12,6 +12,7 @@ from smdsb_jax.geometry.neighbors import knn
 from smdsb_jax.layers import edge_pair
 from smdsb_jax.layers.basic import BatchNorm, Dense, leaky_relu, moments, torch_uniform
 from smdsb_jax.layers.edge_pair import EdgeTerms, PooledEdges, pair_moments, pool_edges
+from tests.layers.test_edge_conv import cloud, everything
 from tests.random_variables import random_variables
 from tests.tiers import cases
 
@@ -77,10 +78,6 @@ class Plain(nn.Module):
         return PlainSecond(6, self.use_norm, name="second")(y, train=train)
 
 
-def cloud(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape)
-
-
 def start(module, x):
     """Variables with norms of both signs."""
     variables = random_variables(module, x)
@@ -89,17 +86,6 @@ def start(module, x):
             scale = jnp.linspace(-1, 1.4, width, dtype=x.dtype)
             variables["params"][name]["norm"]["scale"] = scale
     return variables
-
-
-def everything(module, variables, x, train):
-    """Output, running statistics, and the gradients of a weighted sum by parameters and points."""
-
-    def loss(params, x):
-        y, updated = module.apply({**variables, "params": params}, x, train=train, mutable=["batch_stats"])
-        weight = jnp.asarray(np.random.default_rng(1).normal(size=y.shape), y.dtype)
-        return jnp.sum(weight * y), (y, updated)
-
-    return jax.jit(jax.grad(loss, (0, 1), has_aux=True))(variables["params"], x)
 
 
 @pytest.mark.parametrize(
