@@ -24,6 +24,8 @@ from benchmarks.processes import open_progress
 from benchmarks.ratios import spread
 from benchmarks.report import Record, digits, dress, times_cells
 from benchmarks.timeline import profile, runs_of, seconds_of
+from benchmarks.worker import keep_pages_as_training
+from smdsb_jax import pages
 from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.markdown import markdown_table
 from smdsb_jax.report.pictures import COLORS, FAINT, INK
@@ -82,6 +84,7 @@ def measure(setting: Setting, name: str, rounds: int, product: int = 0, triad: i
     batch = jax.device_put(random_batch(setting))
     state = jax.jit(functools.partial(init_state, parts))(jax.random.key(0))
     step = jax.jit(functools.partial(train_step, parts), donate_argnums=0).lower(state, batch).compile()
+    keep_pages_as_training(step)
     known = operations(step.as_text() or "")
     loops = {one.name for one in known if one.kind == "loops"}
 
@@ -95,7 +98,7 @@ def measure(setting: Setting, name: str, rounds: int, product: int = 0, triad: i
     for _ in range(1 + setting.warmup):
         jax.block_until_ready(advance())
     tick = open_progress(rounds)
-    peaks, bandwidths, alone, profiled, explained, pages = [], [], [], [], [], []
+    peaks, bandwidths, alone, profiled, explained, faults = [], [], [], [], [], []
     seconds: dict[str, list[float]] = defaultdict(list)
     seen: dict[str, list[int]] = defaultdict(list)
     for r in range(rounds):  # rates too in each, so that a busy moment of the machine slows all of it
@@ -103,7 +106,7 @@ def measure(setting: Setting, name: str, rounds: int, product: int = 0, triad: i
             found.append(rate())
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         alone.append(_seconds(advance))
-        pages.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
         moments = profile(lambda: profiled.append(_seconds(advance)), {one.name for one in known})
         taken, runs = seconds_of(moments, loops), runs_of(moments)
         explained.append(sum(taken.values()) / profiled[-1])
@@ -122,7 +125,7 @@ def measure(setting: Setting, name: str, rounds: int, product: int = 0, triad: i
             of_name | {"runs": runs, "seconds": float(np.median(seconds[one.name])), **work, "bound": least}
         )
     return {
-        "contender": name, "alone": alone, "profiled": profiled, "explained": explained, "pages": pages,
+        "contender": name, "alone": alone, "profiled": profiled, "explained": explained, "pages": faults,
         "products_per_second": peak, "bytes_per_second": bandwidth,
         "operations": [one for one in listed if one["runs"]] if any(explained) else [],
     }  # fmt: skip
@@ -278,6 +281,7 @@ def ledger_picture(record: Record) -> Figure:
 
 
 if __name__ == "__main__":
+    pages.one_arena()
     setting, given = Setting(**json.loads(sys.argv[1])), json.loads(sys.argv[2])
     jax.config.update("jax_default_matmul_precision", setting.precision)
     # else a program from the cache may have the names of an earlier revision

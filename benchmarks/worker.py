@@ -36,6 +36,11 @@ class Built(NamedTuple):
     facts: dict[str, Any]
 
 
+def keep_pages_as_training(step: Any) -> None:
+    """What the training loop does once it knows what a compiled step needs; the process has one arena."""
+    pages.keep_pages(has_room(needed_bytes(step), free_bytes()))
+
+
 def build_jax(setting: Setting, contender: Contender, batch: Batch) -> Built:
     """The library's step, jitted as in the training loop, or the evaluation's forward pass."""
     jax.config.update("jax_default_matmul_precision", setting.precision)
@@ -54,7 +59,7 @@ def build_jax(setting: Setting, contender: Contender, batch: Batch) -> Built:
         lowered = jitted.trace(state, batch).lower()
         traced = time.perf_counter()
         compiled = lowered.compile()
-        pages.keep_pages(has_room(needed_bytes(compiled), free_bytes()))  # as the training loop does
+        keep_pages_as_training(compiled)
         done = time.perf_counter()
         step()
         return {

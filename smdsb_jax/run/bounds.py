@@ -36,7 +36,7 @@ class Scorer(NamedTuple):
     """What scores the mini-batch of a step, from the state that the step begins from."""
 
     # the pool's gradient and the state → the same, or from time to time a new one; None starts it
-    oracle: Callable[[Tree | None, TrainState], Tree]
+    renew: Callable[[Tree | None, TrainState], Tree]
     scores: Callable[[Tree, TrainState, Batch], Pair]  # with it → scores of source and target
 
 
@@ -67,24 +67,24 @@ def build_scorer(config: Config, parts: Parts, source: Split, target: Split) -> 
     if name in POOLED:
         draw(0)
     measure = jax.jit(functools.partial(measure_batch, parts))
-    of_pool = jax.jit(functools.partial(pool_gradient, parts, domain))
+    compiled = jax.jit(functools.partial(pool_gradient, parts, domain))
     key = jax.random.fold_in(jax.random.key(config.seed), 5)  # 1 to 4 are of stages, labels and watch
 
-    def oracle(held: Tree | None, state: TrainState) -> Tree:
+    def renew(held: Tree | None, state: TrainState) -> Tree:
         step = int(state.step)
         if name not in POOLED:
             return jax.tree.map(jnp.zeros_like, state.variables["params"]["encoder"])
         if held is not None and step % POOL_STEPS:
             return held
-        return of_pool(jax.random.fold_in(key, step), draw(step), state)
+        return compiled(jax.random.fold_in(key, step), draw(step), state)
 
-    def scores(oracle: Tree, state: TrainState, batch: Batch) -> Pair:
-        found = hosts.fetch(measure(oracle, state, batch))
+    def scores(of_pool: Tree, state: TrainState, batch: Batch) -> Pair:
+        found = hosts.fetch(measure(of_pool, state, batch))
         double = functools.partial(np.asarray, dtype=np.float64)
         values = [MEASURES[name](*map(double, (*own, found.gram))) for own in found.own]
         return Pair(*(value.astype(np.float32) for value in values), *[None] * (2 - len(values)))
 
-    return Scorer(oracle, scores)
+    return Scorer(renew, scores)
 
 
 def draw_labelled(split: Split, draw: tuple[int, ...], batches: int, most: int) -> Clouds:
@@ -129,7 +129,7 @@ def pool_gradient(parts: Parts, domain: str, key: jax.Array, pool: Clouds, state
     return jax.tree.map(lambda leaf: leaf / batches, total)
 
 
-def measure_batch(parts: Parts, oracle: Tree, state: TrainState, batch: Batch) -> Found:
+def measure_batch(parts: Parts, of_pool: Tree, state: TrainState, batch: Batch) -> Found:
     """The products of each sample that the next step may select, of the views that it draws.
 
     The target's too where it has labels or is frozen without.
@@ -140,7 +140,7 @@ def measure_batch(parts: Parts, oracle: Tree, state: TrainState, batch: Batch) -
     assert parts.selection is not None  # `build_scorer` asks
     coupled = setup.train
     of_class = () if coupled else (gradients.class_gradient(setup, augmented, keys[1]),)
-    along = gradients.stack(*of_class, oracle)
+    along = gradients.stack(*of_class, of_pool)
     for domain, domain_key in zip(Batch._fields, jax.random.split(keys[4]), strict=True):
         clouds: Clouds = getattr(augmented, domain)
         if clouds.label is None and not parts.selection.freeze_unlabelled:

@@ -281,7 +281,7 @@ def run_stage(
     )
     step_function = nan_step(compiled, step_of_stage, stage) if config.debug_nans else compiled
     watched = None if run.watch is None else run.watch.begin(parts)
-    scorer, oracle = build_scorer(config, parts, run.source.train, run.target.train), None
+    scorer, of_pool = build_scorer(config, parts, run.source.train, run.target.train), None
     if config.selection.bound in ORACLES and scorer is not None:
         run.reporter.say(
             f"config.selection.bound = {config.selection.bound} reads the target's labels: a bound."
@@ -305,8 +305,8 @@ def run_stage(
         batch = hosts.place(sample(step=step - 1, pseudo_labels=host_labels), run.sharded)
         scores: Pair | None = None
         if scorer is not None:
-            oracle = scorer.oracle(oracle, state)
-            found = scorer.scores(oracle, state, batch)
+            of_pool = scorer.renew(of_pool, state)
+            found = scorer.scores(of_pool, state, batch)
             scores = hosts.place(jax.tree.map(lambda of: of[share], found), run.sharded)
         if step == first + 1:  # this compiles; the call of the step finds the program
             parted = config.accumulate if parts.pretext.joint is None else None

@@ -17,13 +17,18 @@ NAME = "jax mask per_sample"
 @pytest.fixture(scope="module")
 def record():
     by_names = "jax_compilation_cache_include_metadata_in_key"
-    before = jax.config.values[by_names]
+    before, kept = jax.config.values[by_names], []
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("smdsb_jax.pages.keep_pages", kept.append)
         patch.setitem(CONTENDERS, NAME, CONTENDERS[NAME]._replace(fields=CONTENDERS[NAME].fields | TINY))
         jax.config.update(by_names, True)
         found = measure(Setting(batch=4, points=32), NAME, rounds=2, product=64, triad=1000)
     jax.config.update(by_names, before)
-    return found
+    return found | {"kept": kept}
+
+
+def test_its_pages_stay_where_a_training_keeps_them(record):
+    assert record["kept"] == [True]  # where four times what this tiny step needs is free
 
 
 def test_every_pass_is_named_and_the_times_stay_within_the_step(record):

@@ -77,10 +77,10 @@ def test_scores_are_those_of_written_out_gradients_of_the_views_of_the_step_and_
         )  # fmt: skip
         return parts.pretext_weight * sum(found.per_sample.values())
 
-    oracle = jax.jit(functools.partial(pool_gradient, parts, "target"))(keys[5], pool, state)
-    np.testing.assert_allclose(flat(oracle), g_o, rtol=1e-3, atol=1e-5)
+    of_pool = jax.jit(functools.partial(pool_gradient, parts, "target"))(keys[5], pool, state)
+    np.testing.assert_allclose(flat(of_pool), g_o, rtol=1e-3, atol=1e-5)
     labelled = Split(np.asarray(pool.points[0]), np.asarray(pool.label[0]))
-    found = build_scorer(config, parts, labelled, labelled).scores(oracle, state, batch)
+    found = build_scorer(config, parts, labelled, labelled).scores(of_pool, state, batch)
     for domain, key in zip(Batch._fields, jax.random.split(keys[4]), strict=True):
         rows = jax.jit(jax.jacobian(losses), static_argnums=1)(encoder, domain, key)
         rows = np.stack([flat(jax.tree.map(lambda a, i=i: a[i], rows)) for i in range(8)])
@@ -125,14 +125,14 @@ def test_a_kept_sample_with_a_high_product_lowers_the_loss_of_the_pool_as_the_st
                                    prepared, loss_key, train=True)  # fmt: skip
         return parts.pretext_weight * sum(found.per_sample.values())
 
-    oracle = jax.jit(functools.partial(pool_gradient, parts, domain))(keys[5], pool, state)
-    np.testing.assert_allclose(flat(oracle), flat(jax.grad(loss_of_pool)(encoder)), rtol=1e-3, atol=1e-5)
+    of_pool = jax.jit(functools.partial(pool_gradient, parts, domain))(keys[5], pool, state)
+    np.testing.assert_allclose(flat(of_pool), flat(jax.grad(loss_of_pool)(encoder)), rtol=1e-3, atol=1e-5)
     labelled = Split(np.asarray(pool.points[0]), np.asarray(pool.label[0]))
     found = build_scorer(config, parts, labelled, labelled)
-    scores = found.scores(oracle, state, batch)
+    scores = found.scores(of_pool, state, batch)
     rows = jax.jit(jax.jacrev(losses))(encoder)
     rows = np.stack([flat(jax.tree.map(lambda a, i=i: a[i], rows)) for i in range(8)])
-    np.testing.assert_allclose(scores.source, rows @ flat(oracle), rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(scores.source, rows @ flat(of_pool), rtol=1e-3, atol=1e-6)
     assert np.ptp(scores.source) > 1e-5 and scores.target is None
     # the gradient of all is the sum of these rows: what masking a sample takes from the step
     whole = flat(jax.jit(jax.grad(lambda encoder: jnp.sum(losses(encoder))))(encoder))
@@ -141,8 +141,8 @@ def test_a_kept_sample_with_a_high_product_lowers_the_loss_of_the_pool_as_the_st
 
 def test_the_target_of_stage_1_is_scored_only_where_it_is_frozen():
     _, parts, state, batch, _ = a_step()
-    oracle = jax.tree.map(jnp.zeros_like, state.variables["params"]["encoder"])
-    found = jax.eval_shape(functools.partial(measure_batch, parts), oracle, state, batch)
+    of_pool = jax.tree.map(jnp.zeros_like, state.variables["params"]["encoder"])
+    found = jax.eval_shape(functools.partial(measure_batch, parts), of_pool, state, batch)
     assert len(found.own) == 1 and found.own[0].products.shape == (2, 8)
 
 
@@ -172,9 +172,9 @@ def permuted(domains):
     return source, target._replace(train=target.train._replace(label=target.train.label[order]))
 
 
-def labels_and_state(parts, oracle, state, batch):
+def labels_and_state(parts, of_pool, state, batch):
     """Compiles at once, in place of `measure_batch`: moves with all that it is given."""
-    value = sum(jnp.sum(leaf.astype(float)) for leaf in jax.tree.leaves((oracle, state.variables, batch)))
+    value = sum(jnp.sum(leaf.astype(float)) for leaf in jax.tree.leaves((of_pool, state.variables, batch)))
     clouds = [*batch] if batch.target.label is not None else [batch.source]
     own = [bounds.gradients.Products(jax.random.normal(state.key, (2, len(c.points))) * value,
                                         jnp.ones(len(c.points))) for c in clouds]  # fmt: skip

@@ -99,6 +99,6 @@ np.testing.assert_allclose(scores_of_maps("medcouple", maps), [by_definition(m) 
 def test_the_median_is_its_own_tie_where_products_and_sums_round_once(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    fused = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+    fused = "--xla_backend_optimization_level=0" + processes.OLDER_EMITTERS
     done = processes.run(script, PYTHONPATH=str(processes.ROOT), XLA_FLAGS=fused)
     assert done.returncode == 0, done.stderr[-2000:]
