@@ -34,7 +34,7 @@ benchmark: $(VENV)/reference.stamp  ## our step beside PyTorch's, in runs/benchm
 	$(VENV)/bin/python launch/benchmark.py $(ARGS)
 
 gpu-check: $(VENV)/reference.stamp  ## on a GPU: agreement with the CPU, benchmark, training, memory, in runs/gpu_check
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --upgrade "jax[$(CUDA)]<0.12"
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --upgrade "jax[$(CUDA)]<0.13"
 	$(VENV)/bin/python launch/gpu_check.py $(ARGS)
 
 clean:  ## remove the environment and all caches; runs/ stays

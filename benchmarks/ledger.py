@@ -44,7 +44,7 @@ PASSES = (
 REST = "rest"
 # words of a path that are no module, kernel or function of ours
 STRUCTURE = re.compile(
-    r"while|body|cond|branch_\d+_fun|closed_call|one_by_one|batched|shard_map|Primitive\w*"
+    r"while|body|cond|branch_\d+_fun|closed_call|eval_jaxpr|one_by_one|batched|shard_map|Primitive\w*"
 )
 # jax traces them once: what follows is named after who was first
 RANDOM = re.compile(r"jit\((_threefry|_uniform|_normal|_shuffle|_bernoulli|_gumbel)")

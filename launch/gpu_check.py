@@ -33,7 +33,7 @@ def main(_: list[str]) -> int:
     gpu = jax.local_devices()[0]
     if gpu.platform != "gpu":
         return stop(
-            'jax sees no GPU, so nothing was checked. Where there is one: pip install "jax[cuda13]<0.12".'
+            'jax sees no GPU, so nothing was checked. Where there is one: pip install "jax[cuda13]<0.13".'
         )
     out = Path(OUT.value)
     setting = Setting(batch=batches[0], device="gpu", threads=check_threads(None))

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from smdsb_jax.export.network import about, logits_of, one_cloud, package
 from smdsb_jax.inference import Model
+from smdsb_jax.jaxprs import scan_inputs
 
 OPSET = 18
 # jax2onnx asks for an older Orbax, which it does not import
@@ -109,12 +110,11 @@ def _run_one(equation: Any, given: list[Any]) -> list[Any]:
 
 
 def _run_scan(options: dict[str, Any], given: list[Any]) -> list[Any]:
-    constants, carried = options["num_consts"], options["num_carry"]
-    start, rows = given[constants : constants + carried], given[constants + carried :]
+    constants, start, rows = scan_inputs(options, given)
 
     def turn(carry: list[Any], row: list[Any]) -> tuple[list[Any], list[Any]]:
-        out = _run(options["jaxpr"], *given[:constants], *carry, *row)
-        return out[:carried], out[carried:]
+        out = _run(options["jaxpr"], *constants, *carry, *row)
+        return out[: len(start)], out[len(start) :]
 
     carry, out = jax.lax.scan(turn, start, rows, options["length"], options["reverse"])
     return [*carry, *out]

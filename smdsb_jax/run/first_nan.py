@@ -12,6 +12,8 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from smdsb_jax.jaxprs import scan_inputs
+
 LIBRARIES = tuple({*site.getsitepackages(), sysconfig.get_paths()["stdlib"]})  # whose lines are no user's
 
 
@@ -72,12 +74,11 @@ def _look_into(eqn: JaxprEqn, given: list[Any], line: str) -> None:
     """The operations of one that is made of others; a loop turn by turn."""
     params, run = eqn.params, functools.partial(_run, within=line)
     if eqn.primitive.name == "scan":
-        consts, carry = params["num_consts"], params["num_consts"] + params["num_carry"]
+        constants, state, rows = scan_inputs(params, given)
         turns = range(params["length"])
-        state = given[consts:carry]
         for turn in reversed(turns) if params["reverse"] else turns:
-            rows = [rows[turn] for rows in given[carry:]]
-            state = run(params["jaxpr"], [*given[:consts], *state, *rows])[: params["num_carry"]]
+            own = [of_turn[turn] for of_turn in rows]
+            state = run(params["jaxpr"], [*constants, *state, *own])[: len(state)]
     elif eqn.primitive.name == "cond":
         run(params["branches"][int(given[0])], given[1:])
     else:
