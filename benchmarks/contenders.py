@@ -106,7 +106,9 @@ def config_of(setting: Setting, contender: Contender) -> Config:
         config.encoder.layers = tuple(int(setting.width * width) for width in config.encoder.layers)
         config.encoder.embedding = int(setting.width * config.encoder.embedding)
     config.data.points = setting.points
-    config.batch_size, config.batch_is_total = setting.batch, False
+    # a training needs some clouds for each device; a forward pass gets as many as there are
+    config.batch_size = max(setting.batch, 8) if setting.inference else setting.batch
+    config.batch_is_total = False
     config.optimizer.schedule = "constant"
     config.matmul_precision = setting.precision
     config.update_from_flattened_dict(dict(contender.fields))

@@ -219,10 +219,17 @@ def ledger_table(record: Record) -> str:
         "",
         f"Explained: {100 * spread(record['explained'])['median']:.1f} % of the profiled step.  ",
         f"Sum of bounds: {digits(bound)} s. The step takes {digits(step['median'] / bound)} times as long.  ",
-        f"Above {TIMES_BOUND} times their bound, by what there is to be won:",
-        "",
     ]
-    for i, group in enumerate(above_bound(large_groups(record)), start=1):
+    above = above_bound(large_groups(record))
+    if not above:
+        return "\n".join(
+            [
+                *lines,
+                f"Nothing of above {100 * LEAST_SHARE:.0f} % takes more than {TIMES_BOUND} times its bound.",
+            ]
+        )
+    lines += [f"Above {TIMES_BOUND} times their bound, by what there is to be won:", ""]
+    for i, group in enumerate(above, start=1):
         won = digits(1e3 * (group["seconds"] - group["bound"]))
         lines.append(f"{i}. {group['group']}: {won} ms, at {times_bound(group)} times its bound")
     return "\n".join(lines)

@@ -17,6 +17,7 @@ from smdsb_jax.registry import lookup
 from smdsb_jax.report.pictures import COLORS, FAINT, INK, log_scale
 
 FEW = 8  # clouds of each domain where the points grow
+SMALLER = "a smaller size"  # why a size is not tried: it did not run, or would take too much
 SHARE = 0.9  # of the free memory that a measurement may be expected to take
 
 
@@ -87,8 +88,10 @@ def too_large(measured: Sequence[dict[str, Any]], size: float) -> str:
     if not measured:
         return ""
     last = measured[-1]
-    if "peak_bytes" not in last:
-        return f"the smaller size did not run ({last.get('failed') or last['skipped']})"
+    if "failed" in last:
+        return f"{SMALLER} did not run ({last['failed']})"
+    if "skipped" in last:
+        return f"{SMALLER} {last['skipped'].removeprefix(SMALLER).strip()}"
     power = exponent(measured[-2], last, lambda r: r["peak_bytes"]) if len(measured) > 1 else 1.0
     expected = last["peak_bytes"] * (size / last["size"]) ** max(power, 1.0)
     if expected > SHARE * last["free_bytes"]:
@@ -132,7 +135,7 @@ def axes_lines(records: Sequence[Record]) -> str:
 
 def sweep_picture(records: Sequence[Record]) -> Figure:
     """Time and peak memory along each axis, all logarithmic; a line per contender."""
-    labels = list(dict.fromkeys(r["axis"] for r in records))
+    labels = list(dict.fromkeys(r["axis"] for r in records if "alone" in r)) or [records[0]["axis"]]
     figure = Figure(figsize=(1 + 4.4 * len(labels), 7.6), layout="constrained")
     panels = figure.subplots(2, len(labels), squeeze=False)
     names = list(dict.fromkeys(r["contender"] for r in records))
@@ -144,7 +147,8 @@ def sweep_picture(records: Sequence[Record]) -> Figure:
                 axes.plot([r["size"] for r in of], [value(r) for r in of], "o-", color=color, label=name)
             axes.set_xscale("log", base=2)
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-            log_scale(axes)
+            if any("alone" in r for r in records):
+                log_scale(axes)
             dress(axes, f"{label}: {unit}", AXES[label].what.replace(", ", ",\n", 1), unit)
             axes.grid(color=FAINT, linewidth=0.8)
     panels[0, 0].legend(frameon=False, fontsize=10, labelcolor=INK)

@@ -22,7 +22,7 @@ from benchmarks.machine import free_bytes
 from smdsb_jax import pages
 from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.run.evaluation import EvalStep, eval_program
-from smdsb_jax.run.memory import has_room, needed_bytes
+from smdsb_jax.run.memory import has_room, needed_bytes, room_of_kept
 from smdsb_jax.state import Batch, TrainState
 from smdsb_jax.train_step import train_step
 
@@ -36,9 +36,23 @@ class Built(NamedTuple):
     facts: dict[str, Any]
 
 
-def keep_pages_as_training(step: Any) -> None:
-    """What the training loop does once it knows what a compiled step needs; the process has one arena."""
-    pages.keep_pages(has_room(needed_bytes(step), free_bytes()))
+def keep_pages_as_training(step: Any) -> Callable[[], None]:
+    """What the training loop does once it knows what a compiled step needs; the process has one arena.
+
+    Returns:
+      what it does after each step.
+    """
+    need = needed_bytes(step)
+    if not pages.keep_pages(has_room(need, free_bytes())):
+        return lambda: None
+    room = room_of_kept(need)
+    most = pages.resident_bytes() + room
+
+    def bound() -> None:
+        nonlocal most
+        most = pages.give_back_beyond(most, room)
+
+    return bound
 
 
 def build_jax(setting: Setting, contender: Contender, batch: Batch) -> Built:
@@ -51,15 +65,16 @@ def build_jax(setting: Setting, contender: Contender, batch: Batch) -> Built:
     if setting.inference:
         jitted = jax.jit(functools.partial(_infer, eval_program(parts.network, config)))
     compiled: Any = None
+    bound: Callable[[], None] = lambda: None  # noqa: E731
     device = jax.local_devices()[0]
 
     def start() -> dict[str, float]:
-        nonlocal compiled
+        nonlocal compiled, bound
         begun = time.perf_counter()
         lowered = jitted.trace(state, batch).lower()
         traced = time.perf_counter()
         compiled = lowered.compile()
-        keep_pages_as_training(compiled)
+        bound = keep_pages_as_training(compiled)
         done = time.perf_counter()
         step()
         return {
@@ -71,6 +86,7 @@ def build_jax(setting: Setting, contender: Contender, batch: Batch) -> Built:
     def step() -> dict[str, float]:
         nonlocal state
         state, metrics = jax.block_until_ready(compiled(state, batch))
+        bound()
         return {name: float(value) for name, value in metrics.items()}
 
     stats = device.memory_stats() or {}  # none on a CPU

@@ -7,6 +7,7 @@ system, which clears its pages again for the next step: 15 to 25 % of a step's t
 import ctypes
 import os
 import platform
+from pathlib import Path
 
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of malloc.h
 NEVER, NONE, DEFAULT_MMAP_MAX = -1, 0, 65536  # of mallopt(3)
@@ -21,7 +22,8 @@ def one_arena() -> None:
 def keep_pages(kept: bool) -> bool:
     """What is freed stays with the process, or, if larger than what has stayed, goes back as by default.
 
-    It costs up to as much memory as a step's temporaries: small blocks come to lie between the large ones.
+    It costs memory: of an aligned block some bytes stay with the thread, and then the next one of its size
+    does not fit where it was. `give_back_beyond` bounds that.
 
     Returns:
       whether it stays; never without glibc, or where GLIBC_TUNABLES already says something of malloc.
@@ -39,6 +41,23 @@ def give_back() -> None:
     """What is free goes back to the system, so that the system's count of free memory has it."""
     if _is_ours():
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def give_back_beyond(most: int, room: int) -> int:
+    """What is free goes back once the process has more than `most` bytes in memory.
+
+    Returns:
+      what to give as `most` after the next step: as before, or `room` bytes above what is left.
+    """
+    if resident_bytes() <= most:
+        return most
+    give_back()
+    return resident_bytes() + room
+
+
+def resident_bytes() -> int:
+    """What the process has in memory now, on Linux; shared libraries too."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _is_ours() -> bool:

@@ -48,3 +48,35 @@ def test_the_users_own_setting_stands():
     """With GLIBC_TUNABLES of malloc the library changes nothing, and says so."""
     before, kept, during, *_ = measure("glibc.malloc.arena_max=4")
     assert kept == "False" and int(before) > 3.9 * BLOCK and int(during) > 3.9 * BLOCK
+
+
+GIVEN_BACK = f"""
+import runpy
+import numpy as np
+pages = runpy.run_path({str(Path(pages.__file__))!r})
+
+pages["one_arena"]()
+pages["keep_pages"](True)
+kept = []
+for _ in range(4):  # each free block lies between what stays
+    block = np.ones(2**23)
+    kept.append(np.ones(2**10))
+    del block
+    kept.append(np.ones(2**22))
+before = pages["resident_bytes"]()
+same = pages["give_back_beyond"](before + 2**20, 7)
+unchanged = pages["resident_bytes"]()
+most = pages["give_back_beyond"](before - 2**20, 7)
+after = pages["resident_bytes"]()
+print(before, same, unchanged, most, after, sum(array.nbytes for array in kept))
+"""
+
+
+def test_what_is_free_goes_back_where_the_process_has_grown_too_large():
+    env = {**os.environ, "GLIBC_TUNABLES": "", "NUMPY_MADVISE_HUGEPAGE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", GIVEN_BACK], env=env, capture_output=True, text=True, check=True
+    )
+    before, same, unchanged, most, after, used = map(int, done.stdout.split())
+    assert same == before + 2**20 and abs(unchanged - before) < 2**20
+    assert before - after > 2**25 and used < after and abs(most - 7 - after) < 2**20

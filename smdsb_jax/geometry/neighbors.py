@@ -15,7 +15,7 @@ from smdsb_jax.geometry.per_sample import exact_product, per_sample
 
 PAIRS = 2**18  # distances of one cloud that exist at a time: 1 MiB, more where QUERIES asks for it
 QUERIES = 64  # least number of points whose neighbors are sought at a time: fewer fill no vectors
-PACKED_POINTS = 2**13  # beyond, too few bits of a distance are left beside the number of its point
+PACKED_POINTS = 2**13  # of more, too few bits of a distance are left beside the number of its point
 GROUP, GROUPS = 8, 512  # points of a group, whose maximum stands for them; with more groups twice as many
 SPARE = 4  # candidates beyond k from which the exact distances choose
 
@@ -37,11 +37,11 @@ def knn(points: Float[Array, "n c"], k: int) -> Int[Array, "n k"]:
         )
 
     points = jax.lax.stop_gradient(points)
-    packs = n <= PACKED_POINTS and points.dtype == jnp.float32
+    packed = _nearest_packed if n <= PACKED_POINTS else _nearest_in_parts
+    packs = points.dtype == jnp.float32 and k <= PACKED_POINTS // 2
 
     def knn_search(points: Array) -> Array:
-        search = functools.partial(_nearest_packed if packs else _nearest_sorted, k)
-        return _by_queries(search, points, points)
+        return _by_queries(functools.partial(packed if packs else _nearest_sorted, k), points, points)
 
     def knn_top_k(points: Array) -> Array:
         return _by_queries(functools.partial(_nearest_sorted, k), points, points)
@@ -137,7 +137,30 @@ def _nearest_sorted(k: int, points: Array, queries: Array) -> Array:
 
 
 def _nearest_packed(k: int, points: Array, queries: Array) -> Array:
-    """The same neighbors from k + SPARE integer maxima per query, a vector of queries at a time.
+    """The same neighbors by `_packed_search`."""
+    return _packed_search(k, points, queries)[0].T
+
+
+def _nearest_in_parts(k: int, points: Array, queries: Array) -> Array:
+    """The same neighbors of many points: the k nearest of each part, and of those the k nearest."""
+    n = points.shape[0]
+    parts = -(-n // PACKED_POINTS)
+    size = min(-(-n // (2 * GROUP * parts)) * 2 * GROUP, n)  # whole groups
+    begins = jnp.arange(parts) * size
+
+    def of_part(begin: Array) -> tuple[Array, Array]:
+        start = jnp.minimum(begin, n - size)  # the last part shares points with the one before: not twice
+        part = jax.lax.dynamic_slice_in_dim(points, start, size)
+        found, values = _packed_search(k, part, queries)
+        found = found + start
+        return found, jnp.where(found < begin, jnp.iinfo(values.dtype).min, values)
+
+    found, values = (a.reshape(parts * k, -1).T for a in jax.lax.map(of_part, begins))
+    return jnp.take_along_axis(found, jax.lax.top_k(values, k)[1], axis=1)
+
+
+def _packed_search(k: int, points: Array, queries: Array) -> tuple[Array, Array]:
+    """Neighbors and their nearness as ordered integers, both [k, queries], from k + SPARE maxima per query.
 
     A float32 read as an integer (of negative numbers the other bits inverted) keeps its order. Its lowest
     ceil(log2 n) bits are replaced by the point's number, so that a maximum says whose it is, at the price
@@ -160,7 +183,12 @@ def _nearest_packed(k: int, points: Array, queries: Array) -> Array:
         values = jnp.where(leaves, values[-1:], values[:-1])
         candidates = jnp.where(leaves, candidates[-1:], candidates[:-1])
     exact = jnp.all(jnp.min(values, axis=0) >> bits > found[-1] >> bits) | (len(found) == n)
-    return jax.lax.cond(exact, lambda: candidates.T, lambda: _nearest_sorted(k, points, queries))
+
+    def plainly() -> tuple[Array, Array]:
+        nearest = _nearest_sorted(k, points, queries).T
+        return nearest, jnp.take_along_axis(ordered, nearest, axis=0, mode="promise_in_bounds")
+
+    return jax.lax.cond(exact, lambda: (candidates, values), plainly)
 
 
 def _number(keys: Array, bits: int) -> Array:

@@ -11,6 +11,7 @@ from jax.stages import Compiled
 
 SHARE, MOST_BYTES = 0.5, 4 * 2**30  # of the available memory, and never more than this
 ROOM = 4  # times what a step adds
+BLOCKS = 1.75  # times what a step adds: the block of its temporaries, and what is not yet a second one
 
 
 def temporary_bytes(program: Compiled) -> int | None:
@@ -85,10 +86,15 @@ def refuse_too_much(
 
 
 def has_room(need: Need | None, free: int | None) -> bool:
-    """Whether the main memory has much more than a step needs, so that a second such block does no harm."""
+    """Whether the main memory has much more than a step needs, so that another such block does no harm."""
     if need is None or free is None or jax.default_backend() != "cpu":
         return False
     return ROOM * need.added <= free
+
+
+def room_of_kept(need: Need | None) -> int:
+    """Bytes that a training may grow by before it gives back what is free (`pages.give_back_beyond`)."""
+    return int(BLOCKS * need.added) if need is not None else 0
 
 
 def describe_need(need: Need | None, free: int | None, kept: bool = False) -> str:

@@ -125,6 +125,13 @@ def test_the_table_ends_with_what_there_is_to_be_won():
     assert lines[-1].startswith("2. optimizer, copies: 300 ms")
 
 
+def test_the_table_says_where_nothing_is_to_be_won():
+    within = [one | {"bound": one["seconds"]} for one in MADE["operations"]]
+    assert ledger_table(MADE | {"operations": within}).splitlines()[-1] == (
+        "Nothing of above 1 % takes more than 1.5 times its bound."
+    )
+
+
 def test_it_is_written_and_a_device_without_events_is_told_in_a_line(record, monkeypatch, tmp_path):
     asked = Asked(Setting(), [NAME], "", 2, tmp_path)
     monkeypatch.setattr(run, "run_module", lambda module, setting, given: record)

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks import sweep as module
-from benchmarks.contenders import Setting
+from benchmarks.contenders import CONTENDERS, Setting, config_of
 from benchmarks.ratios import spread
 from benchmarks.sweep import AXES, axes_lines, chosen_axes, sweep, sweep_picture, sweep_table, too_large
 
@@ -23,7 +23,9 @@ def test_memory_is_expected_to_grow_as_it_grew():
     assert "about 27 of 16 GiB" in too_large(measured(3, 9), 32)
     assert "about 27 of 16 GiB" in too_large(measured(1, 3), 64)  # two doublings
     assert "about 24 of 16 GiB" in too_large(measured(11, 12), 32)  # in proportion at least
-    assert "the smaller size did not run (no)" in too_large([{"size": 8, "failed": "no"}], 16)
+    assert too_large([{"size": 8, "failed": "no"}], 16) == "a smaller size did not run (no)"
+    assert too_large([{"skipped": "would take 9"}], 16) == "a smaller size would take 9"
+    assert too_large([{"skipped": "a smaller size would take 9"}], 16) == "a smaller size would take 9"
 
 
 @pytest.fixture
@@ -59,6 +61,8 @@ def test_every_axis_changes_one_thing():
     assert [s.width for s in of["width"]] == [0.25, 0.5, 1, 2]
     assert [(s.points, s.batch, s.inference) for s in of["inference"]][-1] == (100_000, 1, True)
     assert all(s._replace(k=0, width=1.0) == Setting() for name in ("k", "width") for s in of[name])
+    for setting in (setting for settings in of.values() for setting in settings):
+        config_of(setting, CONTENDERS["jax mask shared"])  # refuses what no step could be made of
 
 
 def test_table_and_picture_tell_how_time_and_memory_grow(as_points_grow):

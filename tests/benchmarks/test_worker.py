@@ -62,7 +62,7 @@ def test_the_reference_answers_alike(name):
 def test_inference_is_the_forward_pass_alone_and_the_references():
     """Both have the same weights; the logits' mean square is what they are compared by."""
     pytest.importorskip("torch")
-    setting = TINY._replace(inference=True)
+    setting = TINY._replace(inference=True, batch=1)
     of = {name: served(name, "step\nstep\n", setting)[1:] for name in ("jax mask shared", "torch eager")}
     values = {name: [a["metrics"]["logits/mean_square"] for a in answers] for name, answers in of.items()}
     (ours, again), (theirs, _) = values["jax mask shared"], values["torch eager"]

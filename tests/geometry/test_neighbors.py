@@ -64,7 +64,21 @@ def test_packed_search_on_rounded_clouds_gives_k_of_the_smallest_distances(seed,
     assert all(len(set(row)) == k for row in found.tolist())
 
 
-def test_beyond_the_packed_size_and_in_float64_the_plain_search_runs():
+# in parts of at most 256: two of 144 that share 31, two of 256, three of 240 of which the last two share 20
+@pytest.mark.parametrize("n", [257, 512, 700])
+def test_parts_of_a_cloud_give_the_neighbors_of_all(n, monkeypatch):
+    monkeypatch.setattr(neighbors, "PACKED_POINTS", 256)
+    points = cloud(n, 5).astype(np.float32)
+    found = np.asarray(jax.jit(functools.partial(knn, k=20))(points))
+    np.testing.assert_array_equal(np.sort(found), np.sort(np.argsort(cdist(points, points), axis=1)[:, :20]))
+
+    thrice = points[np.arange(n) % -(-n // 3)]  # equal points in different parts: each is named once
+    found = np.asarray(jax.jit(functools.partial(knn, k=2))(thrice))
+    assert np.all(found[:, 0] != found[:, 1])
+    np.testing.assert_array_equal(thrice[found], np.stack([thrice, thrice], axis=1))
+
+
+def test_beyond_the_packed_size_and_in_float64_the_same_are_found():
     points = cloud(neighbors.PACKED_POINTS + 1, 2).astype(np.float32)
     found = np.asarray(jax.jit(functools.partial(knn, k=3))(points))
     rows = [0, 5000, neighbors.PACKED_POINTS]
