@@ -11,7 +11,9 @@ from jax.stages import Compiled
 
 SHARE, MOST_BYTES = 0.5, 4 * 2**30  # of the available memory, and never more than this
 ROOM = 4  # times what a step adds
-BLOCKS = 1.75  # times what a step adds: the block of its temporaries, and what is not yet a second one
+# what may stay: the block of a step's temporaries and what is not yet a second one; of small steps more, as
+# looking for what is free takes some milliseconds
+BLOCKS, LEAST_KEPT = 1.75, 2**28  # times what a step adds; bytes
 
 
 def temporary_bytes(program: Compiled) -> int | None:
@@ -94,7 +96,7 @@ def has_room(need: Need | None, free: int | None) -> bool:
 
 def room_of_kept(need: Need | None) -> int:
     """Bytes that a training may grow by before it gives back what is free (`pages.give_back_beyond`)."""
-    return int(BLOCKS * need.added) if need is not None else 0
+    return max(LEAST_KEPT, int(BLOCKS * need.added)) if need is not None else LEAST_KEPT
 
 
 def describe_need(need: Need | None, free: int | None, kept: bool = False) -> str:
