@@ -83,6 +83,16 @@ def test_table_and_picture_tell_how_time_and_memory_grow(as_points_grow):
     ]
 
 
+def test_the_picture_has_the_axes_along_which_something_ran(as_points_grow):
+    failed = {"axis": "inference", "size": 1024, "contender": "torch eager", "failed": "no"}
+    records = [failed, *sweep(Setting(), ["torch eager"], 1, {"batch": AXES["batch"]})]
+    figure = sweep_picture(records)
+    figure.draw_without_rendering()
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == ["batch: seconds", "batch: peak memory, GiB"]
+    sweep_picture([failed]).draw_without_rendering()  # nothing ran: empty, and no error
+
+
 def test_axes_are_known_and_k_needs_neighbors():
     assert list(chosen_axes(["k", "batch"], "dgcnn")) == ["k", "batch"]
     with pytest.raises(ValueError, match="--sweep = 'point'.*Did you mean 'points'"):
