@@ -18,7 +18,8 @@ from smdsb_jax.geometry.neighbors import knn, nearest
 from smdsb_jax.geometry.per_sample import Kernel, linear, per_sample
 from smdsb_jax.layers.basic import BatchNorm, Dense, Moments, leaky_relu, product, torch_uniform
 
-POINT_BLOCK = 256  # points gathered at a time: [256, k, d] stays in a CPU's cache
+POINT_BLOCK = 256  # points whose neighbors are gathered at a time
+BLOCK_VALUES = 5 * 2**18  # of [points, k, d] at a time: 5 MiB stay in a CPU's caches, twice as much do not
 EDGES = (1, 2, 3)  # axes of a cloud's edges and their channels
 
 
@@ -162,7 +163,9 @@ def max_over_neighbors(b: Array, neighbors: Array) -> tuple[Array, Array]:
         winner = jnp.where(rows == largest[None, :], neighbors[:, None], len(b) - 1)
         return largest, jnp.min(winner, axis=0)
 
-    return jax.lax.map(one_point, neighbors, batch_size=min(POINT_BLOCK, neighbors.shape[0]))
+    fit = max(BLOCK_VALUES // (neighbors.shape[1] * b.shape[1]), 1)
+    block = min(POINT_BLOCK, 1 << fit.bit_length() - 1, neighbors.shape[0])
+    return jax.lax.map(one_point, neighbors, batch_size=block)
 
 
 @per_sample

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from smdsb_jax.geometry.neighbors import knn
+from smdsb_jax.layers import edge_conv
 from smdsb_jax.layers.basic import BatchNorm, Dense, leaky_relu, moments, product, torch_uniform
 from smdsb_jax.layers.edge_conv import (
     EdgeConv,
@@ -16,6 +17,7 @@ from smdsb_jax.layers.edge_conv import (
     LinearEdgeConv,
     edge_factors,
     edge_moments,
+    max_over_neighbors,
     neighbor_max,
     neighbor_rows,
     neighbor_sum,
@@ -196,6 +198,19 @@ def test_the_gradient_of_equal_maxima_goes_to_one():
     np.testing.assert_array_equal(gradient[:, 0], [1, 2, 0])
     of_sum = jax.grad(lambda b: neighbor_sum(b, neighbors).sum())(b)
     np.testing.assert_array_equal(of_sum[:, 0], [5, 2, 2])  # edges into each point
+
+
+@pytest.mark.parametrize("values, largest", [(10**6, "9,3,4"), (30, "2,3,4"), (1, "1,3,4")])
+def test_neighbors_are_gathered_of_so_many_points_as_stay_in_the_caches(monkeypatch, values, largest):
+    monkeypatch.setattr(edge_conv, "BLOCK_VALUES", values)
+    b = jnp.asarray(cloud(9, 4))
+    neighbors = knn(b, 3)
+    compiled = jax.jit(lambda b, neighbors: max_over_neighbors(b, neighbors)).lower(b, neighbors)
+    assert f"{largest.replace(',', 'x')}xf32" in compiled.as_text()
+    found, winner = compiled.compile()(b, neighbors)
+    rows = np.asarray(b)[neighbors]
+    np.testing.assert_array_equal(found, rows.max(axis=1))
+    np.testing.assert_array_equal(np.take_along_axis(np.asarray(b), winner, axis=0), found)
 
 
 @pytest.mark.parametrize(("of_edges", "order"), [(neighbor_max, 1), (neighbor_sum, 2), (neighbor_rows, 2)])
