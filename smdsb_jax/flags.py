@@ -4,6 +4,7 @@ import argparse
 import functools
 import importlib.util
 import os
+import select
 import sys
 import threading
 import time
@@ -80,8 +81,7 @@ def parse_flags(argv: Sequence[str], about: str = "") -> list[str]:
     `--config` of one word is a file of this package: `embedded:s2c`.
     """
     if {"--help", "-h", "-help", "--helpshort", "--helpfull"} & set(argv[1:]):
-        print(help_text(argv[0], about))
-        raise SystemExit(0)
+        raise SystemExit(user_errors(lambda _: print(help_text(argv[0], about)))([]))
     argv = [_at_home(word) for word in argv]
     odd = [word for word in argv if word.startswith("-") and CONTROL.search(word)]
     if odd:
@@ -161,6 +161,8 @@ def user_errors(
 ) -> Callable[[list[str]], int | None]:
     """`main`, with the errors that a user can mend shown as their message alone.
 
+    Where nobody reads its output any more, as behind `| head`, it ends without a word, as others do.
+
     `takes_words`: what follows the flags is for `main`, as the names of files.
     """
 
@@ -168,8 +170,13 @@ def user_errors(
         if argv[1:] and not takes_words:
             return stop(f"{argv[1]!r} is no flag; --help lists them.")
         try:
-            return main(argv)
+            try:
+                return main(argv)
+            finally:
+                sys.stdout.flush()
         except (ValueError, FloatingPointError, OSError) as error:
+            if isinstance(error, BrokenPipeError) and _nobody_reads():
+                return NOBODY_READS
             if _debug():
                 raise
             return stop(str(error))
@@ -180,6 +187,19 @@ def user_errors(
             return stop(f"Out of memory ({said}). Take fewer clouds at a time, or fewer points of each.")
 
     return run
+
+
+NOBODY_READS = 128 + 13  # as of a process that SIGPIPE ended
+
+
+def _nobody_reads() -> bool:
+    """Whether the reader of the standard output has gone; what is left to write then goes nowhere."""
+    output, asked = sys.stdout.fileno(), select.poll()
+    asked.register(output, 0)
+    if not any(event & select.POLLERR for _, event in asked.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return True
 
 
 def _debug() -> bool:

@@ -1,3 +1,4 @@
+import os
 import re
 import sys
 import warnings
@@ -142,6 +143,36 @@ def test_errors_that_a_user_can_mend_are_shown_alone_and_in_full_with_debug(valu
     values(["train.py", "--debug"])
     with pytest.raises(kind, match="lower the rate"):
         user_errors(main)(["train.py", *[]])
+
+
+def test_where_nobody_reads_the_output_it_ends_without_a_word(values, capsys, monkeypatch):
+    def lines(argv):
+        print("a line\n" * 10**5)
+
+    def helps(argv):
+        parse_flags(["train.py", "--help"])
+
+    values(["train.py"])
+    for main in (lines, helps):
+        reading, writing = os.pipe()
+        os.close(reading)
+        with os.fdopen(writing, "w") as unread, monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", unread)
+            with pytest.raises(SystemExit) as exit_:
+                raise SystemExit(user_errors(main)(["train.py"]))
+            assert exit_.value.code == 141
+            print("what is left", flush=True)  # as at the end of a process
+        assert capsys.readouterr().err == ""
+
+
+def test_another_pipe_that_breaks_is_an_error(values, capfd):
+    def main(argv):
+        raise BrokenPipeError("of a tracker")
+
+    values(["train.py"])
+    with pytest.raises(SystemExit) as exit_:
+        user_errors(main)(["train.py"])
+    assert exit_.value.code == 2 and capfd.readouterr().err == "of a tracker\n"
 
 
 def test_errors_of_the_program_keep_their_traceback(values):
