@@ -20,15 +20,16 @@ from matplotlib.figure import Figure
 
 from benchmarks.contenders import CLASSES, CONTENDERS, Setting, config_of, random_batch
 from benchmarks.hlo import operations
+from benchmarks.machine import free_bytes
 from benchmarks.processes import open_progress
 from benchmarks.ratios import spread
 from benchmarks.report import Record, digits, dress, times_cells
 from benchmarks.timeline import profile, runs_of, seconds_of
-from benchmarks.worker import keep_pages_as_training
 from smdsb_jax import pages
 from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.markdown import markdown_table
 from smdsb_jax.report.pictures import COLORS, FAINT, INK
+from smdsb_jax.run.memory import needed_bytes, room_to_keep
 from smdsb_jax.train_step import train_step
 
 LEAST_SHARE = 0.01  # of the step, that a group takes to get a line of its own
@@ -84,7 +85,7 @@ def measure(setting: Setting, name: str, rounds: int, product: int = 0, triad: i
     batch = jax.device_put(random_batch(setting))
     state = jax.jit(functools.partial(init_state, parts))(jax.random.key(0))
     step = jax.jit(functools.partial(train_step, parts), donate_argnums=0).lower(state, batch).compile()
-    keep_pages_as_training(step)
+    pages.keep_pages(room_to_keep(needed_bytes(step), free_bytes()))  # as a training
     known = operations(step.as_text() or "")
     loops = {one.name for one in known if one.kind == "loops"}
 

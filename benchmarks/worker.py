@@ -22,7 +22,7 @@ from benchmarks.machine import free_bytes
 from smdsb_jax import pages
 from smdsb_jax.build import build_parts, init_state
 from smdsb_jax.run.evaluation import EvalStep, eval_program
-from smdsb_jax.run.memory import has_room, needed_bytes, room_of_kept
+from smdsb_jax.run.memory import needed_bytes, room_to_keep
 from smdsb_jax.state import Batch, TrainState
 from smdsb_jax.train_step import train_step
 
@@ -36,25 +36,6 @@ class Built(NamedTuple):
     facts: dict[str, Any]
 
 
-def keep_pages_as_training(step: Any) -> Callable[[], None]:
-    """What the training loop does once it knows what a compiled step needs; the process has one arena.
-
-    Returns:
-      what it does after each step.
-    """
-    need = needed_bytes(step)
-    if not pages.keep_pages(has_room(need, free_bytes())):
-        return lambda: None
-    room = room_of_kept(need)
-    most = pages.resident_bytes() + room
-
-    def bound() -> None:
-        nonlocal most
-        most = pages.give_back_beyond(most, room)
-
-    return bound
-
-
 def build_jax(setting: Setting, contender: Contender, batch: Batch) -> Built:
     """The library's step, jitted as in the training loop, or the evaluation's forward pass."""
     jax.config.update("jax_default_matmul_precision", setting.precision)
@@ -65,16 +46,16 @@ def build_jax(setting: Setting, contender: Contender, batch: Batch) -> Built:
     if setting.inference:
         jitted = jax.jit(functools.partial(_infer, eval_program(parts.network, config)))
     compiled: Any = None
-    bound: Callable[[], None] = lambda: None  # noqa: E731
+    kept: pages.Kept | None = None
     device = jax.local_devices()[0]
 
     def start() -> dict[str, float]:
-        nonlocal compiled, bound
+        nonlocal compiled, kept
         begun = time.perf_counter()
         lowered = jitted.trace(state, batch).lower()
         traced = time.perf_counter()
         compiled = lowered.compile()
-        bound = keep_pages_as_training(compiled)
+        kept = pages.keep_pages(room_to_keep(needed_bytes(compiled), free_bytes()))  # as a training
         done = time.perf_counter()
         step()
         return {
@@ -84,9 +65,9 @@ def build_jax(setting: Setting, contender: Contender, batch: Batch) -> Built:
         }
 
     def step() -> dict[str, float]:
-        nonlocal state
+        nonlocal state, kept
         state, metrics = jax.block_until_ready(compiled(state, batch))
-        bound()
+        kept = pages.give_back_beyond(kept)
         return {name: float(value) for name, value in metrics.items()}
 
     stats = device.memory_stats() or {}  # none on a CPU

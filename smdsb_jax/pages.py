@@ -8,6 +8,7 @@ import ctypes
 import os
 import platform
 from pathlib import Path
+from typing import NamedTuple
 
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of malloc.h
 NEVER, NONE, DEFAULT_MMAP_MAX = -1, 0, 65536  # of mallopt(3)
@@ -19,22 +20,33 @@ def one_arena() -> None:
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
-def keep_pages(kept: bool) -> bool:
+class Kept(NamedTuple):
+    """What a process whose pages stay may have in memory, in bytes."""
+
+    most: int  # with more than this, what is free goes back
+    room: int  # that it may then grow by again
+
+
+def keep_pages(room: int | None) -> Kept | None:
     """What is freed stays with the process, or, if larger than what has stayed, goes back as by default.
 
     It costs memory: of an aligned block some bytes stay with the thread, and then the next one of its size
     does not fit where it was. `give_back_beyond` bounds that.
 
+    Args:
+      room: bytes that the process may grow by before what is free goes back; None: nothing stays.
+
     Returns:
-      whether it stays; never without glibc, or where GLIBC_TUNABLES already says something of malloc.
+      None where nothing stays: also without glibc, or where GLIBC_TUNABLES already says something of malloc.
     """
     if not _is_ours():
-        return False
+        return None
     libc = ctypes.CDLL(None)
-    libc.mallopt(M_MMAP_MAX, NONE if kept else DEFAULT_MMAP_MAX)
-    if kept:
-        libc.mallopt(M_TRIM_THRESHOLD, NEVER)
-    return kept
+    libc.mallopt(M_MMAP_MAX, DEFAULT_MMAP_MAX if room is None else NONE)
+    if room is None:
+        return None
+    libc.mallopt(M_TRIM_THRESHOLD, NEVER)
+    return Kept(resident_bytes() + room, room)
 
 
 def give_back() -> None:
@@ -43,16 +55,16 @@ def give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def give_back_beyond(most: int, room: int) -> int:
-    """What is free goes back once the process has more than `most` bytes in memory.
+def give_back_beyond(kept: Kept | None) -> Kept | None:
+    """What is free goes back once the process has more in memory than it may.
 
     Returns:
-      what to give as `most` after the next step: as before, or `room` bytes above what is left.
+      what it may have after the next step: as before, or so much more than what is left.
     """
-    if resident_bytes() <= most:
-        return most
+    if kept is None or resident_bytes() <= kept.most:
+        return kept
     give_back()
-    return resident_bytes() + room
+    return kept._replace(most=resident_bytes() + kept.room)
 
 
 def resident_bytes() -> int:

@@ -23,7 +23,8 @@ def faults(size=2**26):
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 pages["one_arena"]()
-print(faults(), pages["keep_pages"](True), faults(), pages["keep_pages"](False), faults(2**27))
+keep = pages["keep_pages"]
+print(faults(), keep(2**30) is not None, faults(), keep(None) is not None, faults(2**27))
 """
 BLOCK = 2**26 // os.sysconf("SC_PAGE_SIZE")  # pages of one of its four blocks
 
@@ -56,7 +57,7 @@ import numpy as np
 pages = runpy.run_path({str(Path(pages.__file__))!r})
 
 pages["one_arena"]()
-pages["keep_pages"](True)
+room = pages["keep_pages"](7).room
 kept = []
 for _ in range(4):  # each free block lies between what stays
     block = np.ones(2**23)
@@ -64,9 +65,10 @@ for _ in range(4):  # each free block lies between what stays
     del block
     kept.append(np.ones(2**22))
 before = pages["resident_bytes"]()
-same = pages["give_back_beyond"](before + 2**20, 7)
+Kept = pages["Kept"]
+same = pages["give_back_beyond"](Kept(before + 2**20, room)).most
 unchanged = pages["resident_bytes"]()
-most = pages["give_back_beyond"](before - 2**20, 7)
+most = pages["give_back_beyond"](Kept(before - 2**20, room)).most
 after = pages["resident_bytes"]()
 print(before, same, unchanged, most, after, sum(array.nbytes for array in kept))
 """

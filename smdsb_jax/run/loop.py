@@ -40,14 +40,7 @@ from smdsb_jax.run.evaluation import (
     predict_split,
 )
 from smdsb_jax.run.first_nan import nan_step
-from smdsb_jax.run.memory import (
-    describe_need,
-    free_bytes,
-    has_room,
-    needed_bytes,
-    refuse_too_much,
-    room_of_kept,
-)
+from smdsb_jax.run.memory import describe_need, free_bytes, needed_bytes, refuse_too_much, room_to_keep
 from smdsb_jax.run.records import SILENT, Reporter, open_reporter
 from smdsb_jax.run.signals import Stop, stop_on_signal
 from smdsb_jax.run.workdir import last_checkpoint, load_variables, refuse_other_trajectory, write_config
@@ -293,7 +286,7 @@ def run_stage(
         run.reporter.say(
             f"config.selection.bound = {config.selection.bound} reads the target's labels: a bound."
         )
-    most, room = None, 0  # of memory that stays between steps
+    kept: pages.Kept | None = None  # memory between steps
     share = hosts.rows_of_process(run.sharded, domain_batch_size(config))
     sample = functools.partial(
         sample_batch, config.seed, stage, batch=domain_batch_size(config),
@@ -322,17 +315,13 @@ def run_stage(
             pages.give_back()
             free = free_bytes()
             refuse_too_much(need, free, domain_batch_size(config), jax.device_count(), parted)
-            kept = pages.keep_pages(has_room(need, free))
-            if kept:
-                room = room_of_kept(need)
-                most = pages.resident_bytes() + room
-            run.reporter.say(f"stage {stage}: {describe_need(need, free, kept)}")
+            kept = pages.keep_pages(room_to_keep(need, free))
+            run.reporter.say(f"stage {stage}: {describe_need(need, free, kept is not None)}")
         if watched is not None and run.watch is not None and step % run.watch.every == 0:
             seen = watched(state, batch, scores)  # of the gradients that this step follows
             run.reporter.scalars(stage, offset + step, {f"watch/{name}": v for name, v in seen.items()})
         state, metrics = step_function(state, batch, scores)
-        if most is not None:
-            most = pages.give_back_beyond(most, room)
+        kept = pages.give_back_beyond(kept)
         pending.append(metrics)
         evaluates = step % config.eval_every == 0 or step == steps
         speaks = step % config.log_every == 0 or evaluates or step == first + 1

@@ -87,16 +87,14 @@ def refuse_too_much(
     )
 
 
-def has_room(need: Need | None, free: int | None) -> bool:
-    """Whether the main memory has much more than a step needs, so that another such block does no harm."""
-    if need is None or free is None or jax.default_backend() != "cpu":
-        return False
-    return ROOM * need.added <= free
+def room_to_keep(need: Need | None, free: int | None) -> int | None:
+    """Bytes that a training may grow by before it gives back what is free (`pages.keep_pages`).
 
-
-def room_of_kept(need: Need | None) -> int:
-    """Bytes that a training may grow by before it gives back what is free (`pages.give_back_beyond`)."""
-    return max(LEAST_KEPT, int(BLOCKS * need.added)) if need is not None else LEAST_KEPT
+    None: nothing stays, as the main memory has not much more than a step needs, or is not where it runs.
+    """
+    if need is None or free is None or jax.default_backend() != "cpu" or ROOM * need.added > free:
+        return None
+    return max(LEAST_KEPT, int(BLOCKS * need.added))
 
 
 def describe_need(need: Need | None, free: int | None, kept: bool = False) -> str:

@@ -13,7 +13,7 @@ from smdsb_jax.run.memory import (
     memory_budget,
     needed_bytes,
     refuse_too_much,
-    room_of_kept,
+    room_to_keep,
 )
 from tests.shared import step_without_network
 from tests.tiny_run import tiny_config
@@ -104,22 +104,27 @@ def test_a_run_whose_step_does_not_fit_is_refused_before_it_trains(tmp_path, mon
 
 
 def test_a_training_may_grow_by_less_than_two_blocks_or_by_256_mib():
-    assert room_of_kept(Need(given=1, added=2**30)) == 1.75 * 2**30
-    assert room_of_kept(Need(given=1, added=2**20)) == room_of_kept(None) == 2**28
+    assert room_to_keep(Need(given=1, added=2**30), 2**32) == 1.75 * 2**30
+    assert room_to_keep(Need(given=1, added=2**20), 2**32) == 2**28
+
+
+def test_nothing_stays_where_there_is_less_than_four_times_a_step_or_no_telling(monkeypatch):
+    need = Need(given=1, added=2**30)
+    assert room_to_keep(need, 2**32 - 1) is room_to_keep(need, None) is room_to_keep(None, 2**32) is None
+    monkeypatch.setattr(memory.jax, "default_backend", lambda: "gpu")
+    assert room_to_keep(need, 2**32) is None
 
 
 def test_what_is_free_goes_back_after_the_step_that_grew(tmp_path, monkeypatch):
     """The loop asks after each step, and carries the answer on."""
     asked = []
 
-    def give_back_beyond(most, room):
-        asked.append((most, room))
-        return most + 1
+    def give_back_beyond(kept):
+        asked.append(kept)
+        return kept and kept._replace(most=kept.most + 1)
 
     monkeypatch.setattr(loop, "train_step", step_without_network)
-    monkeypatch.setattr(loop.pages, "keep_pages", lambda kept: True)
-    monkeypatch.setattr(loop.pages, "resident_bytes", lambda: 1000)
+    monkeypatch.setattr(loop.pages, "keep_pages", lambda room: loop.pages.Kept(1000, room))
     monkeypatch.setattr(loop.pages, "give_back_beyond", give_back_beyond)
     train_and_evaluate(tiny_config(stages=(1,)), tmp_path)
-    first = 1000 + 2**28
-    assert asked[:3] == [(first, 2**28), (first + 1, 2**28), (first + 2, 2**28)]
+    assert asked[:3] == [(1000, 2**28), (1001, 2**28), (1002, 2**28)]
