@@ -7,7 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from smdsb_jax.geometry.neighbors import by_queries
 from smdsb_jax.geometry.per_sample import exact_product, per_sample
+
+PAIRS = 2**19  # distances of one cloud that exist at a time
 
 
 def chamfer_distance(
@@ -45,9 +48,13 @@ def pointwise_distance(
 def _nearest(queries: Array, candidates: Array, mask: Array) -> Array:
     """Index of the masked candidate nearest to each query; any index where nothing is masked."""
     n = candidates.shape[0]
-    distance = jnp.sum(candidates**2, axis=-1)[:, None] - 2 * exact_product(candidates, queries)
-    distance = jnp.where(mask[:, None], distance, jnp.inf)
-    # comparing with the minimum is 3 times faster than argmin on a CPU, and vectorizes along the queries
-    is_nearest = distance == jnp.min(distance, axis=0)[None, :]
-    # NaN equals nothing: n - 1 keeps the index inside the array
-    return jnp.min(jnp.where(is_nearest, jnp.arange(n)[:, None], n - 1), axis=0)
+
+    def search(candidates: Array, queries: Array) -> Array:
+        distance = jnp.sum(candidates**2, axis=-1)[:, None] - 2 * exact_product(candidates, queries)
+        distance = jnp.where(mask[:, None], distance, jnp.inf)
+        # comparing with the minimum is 3 times faster than argmin on a CPU, and vectorizes along the queries
+        is_nearest = distance == jnp.min(distance, axis=0)[None, :]
+        # NaN equals nothing: n - 1 keeps the index inside the array
+        return jnp.min(jnp.where(is_nearest, jnp.arange(n)[:, None], n - 1), axis=0)[:, None]
+
+    return by_queries(search, candidates, queries, PAIRS)[:, 0]

@@ -41,10 +41,10 @@ def knn(points: Float[Array, "n c"], k: int) -> Int[Array, "n k"]:
     packs = points.dtype == jnp.float32 and k <= PACKED_POINTS // 2
 
     def knn_search(points: Array) -> Array:
-        return _by_queries(functools.partial(packed if packs else _nearest_sorted, k), points, points)
+        return by_queries(functools.partial(packed if packs else _nearest_sorted, k), points, points)
 
     def knn_top_k(points: Array) -> Array:
-        return _by_queries(functools.partial(_nearest_sorted, k), points, points)
+        return by_queries(functools.partial(_nearest_sorted, k), points, points)
 
     return per_sample(knn_search, knn_top_k)(points)
 
@@ -62,7 +62,7 @@ def count_within(points: Float[Array, "n 3"], radius: float) -> Int[Array, " n"]
         return jnp.sum(x + y + z <= squared_radius, axis=1, keepdims=True, dtype=jnp.int32)
 
     def count_search(points: Array) -> Array:
-        return _by_queries(of_queries, points, points)[:, 0]
+        return by_queries(of_queries, points, points)[:, 0]
 
     return per_sample(count_search)(jax.lax.stop_gradient(points))
 
@@ -80,7 +80,7 @@ def nearest(points: Float[Array, "n c"], queries: Float[Array, "m c"], k: int) -
         )
 
     def nearest_search(points: Array, queries: Array) -> Array:
-        return _by_queries(functools.partial(_nearest_sorted, k), points, queries)
+        return by_queries(functools.partial(_nearest_sorted, k), points, queries)
 
     return per_sample(nearest_search)(*jax.lax.stop_gradient((points, queries)))
 
@@ -113,10 +113,12 @@ def within_radius(
     return per_sample(ball_query)(*jax.lax.stop_gradient((points, queries)))
 
 
-def _by_queries(search: Callable[[Array, Array], Array], points: Array, queries: Array) -> Array:
-    """`search(points, queries)` with so many queries at a time that their distances fill a fixed memory."""
+def by_queries(
+    search: Callable[[Array, Array], Array], points: Array, queries: Array, pairs: int = PAIRS
+) -> Array:
+    """`search(points, queries)` with so many queries at a time that they have `pairs` distances."""
     n, m = points.shape[0], queries.shape[0]
-    size = min(m, max(PAIRS // n, QUERIES))
+    size = min(m, max(pairs // n, QUERIES))
     blocks = -(-m // size)
     padded = queries[jnp.arange(blocks * size) % m].reshape(blocks, size, -1)
     if blocks == 1:

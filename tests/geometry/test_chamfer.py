@@ -33,6 +33,16 @@ def test_chamfer_equals_brute_force_within_the_mask(scale):
         np.testing.assert_allclose(value, d.min(0).mean() + d.min(1).mean(), rtol=1e-12)
 
 
+def test_many_points_are_searched_some_at_a_time_and_give_the_same():
+    """Two blocks of queries, the second filled up; no array of all pairs."""
+    original, prediction, mask = cloud(900, 3), cloud(900, 3, seed=1), cloud(900) > 0.5
+    compiled = chamfer.lower(*(jnp.asarray(a) for a in (original, prediction, mask))).compile()
+    d = cdist(original[mask], prediction[mask], "sqeuclidean")
+    found = compiled(*(jnp.asarray(a) for a in (original, prediction, mask)))
+    np.testing.assert_allclose(found, d.min(0).mean() + d.min(1).mean(), rtol=1e-5)
+    assert "[900,582]" in compiled.as_text() and "[900,900]" not in compiled.as_text()
+
+
 def test_chamfer_ignores_the_order_of_points():
     original, prediction, mask = cloud(20, 3), cloud(20, 3, seed=1), cloud(20) > 0
     order = np.random.default_rng(2).permutation(20)

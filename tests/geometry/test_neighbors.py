@@ -34,7 +34,7 @@ def test_knn_equals_brute_force(channels):
 def test_packed_search_finds_the_neighbors_of_the_plain_one(n, scale):
     points = (scale * cloud(n, 5)).astype(np.float32)
     packed, plain = (
-        jax.jit(lambda p, s=search: neighbors._by_queries(functools.partial(s, 20), p, p))(points)
+        jax.jit(lambda p, s=search: neighbors.by_queries(functools.partial(s, 20), p, p))(points)
         for search in (neighbors._nearest_packed, neighbors._nearest_sorted)
     )
     np.testing.assert_array_equal(np.sort(packed, -1), np.sort(plain, -1))
