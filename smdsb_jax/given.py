@@ -1,9 +1,9 @@
 """Clouds as a user gives them, in any unit and of any size, made those that a data set would store."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -38,6 +38,47 @@ def given_clouds(clouds: Any, points: int, y_up: bool = False) -> tuple[list[Flo
         is_one = getattr(clouds, "ndim", 3) == 2
         found = [_one(each, number, points) for number, each in enumerate([clouds] if is_one else clouds)]
     return [y_to_z_up(cloud) for cloud in found] if y_up else found, is_one
+
+
+class Turn(NamedTuple):
+    """Clouds of files that are read before the next ones."""
+
+    names: list[str]
+    clouds: list[Float[np.ndarray, "_ 3"]]
+    bad: list[str]  # why other files cannot be read
+
+
+def read_in_turns(
+    files: Iterable[Path], points: int, clouds: int = 256, all_points: int = 2**22
+) -> Iterator[Turn]:
+    """The clouds in files, some at a time, so that memory does not grow with their number.
+
+    Args:
+      files: of one cloud or several.
+      points: that the network gets; see `mesh_points`.
+      clouds: a turn ends with the file that makes it so many,
+      all_points: or so many points of all its clouds, 100 MB.
+    """
+    turn = Turn([], [], [])
+    for path in files:
+        try:
+            found = read_clouds(path, mesh_points=mesh_points(points))
+        except ValueError as error:
+            turn.bad.append(str(error))
+            continue
+        name = as_text(str(path))
+        turn.names.extend([name] if len(found) == 1 else [f"{name}[{i}]" for i in range(len(found))])
+        turn.clouds.extend(found)
+        if len(turn.clouds) >= clouds or sum(map(len, turn.clouds)) >= all_points:
+            yield turn
+            turn = Turn([], [], [])
+    if turn.clouds or turn.bad:
+        yield turn
+
+
+def as_text(name: str) -> str:
+    """Bytes in a file's name that are no UTF-8 as numbers: they could not be written."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def mesh_points(points: int) -> int:

@@ -8,6 +8,7 @@ from smdsb_jax.given import (
     given_clouds,
     mesh_points,
     of_equal_size,
+    read_in_turns,
     stored_cloud,
     stored_labels,
     stored_split,
@@ -34,6 +35,31 @@ def test_one_is_told_from_several(tmp_path):
     ):
         found, alone = given_clouds(clouds, 32)
         assert (len(found), alone) == (count, is_one)
+
+
+def test_files_are_read_some_clouds_at_a_time(tmp_path):
+    clouds = {
+        "a": raw(9)[None],
+        "b": raw(9)[None],
+        "c": raw(40)[None],
+        "e": np.stack([raw(9)] * 3),
+        "f": raw(5),
+    }
+    for name, cloud in clouds.items():
+        np.save(tmp_path / f"{name}.npy", cloud)
+    (tmp_path / "d.npy").write_text("no cloud")
+    files = [tmp_path / f"{name}.npy" for name in "abcdefd"]
+    turns = list(read_in_turns(files, 8, clouds=3, all_points=50))
+    assert [[name.removeprefix(f"{tmp_path}/") for name in turn.names] for turn in turns] == [
+        ["a.npy", "b.npy", "c.npy"], ["e.npy[0]", "e.npy[1]", "e.npy[2]"], ["f.npy"],
+    ]  # fmt: skip
+    for turn, found in zip(turns, (["a", "b", "c"], ["e"], ["f"]), strict=True):
+        given = [cloud for name in found for cloud in clouds[name].reshape(-1, *clouds[name].shape[-2:])]
+        assert all(np.array_equal(one, other) for one, other in zip(turn.clouds, given, strict=True))
+    assert [len(turn.bad) for turn in turns] == [0, 1, 1] and "d.npy" in turns[1].bad[0]
+    large = [len(turn.clouds) for turn in read_in_turns(files, 8, clouds=100, all_points=58)]
+    assert large == [3, 4]  # the third cloud makes 58 points
+    assert [turn.bad for turn in read_in_turns(files[3:4], 8)] == [turns[1].bad]
 
 
 def test_a_mesh_has_no_fewer_points_than_the_network_gets(tmp_path):

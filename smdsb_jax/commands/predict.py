@@ -14,6 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -21,25 +22,17 @@ from tqdm import tqdm
 
 import smdsb_jax
 from smdsb_jax.datasets.domain import y_to_z_up
-from smdsb_jax.datasets.read import READERS, find_all_clouds, read_clouds
+from smdsb_jax.datasets.read import READERS, find_all_clouds
 from smdsb_jax.files import whole_file
 from smdsb_jax.flags import define_run_flags, stop
-from smdsb_jax.given import mesh_points
+from smdsb_jax.given import as_text, read_in_turns
 from smdsb_jax.inference import Model
 from smdsb_jax.markdown import markdown_table
 from smdsb_jax.metrics import entropy
-from smdsb_jax.report.parts import (
-    Segmented,
-    draw_parts,
-    parts_table,
-    write_clouds,
-    write_parts_csv,
-    write_ply,
-)
-from smdsb_jax.report.viewer import Classified, draw_predictions, write_viewer
+from smdsb_jax.report.parts import Segmented, Shares, draw_parts, parts_table, write_parts_csv, write_ply
+from smdsb_jax.report.viewer import Classified, draw_predictions, picture_stem, write_viewer
 
 SHOWN = 40  # rows on the console; all are in the file
-AT_ONCE = 256  # files that are read before their clouds are classified
 
 RUN = define_run_flags()
 OUT = flags.DEFINE_string(
@@ -106,25 +99,35 @@ def tell_parts(
     model: Model, files: Sequence[Path], skipped: Counter[str], out: Path, pictures: Path | None
 ) -> list[str]:
     """The part of each point of the clouds; returns why some files cannot be read."""
-    names, clouds, bad = read(files, model.config.data.points)
-    if not clouds:
+    told: list[Shares] = []
+    bad: list[str] = []
+    labelled = out.with_name(f"{out.stem}_labelled")
+    for turn in read_in_turns(progress(files, "file"), model.config.data.points):
+        bad += turn.bad
+        found = smdsb_jax.predict(model, turn.clouds, y_up=Y_UP.value)
+        for name, points, probability in zip(turn.names, turn.clouds, found, strict=True):
+            cloud = Segmented(name, model.classes, points, probability)
+            # the number keeps files of the same name in different folders apart
+            file = f"{len(told):04}_{picture_stem(name)}"
+            write_ply(labelled / f"{file}.ply", cloud)
+            if pictures:  # with z up; files have the coordinates that were given
+                upright = cloud._replace(points=y_to_z_up(points)) if Y_UP.value else cloud
+                draw_parts(pictures / f"{file}.png", upright)
+            told.append(cloud.shares)
+    if not told:
         return bad
-    found = Segmented(names, model.classes, clouds, list(smdsb_jax.predict(model, clouds, y_up=Y_UP.value)))
-    shown = found._replace(names=[printable(name) for name in names])
-    print(f"{source_of(model)}:\n{parts_table(shown, SHOWN)}")
-    if len(names) > SHOWN:
-        print(f"... and {len(names) - SHOWN} more.")
+    shown = [of._replace(name=printable(of.name)) for of in told[:SHOWN]]
+    print(f"{source_of(model)}:\n{parts_table(model.classes, shown)}")
+    if len(told) > SHOWN:
+        print(f"... and {len(told) - SHOWN} more.")
     if skipped:
         print(printable(f"Skipped: {counted(skipped)}."))
-    write_parts_csv(out, found)
+    write_parts_csv(out, model.classes, told)
     print(f"Written: {out}")
-    # files have the coordinates that were given; pictures have z up
-    upright = found._replace(points=[y_to_z_up(cloud) for cloud in clouds]) if Y_UP.value else found
-    kinds = [(out.with_name(f"{out.stem}_labelled"), write_ply, ".ply", "labelled cloud", found)]
-    kinds += [(pictures, draw_parts, ".png", "picture", upright)] if pictures else []
-    for folder, write, suffix, what, clouds_of in kinds:
-        written = write_clouds(folder, clouds_of, write, suffix, lambda numbers: progress(numbers, "file"))
-        print(f"Written: {len(written)} {what}{'s' * (len(written) > 1)} in {folder}")
+    several = "s" * (len(told) > 1)
+    print(f"Written: {len(told)} labelled cloud{several} in {labelled}")
+    if pictures:
+        print(f"Written: {len(told)} picture{several} in {pictures}")
     return bad
 
 
@@ -152,32 +155,16 @@ def classify(model: Model, files: Sequence[Path], pictures: bool) -> tuple[Class
 
     Points and saliency are empty unless `pictures` need them.
     """
-    parts, bad = [], []
-    starts = range(0, len(files), AT_ONCE)
-    for start in progress(starts, f"{AT_ONCE} files") if len(starts) > 1 else starts:
-        names, clouds, reasons = read(files[start : start + AT_ONCE], model.config.data.points)
-        bad += reasons
-        if clouds:
-            parts.append(Classified(names, model.classes, *measured(model, clouds, pictures)))
+    parts: list[Classified] = []
+    bad: list[str] = []
+    for turn in read_in_turns(progress(files, "file"), model.config.data.points):
+        bad += turn.bad
+        if turn.clouds:
+            parts.append(Classified(turn.names, model.classes, *measured(model, turn.clouds, pictures)))
     if not parts:
         return None, bad
     arrays = (np.concatenate(each) for each in zip(*(part[2:] for part in parts), strict=True))
     return Classified([name for part in parts for name in part.names], model.classes, *arrays), bad
-
-
-def read(files: Sequence[Path], points: int) -> tuple[list[str], list[np.ndarray], list[str]]:
-    """Name and coordinates of each cloud in the files, and why some files cannot be read."""
-    names, clouds, bad = [], [], []
-    for path in files:
-        try:
-            found = read_clouds(path, mesh_points=mesh_points(points))
-        except ValueError as error:
-            bad.append(str(error))
-        else:
-            name = as_text(str(path))
-            names += [name] if len(found) == 1 else [f"{name}[{number}]" for number in range(len(found))]
-            clouds += found
-    return names, clouds, bad
 
 
 def measured(
@@ -191,7 +178,7 @@ def measured(
     return probability, np.asarray(sample.points), np.asarray(sample.saliency)
 
 
-def progress(steps: Sequence[int], unit: str) -> tqdm:
+def progress(steps: Sequence[Any], unit: str) -> tqdm:
     """A bar, where someone looks on."""
     return tqdm(steps, unit=unit, disable=not sys.stderr.isatty())
 
@@ -199,11 +186,6 @@ def progress(steps: Sequence[int], unit: str) -> tqdm:
 def counted(counts: Counter[str]) -> str:
     """`12 chair, 3 sofa`, the most frequent first."""
     return ", ".join(f"{count} {name}" for name, count in counts.most_common())
-
-
-def as_text(name: str) -> str:
-    """Bytes in a file's name that are no UTF-8 as numbers: they could not be written."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def printable(text: str) -> str:
